@@ -1,0 +1,59 @@
+// The storage types of tensors, by their GGUF ids, and their block shapes.
+// Everything that must agree on "how many bytes are n elements of type T" reads this table.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace jllm {
+
+// Values are the type ids of the GGUF format. Only the types that jllm supports have a block shape
+// below; the others are named so that errors can name them.
+enum class WeightType : uint32_t {
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ5_0 = 6,
+  kQ8_0 = 8,
+  kQ4_K = 12,
+  kQ6_K = 14,
+  kBF16 = 30,
+};
+
+// Shape of one quantisation block: `elements` weights stored in `bytes` bytes.
+struct BlockShape {
+  uint32_t elements;
+  uint32_t bytes;
+};
+
+// Block shape of a supported type, {0, 0} for any other id.
+constexpr BlockShape block_shape(WeightType type) {
+  switch (type) {
+    case WeightType::kF32: return {1, 4};
+    case WeightType::kF16: return {1, 2};
+    case WeightType::kBF16: return {1, 2};
+    case WeightType::kQ4_0: return {32, 18};
+    case WeightType::kQ5_0: return {32, 22};
+    case WeightType::kQ8_0: return {32, 34};
+    case WeightType::kQ4_K: return {256, 144};
+    case WeightType::kQ6_K: return {256, 210};
+  }
+  return {0, 0};
+}
+
+// Lower-case name as users write it ("q4_k"), "unknown" for an unsupported id.
+constexpr const char* weight_type_name(WeightType type) {
+  switch (type) {
+    case WeightType::kF32: return "f32";
+    case WeightType::kF16: return "f16";
+    case WeightType::kBF16: return "bf16";
+    case WeightType::kQ4_0: return "q4_0";
+    case WeightType::kQ5_0: return "q5_0";
+    case WeightType::kQ8_0: return "q8_0";
+    case WeightType::kQ4_K: return "q4_k";
+    case WeightType::kQ6_K: return "q6_k";
+  }
+  return "unknown";
+}
+
+}  // namespace jllm
