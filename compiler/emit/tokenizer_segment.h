@@ -1,0 +1,17 @@
+// Turns a GGUF's tokenizer.ggml.* metadata into the plan's tokenizer segment (schema/tokenizer.fbs).
+#pragma once
+
+#include <llvm/Support/Error.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "compiler/gguf/file.h"
+
+namespace jllm::emit {
+
+// Errors: kUnsupported names an unknown tokenizer model or pre-tokenizer; kInvalidFile for inconsistent
+// metadata. Duplicate token strings are tolerated (the first id wins when encoding).
+llvm::Expected<std::vector<uint8_t>> build_tokenizer_segment(const gguf::File& file);
+
+}  // namespace jllm::emit
