@@ -1,0 +1,184 @@
+// The one place that proves a plan consistent. Contract: after validate_plan() returned kOk, the executor
+// indexes, adds and dereferences without checking again.
+#include <cinttypes>
+
+#include "schema/checked_math.h"
+#include "schema/plan_view.h"
+#include "schema/step_state.h"
+
+namespace jllm {
+namespace {
+
+constexpr uint32_t kMaxArenas = 64;
+constexpr uint32_t kMaxArgs = 32;          // of one launch
+constexpr uint64_t kMaxArenaBytes = 1ull << 40;
+constexpr uint32_t kMaxBlockThreads = 1024;
+constexpr uint32_t kMaxGridX = 0x7fffffff;
+constexpr uint32_t kMaxGridYz = 65535;
+constexpr uint32_t kSha256Bytes = 32;
+
+class Validator {
+ public:
+  Validator(const fb::Plan& plan, const PlanPrefix& prefix, Message* message)
+      : plan_(plan), prefix_(prefix), message_(message) {}
+
+  bool run() {
+    return check_arenas() && check_segments() && check_buffers() && check_kernels() &&
+           check_graphs() && check_bindings() && check_model();
+  }
+
+ private:
+  template <typename... Args>
+  bool fail(const char* format, Args... args) {
+    message_->format(format, args...);
+    return false;
+  }
+
+  bool inside_arena(uint32_t arena, uint64_t offset, uint64_t bytes) const {
+    return arena < plan_.arenas()->size() &&
+           range_inside(offset, bytes, plan_.arenas()->Get(arena)->size());
+  }
+
+  bool check_arenas() {
+    if (plan_.arenas()->size() > kMaxArenas) return fail("plan: too many arenas");
+    for (const fb::Arena* arena : *plan_.arenas()) {
+      const uint64_t alignment = arena->alignment();
+      if (arena->kind() > fb::ArenaKind::MAX) return fail("plan: unknown arena kind");
+      if (arena->size() > kMaxArenaBytes) return fail("plan: an arena is larger than 1 TiB");
+      if (alignment == 0 || (alignment & (alignment - 1)) != 0 || alignment > kSegmentAlignment) {
+        return fail("plan: arena alignment %" PRIu64 " is not a power of two up to 4096", alignment);
+      }
+    }
+    return true;
+  }
+
+  bool check_segments() {
+    uint64_t end = prefix_.segments_offset;
+    for (const fb::Segment* segment : *plan_.segments()) {
+      if (segment->kind() > fb::SegmentKind::MAX) return fail("plan: unknown segment kind");
+      if (segment->offset() % kSegmentAlignment != 0 || segment->offset() < end ||
+          !range_inside(segment->offset(), segment->size(), prefix_.file_size)) {
+        return fail("plan: a segment at %" PRIu64 " lies outside the file or over another",
+                    segment->offset());
+      }
+      end = segment->offset() + segment->size();
+      if (segment->sha256()->size() != kSha256Bytes) return fail("plan: a segment has no SHA-256");
+      if (segment->kind() != fb::SegmentKind::Weights) continue;
+      if (!inside_arena(segment->dest_arena(), segment->dest_offset(), segment->size()) ||
+          plan_.arenas()->Get(segment->dest_arena())->kind() != fb::ArenaKind::Weights) {
+        return fail("plan: a weights segment does not fit its arena");
+      }
+    }
+    return true;
+  }
+
+  bool check_buffers() {
+    const auto graphs = static_cast<int64_t>(plan_.graphs()->size());
+    for (const fb::Buffer* buffer : *plan_.buffers()) {
+      if (!inside_arena(buffer->arena(), buffer->offset(), buffer->size())) {
+        return fail("plan: buffer %.64s lies outside its arena", buffer->name()->c_str());
+      }
+      if (buffer->graph() < -1 || buffer->graph() >= graphs ||
+          buffer->first_use() > buffer->last_use()) {
+        return fail("plan: buffer %.64s has an impossible lifetime", buffer->name()->c_str());
+      }
+    }
+    return true;
+  }
+
+  bool check_kernels() {
+    const bool host = plan_.target()->backend() == fb::Backend::Host;
+    if (plan_.target()->backend() > fb::Backend::MAX) return fail("plan: unknown backend");
+    const auto segments = static_cast<int64_t>(plan_.segments()->size());
+    for (const fb::Kernel* kernel : *plan_.kernels()) {
+      const int64_t module = kernel->module_segment();
+      const bool module_ok =
+          host ? module == -1
+               : module >= 0 && module < segments &&
+                     plan_.segments()->Get(static_cast<uint32_t>(module))->kind() ==
+                         fb::SegmentKind::Module;
+      if (!module_ok) return fail("plan: kernel %.64s has no module", kernel->name()->c_str());
+      const uint64_t x = kernel->block_x(), y = kernel->block_y(), z = kernel->block_z();
+      const bool block_ok = x >= 1 && y >= 1 && z >= 1 && x <= kMaxBlockThreads &&
+                            y <= kMaxBlockThreads && z <= 64 && x * y * z <= kMaxBlockThreads;
+      if (!block_ok || kernel->shared_bytes() > 256u << 10 || kernel->arg_count() > kMaxArgs) {
+        return fail("plan: kernel %.64s has impossible launch limits", kernel->name()->c_str());
+      }
+    }
+    return true;
+  }
+
+  bool check_launch(const fb::Launch& launch) {
+    const char* label = launch.label()->c_str();
+    if (launch.kernel() >= plan_.kernels()->size()) {
+      return fail("plan: launch %.64s names no kernel", label);
+    }
+    if (launch.args()->size() != plan_.kernels()->Get(launch.kernel())->arg_count()) {
+      return fail("plan: launch %.64s has the wrong number of arguments", label);
+    }
+    if (launch.grid_x() < 1 || launch.grid_y() < 1 || launch.grid_z() < 1 ||
+        launch.grid_x() > kMaxGridX || launch.grid_y() > kMaxGridYz ||
+        launch.grid_z() > kMaxGridYz) {
+      return fail("plan: launch %.64s has an impossible grid", label);
+    }
+    for (const fb::Arg* arg : *launch.args()) {
+      if (arg->kind() > fb::ArgKind::MAX) return fail("plan: launch %.64s: unknown argument", label);
+      if (arg->kind() == fb::ArgKind::Pointer &&
+          (!inside_arena(arg->arena(), arg->value(), arg->bytes()) || arg->value() % 4 != 0)) {
+        return fail("plan: launch %.64s points outside its arena", label);
+      }
+    }
+    return true;
+  }
+
+  bool check_graphs() {
+    bool decode = false;
+    bool head = false;
+    for (const fb::Graph* graph : *plan_.graphs()) {
+      if (graph->kind() > fb::GraphKind::MAX || graph->rows() < 1) return fail("plan: odd graph");
+      decode |= graph->kind() == fb::GraphKind::Decode;
+      head |= graph->kind() == fb::GraphKind::Head;
+      for (const fb::Launch* launch : *graph->launches()) {
+        if (!check_launch(*launch)) return false;
+      }
+    }
+    return (decode && head) || fail("plan: no decode or no head graph");
+  }
+
+  bool check_bindings() {
+    const fb::Bindings& b = *plan_.bindings();
+    const uint64_t context = plan_.model()->context();
+    const uint64_t vocab = plan_.model()->vocab_size();
+    const bool ok = inside_arena(b.state_arena(), b.step_state(), sizeof(StepState)) &&
+                    inside_arena(b.state_arena(), b.tokens(), context * 4) &&
+                    inside_arena(b.logits_arena(), b.logits(), vocab * 4) &&
+                    inside_arena(b.ring_arena(), b.ring(), kRingSlots * sizeof(RingSlot)) &&
+                    plan_.arenas()->Get(b.state_arena())->kind() == fb::ArenaKind::State &&
+                    plan_.arenas()->Get(b.ring_arena())->kind() == fb::ArenaKind::HostPinned &&
+                    b.step_state() % 16 == 0 && b.tokens() % 16 == 0 && b.logits() % 16 == 0 &&
+                    b.ring() % 16 == 0;
+    return ok || fail("plan: a binding lies outside its arena");
+  }
+
+  bool check_model() {
+    const fb::Model& model = *plan_.model();
+    if (model.context() < 1 || model.vocab_size() < 1) return fail("plan: empty context or vocabulary");
+    if (plan_.end_tokens()->size() > kMaxEndTokens) return fail("plan: too many end tokens");
+    for (const uint32_t token : *plan_.end_tokens()) {
+      if (token >= model.vocab_size()) return fail("plan: end token %u is not in the vocabulary", token);
+    }
+    return true;
+  }
+
+  const fb::Plan& plan_;
+  const PlanPrefix& prefix_;
+  Message* message_;
+};
+
+}  // namespace
+
+Error validate_plan(const fb::Plan& plan, const PlanPrefix& prefix, Message* message) {
+  return Validator(plan, prefix, message).run() ? Error::kOk : Error::kPlanInvalid;
+}
+
+}  // namespace jllm
