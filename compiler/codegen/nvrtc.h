@@ -70,9 +70,9 @@ class Nvrtc {
     int (*ptx)(Program, char*);
   };
 
-  // Opens the library at `path` and reads its version; false with `reason` set when it is no usable
-  // NVRTC.
-  static bool load(const std::string& path, Nvrtc* out, std::string* reason);
+  // Reads entry points, version and architectures of an open library; false with `reason` set when
+  // it is no usable NVRTC.
+  static bool load(void* library, Nvrtc* out, std::string* reason);
   llvm::Expected<std::vector<uint8_t>> compile(const CompileRequest& request, bool ptx) const;
 
   std::string path_;
