@@ -17,7 +17,19 @@
 namespace jllm::gguf {
 
 enum class ValueType : uint32_t {
-  kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kString,
+  kArray,
+  kU64,
+  kI64,
+  kF64
 };
 
 // One tensor of the file. shape[0] is the contiguous dimension (row length, "ne[0]").
@@ -35,8 +47,8 @@ struct TensorInfo {
 
 class File {
  public:
-  // Opens and verifies `path`; for "NAME-00001-of-0000N.gguf" also the other parts. Errors have exit
-  // code kInvalidFile (damaged, truncated, version 1, big-endian) or kFailed (cannot be read).
+  // Opens and verifies `path`; for "NAME-00001-of-0000N.gguf" also the other parts. Errors have
+  // exit code kInvalidFile (damaged, truncated, version 1, big-endian) or kFailed (cannot be read).
   static llvm::Expected<File> open(llvm::StringRef path);
   File(File&&) noexcept;
   File& operator=(File&&) noexcept;
@@ -47,8 +59,9 @@ class File {
   uint64_t file_bytes() const;  // all parts together
   llvm::StringRef path() const;
 
-  // --- metadata -----------------------------------------------------------------------------------
-  // Keys in file order.
+  // --- metadata
+  // ----------------------------------------------------------------------------------- Keys in
+  // file order.
   std::vector<std::string> keys() const;
   bool has(llvm::StringRef key) const;
   std::optional<ValueType> value_type(llvm::StringRef key) const;
@@ -65,11 +78,13 @@ class File {
   llvm::Expected<uint64_t> get_u64_or(llvm::StringRef key, uint64_t fallback) const;
   llvm::Expected<double> get_f64_or(llvm::StringRef key, double fallback) const;
   llvm::Expected<bool> get_bool_or(llvm::StringRef key, bool fallback) const;
-  llvm::Expected<llvm::StringRef> get_string_or(llvm::StringRef key, llvm::StringRef fallback) const;
+  llvm::Expected<llvm::StringRef> get_string_or(llvm::StringRef key,
+                                                llvm::StringRef fallback) const;
   // Element type and length of an array value, without reading it.
   std::optional<std::pair<ValueType, uint64_t>> array_shape(llvm::StringRef key) const;
 
-  // --- tensors ------------------------------------------------------------------------------------
+  // --- tensors
+  // ------------------------------------------------------------------------------------
   llvm::ArrayRef<TensorInfo> tensors() const;
   const TensorInfo* find_tensor(llvm::StringRef name) const;  // null when absent
   // The tensor's bytes in the mapping. Valid while the File lives.

@@ -9,15 +9,15 @@
 namespace jllm::gguf {
 
 float f16_to_f32(uint16_t bits);
-uint16_t f32_to_f16(float value);   // round to nearest even
+uint16_t f32_to_f16(float value);  // round to nearest even
 float bf16_to_f32(uint16_t bits);
 uint16_t f32_to_bf16(float value);  // round to nearest even
 
 // Decodes `count` elements (a multiple of the type's block) of `type` from `blocks` into `out`.
 void dequantise(WeightType type, const uint8_t* blocks, float* out, uint64_t count);
 
-// Encodes `count` elements (a multiple of the type's block) into `blocks`: F16, BF16 by rounding, the
-// quantised types by minimising the block's squared error over a small search of scales.
+// Encodes `count` elements (a multiple of the type's block) into `blocks`: F16, BF16 by rounding,
+// the quantised types by minimising the block's squared error over a small search of scales.
 void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count);
 
 }  // namespace jllm::gguf

@@ -18,8 +18,8 @@ namespace jllm::gguf {
 // demand so that a file larger than memory can be written.
 class Writer {
  public:
-  // Called once per tensor, in order; must pass exactly the tensor's bytes to `sink` (in any number of
-  // pieces).
+  // Called once per tensor, in order; must pass exactly the tensor's bytes to `sink` (in any number
+  // of pieces).
   using Sink = std::function<llvm::Error(llvm::ArrayRef<uint8_t>)>;
   using Producer = std::function<llvm::Error(const Sink& sink)>;
 

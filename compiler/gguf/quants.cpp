@@ -1,0 +1,249 @@
+// Half-precision conversions, the 32-element block types, and the dispatch over all types.
+#include "compiler/gguf/quants.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "compiler/gguf/cursor.h"
+#include "compiler/gguf/quants_k.h"
+
+namespace jllm::gguf {
+namespace {
+
+constexpr int kBlock = 32;
+constexpr int kLanes = 8;  // independent partial sums, which the compiler keeps in vector registers
+
+void store_u16(uint8_t* address, uint16_t value) { std::memcpy(address, &value, sizeof(value)); }
+
+// Half-size blocks with a signed scale: {d; qs} and {d; qh; qs}.
+struct ScaledBlock {
+  uint16_t d;  // fp16
+  float integers[kBlock];
+};
+
+// Quantises one block to integers in [-limit, limit - 1], with the scale as it will be stored.
+ScaledBlock quantise_symmetric(const float* x, float limit) {
+  ScaledBlock block;
+  block.d = f32_to_f16(fit_symmetric_scale(x, kBlock, limit));
+  const float d = f16_to_f32(block.d);
+  const float inverse = d != 0 ? 1.0f / d : 0.0f;
+  for (int i = 0; i < kBlock; ++i) {
+    block.integers[i] = round_small(clamp_to(x[i] * inverse, -limit, limit - 1));
+  }
+  return block;
+}
+
+void quantise_q4_0(const float* in, uint8_t* blocks, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kBlock, blocks += 18) {
+    const ScaledBlock block = quantise_symmetric(in + i, 8);
+    store_u16(blocks, block.d);
+    for (int j = 0; j < 16; ++j) {
+      const int low = static_cast<int>(block.integers[j]) + 8;
+      const int high = static_cast<int>(block.integers[j + 16]) + 8;
+      blocks[2 + j] = static_cast<uint8_t>(low | high << 4);
+    }
+  }
+}
+
+void quantise_q5_0(const float* in, uint8_t* blocks, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kBlock, blocks += 22) {
+    const ScaledBlock block = quantise_symmetric(in + i, 16);
+    store_u16(blocks, block.d);
+    uint32_t fifth_bits = 0;
+    for (int j = 0; j < 16; ++j) {
+      const auto low = static_cast<uint32_t>(static_cast<int>(block.integers[j]) + 16);
+      const auto high = static_cast<uint32_t>(static_cast<int>(block.integers[j + 16]) + 16);
+      blocks[6 + j] = static_cast<uint8_t>((low & 15) | (high & 15) << 4);
+      fifth_bits |= (low >> 4) << j | (high >> 4) << (j + 16);
+    }
+    std::memcpy(blocks + 2, &fifth_bits, sizeof(fifth_bits));
+  }
+}
+
+// With 255 steps a search gains nothing: the largest value takes the largest integer.
+void quantise_q8_0(const float* in, uint8_t* blocks, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kBlock, blocks += 34) {
+    float largest = 0;
+    for (int j = 0; j < kBlock; ++j) largest = std::max(largest, std::fabs(in[i + j]));
+    const uint16_t d_bits = f32_to_f16(largest / 127);
+    const float d = f16_to_f32(d_bits);
+    const float inverse = d != 0 ? 1.0f / d : 0.0f;
+    store_u16(blocks, d_bits);
+    for (int j = 0; j < kBlock; ++j) {
+      const float q = round_small(clamp_to(in[i + j] * inverse, -127, 127));
+      blocks[2 + j] = static_cast<uint8_t>(static_cast<int8_t>(q));
+    }
+  }
+}
+
+void dequantise_q4_0(const uint8_t* blocks, float* out, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kBlock, blocks += 18) {
+    const float d = f16_to_f32(load<uint16_t>(blocks));
+    for (int j = 0; j < 16; ++j) {
+      out[i + j] = static_cast<float>((blocks[2 + j] & 15) - 8) * d;
+      out[i + j + 16] = static_cast<float>((blocks[2 + j] >> 4) - 8) * d;
+    }
+  }
+}
+
+void dequantise_q5_0(const uint8_t* blocks, float* out, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kBlock, blocks += 22) {
+    const float d = f16_to_f32(load<uint16_t>(blocks));
+    const auto fifth_bits = load<uint32_t>(blocks + 2);
+    for (int j = 0; j < 16; ++j) {
+      const auto low = static_cast<int>((fifth_bits >> j & 1) << 4 | (blocks[6 + j] & 15));
+      const auto high = static_cast<int>((fifth_bits >> (j + 16) & 1) << 4 | blocks[6 + j] >> 4);
+      out[i + j] = static_cast<float>(low - 16) * d;
+      out[i + j + 16] = static_cast<float>(high - 16) * d;
+    }
+  }
+}
+
+void dequantise_q8_0(const uint8_t* blocks, float* out, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kBlock, blocks += 34) {
+    const float d = f16_to_f32(load<uint16_t>(blocks));
+    for (int j = 0; j < kBlock; ++j) {
+      out[i + j] = static_cast<float>(static_cast<int8_t>(blocks[2 + j])) * d;
+    }
+  }
+}
+
+}  // namespace
+
+float f16_to_f32(uint16_t bits) {
+  const uint32_t sign = uint32_t{bits & 0x8000u} << 16;
+  const uint32_t magnitude = bits & 0x7fffu;
+  if (magnitude >= 0x7c00) {  // infinity or NaN
+    return std::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
+  }
+  // Moving the exponent field leaves it 112 too small; a multiplication by 2^112 mends it and
+  // normalises subnormals as well.
+  const float value = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(value) | sign);
+}
+
+uint16_t f32_to_f16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = bits >> 16 & 0x8000u;
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);   // NaN
+  if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // rounds to infinity
+  uint32_t half;
+  if (magnitude < 0x38800000u) {
+    // Subnormal in fp16: the sum with 0.5 has 2^-24 as its last bit, and the adder rounds.
+    const float sum = std::bit_cast<float>(magnitude) + 0.5f;
+    half = std::bit_cast<uint32_t>(sum) - std::bit_cast<uint32_t>(0.5f);
+  } else {
+    const uint32_t odd = magnitude >> 13 & 1;
+    half = (magnitude - (112u << 23) + 0xfff + odd) >> 13;
+  }
+  return static_cast<uint16_t>(sign | half);
+}
+
+float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
+
+uint16_t f32_to_bf16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 64);  // NaN
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+float fit_symmetric_scale(const float* x, int count, float limit) {
+  float low = 0;
+  float high = 0;
+  for (int i = 0; i < count; ++i) {
+    low = std::min(low, x[i]);
+    high = std::max(high, x[i]);
+  }
+  // The side with the larger values takes the side of the range with one integer more.
+  const float extreme = -low > high ? low : high;
+  if (extreme == 0) return 0;
+  float best_scale = -extreme / limit;
+  float best_gain = 0;
+  // Candidates map the extreme to integers around -limit. Given the integers, the best scale is
+  // sum(x q) / sum(q q), and the squared error falls by sum(x q)^2 / sum(q q).
+  for (int step = -4; step <= 4; ++step) {
+    const float inverse = -(limit + 0.175f * static_cast<float>(step)) / extreme;
+    float xq[kLanes] = {};
+    float qq[kLanes] = {};
+    for (int i = 0; i < count; i += kLanes) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const float value = x[i + lane];
+        const float q = round_small(clamp_to(value * inverse, -limit, limit - 1));
+        xq[lane] += value * q;
+        qq[lane] += q * q;
+      }
+    }
+    for (int lane = 1; lane < kLanes; ++lane) {
+      xq[0] += xq[lane];
+      qq[0] += qq[lane];
+    }
+    if (qq[0] > 0 && xq[0] * xq[0] > best_gain * qq[0]) {
+      best_gain = xq[0] * xq[0] / qq[0];
+      best_scale = xq[0] / qq[0];
+    }
+  }
+  return best_scale;
+}
+
+void dequantise(WeightType type, const uint8_t* blocks, float* out, uint64_t count) {
+  switch (type) {
+    case WeightType::kF32:
+      std::memcpy(out, blocks, count * sizeof(float));
+      break;
+    case WeightType::kF16:
+      for (uint64_t i = 0; i < count; ++i) out[i] = f16_to_f32(load<uint16_t>(blocks + 2 * i));
+      break;
+    case WeightType::kBF16:
+      for (uint64_t i = 0; i < count; ++i) out[i] = bf16_to_f32(load<uint16_t>(blocks + 2 * i));
+      break;
+    case WeightType::kQ4_0:
+      dequantise_q4_0(blocks, out, count);
+      break;
+    case WeightType::kQ5_0:
+      dequantise_q5_0(blocks, out, count);
+      break;
+    case WeightType::kQ8_0:
+      dequantise_q8_0(blocks, out, count);
+      break;
+    case WeightType::kQ4_K:
+      dequantise_q4_k(blocks, out, count);
+      break;
+    case WeightType::kQ6_K:
+      dequantise_q6_k(blocks, out, count);
+      break;
+  }
+}
+
+void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count) {
+  switch (type) {
+    case WeightType::kF32:
+      std::memcpy(blocks, in, count * sizeof(float));
+      break;
+    case WeightType::kF16:
+      for (uint64_t i = 0; i < count; ++i) store_u16(blocks + 2 * i, f32_to_f16(in[i]));
+      break;
+    case WeightType::kBF16:
+      for (uint64_t i = 0; i < count; ++i) store_u16(blocks + 2 * i, f32_to_bf16(in[i]));
+      break;
+    case WeightType::kQ4_0:
+      quantise_q4_0(in, blocks, count);
+      break;
+    case WeightType::kQ5_0:
+      quantise_q5_0(in, blocks, count);
+      break;
+    case WeightType::kQ8_0:
+      quantise_q8_0(in, blocks, count);
+      break;
+    case WeightType::kQ4_K:
+      quantise_q4_k(in, blocks, count);
+      break;
+    case WeightType::kQ6_K:
+      quantise_q6_k(in, blocks, count);
+      break;
+  }
+}
+
+}  // namespace jllm::gguf

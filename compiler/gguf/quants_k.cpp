@@ -1,0 +1,232 @@
+// Q4_K and Q6_K: blocks of 256 elements whose sub-block scales are quantised in turn.
+#include "compiler/gguf/quants_k.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "compiler/gguf/cursor.h"
+#include "compiler/gguf/quants.h"
+
+namespace jllm::gguf {
+namespace {
+
+constexpr int kSuperBlock = 256;
+constexpr int kLanes = 8;
+
+// Q4_K: {d; dmin; scales[12]; qs[128]}, eight sub-blocks of 32, w = d sc q - dmin m.
+constexpr int kQ4KBytes = 144;
+constexpr int kQ4KSubBlocks = 8;
+constexpr int kQ4KSubBlock = 32;
+// Q6_K: {ql[128]; qh[64]; scales[16]; d}, sixteen sub-blocks of 16, w = d sc q.
+constexpr int kQ6KBytes = 210;
+constexpr int kQ6KSubBlocks = 16;
+constexpr int kQ6KSubBlock = 16;
+constexpr int kQ6KHigh = 128;    // offset of qh
+constexpr int kQ6KScales = 192;  // offset of scales
+constexpr int kQ6KScale = 208;   // offset of d
+
+struct ScaleMin {
+  uint8_t scale;
+  uint8_t min;
+};
+
+// The 6-bit pairs: of the first four the low 6 bits of a byte, of the last four the nibbles of a
+// byte and the top two bits of the bytes of the first four.
+ScaleMin unpack_scale_min(const uint8_t* s, int j) {
+  if (j < 4) return {static_cast<uint8_t>(s[j] & 63), static_cast<uint8_t>(s[j + 4] & 63)};
+  return {static_cast<uint8_t>((s[j + 4] & 15) | (s[j - 4] >> 6) << 4),
+          static_cast<uint8_t>(s[j + 4] >> 4 | (s[j] >> 6) << 4)};
+}
+
+void pack_scale_mins(const ScaleMin* pairs, uint8_t* s) {
+  for (int j = 0; j < 4; ++j) {
+    const ScaleMin low = pairs[j];
+    const ScaleMin high = pairs[j + 4];
+    s[j] = static_cast<uint8_t>(low.scale | (high.scale >> 4) << 6);
+    s[j + 4] = static_cast<uint8_t>(low.min | (high.min >> 4) << 6);
+    s[j + 8] = static_cast<uint8_t>((high.scale & 15) | (high.min & 15) << 4);
+  }
+}
+
+float inverse_or_zero(float value) { return value != 0 ? 1.0f / value : 0.0f; }
+
+struct AffineFit {
+  float scale;
+  float min;  // >= 0; x is about scale * q - min
+};
+
+// Least-squares scale and minimum of one Q4_K sub-block, over a few candidate roundings.
+AffineFit fit_affine(const float* x) {
+  constexpr float kCount = kQ4KSubBlock;
+  float low = 0;  // the minimum is never positive: the format subtracts it
+  float high = x[0];
+  for (int i = 0; i < kQ4KSubBlock; ++i) {
+    low = std::min(low, x[i]);
+    high = std::max(high, x[i]);
+  }
+  if (!(high > low)) return {0, -low};
+  AffineFit best{(high - low) / 15, -low};
+  float best_error = INFINITY;
+  for (int step = -1; step <= 8; ++step) {
+    const float inverse = (15 + 0.2f * static_cast<float>(step)) / (high - low);
+    float q_sum[kLanes] = {};
+    float qq_sum[kLanes] = {};
+    float x_sum[kLanes] = {};
+    float xq_sum[kLanes] = {};
+    for (int i = 0; i < kQ4KSubBlock; i += kLanes) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const float value = x[i + lane];
+        const float q = round_small(clamp_to((value - low) * inverse, 0, 15));
+        q_sum[lane] += q;
+        qq_sum[lane] += q * q;
+        x_sum[lane] += value;
+        xq_sum[lane] += value * q;
+      }
+    }
+    for (int lane = 1; lane < kLanes; ++lane) {
+      q_sum[0] += q_sum[lane];
+      qq_sum[0] += qq_sum[lane];
+      x_sum[0] += x_sum[lane];
+      xq_sum[0] += xq_sum[lane];
+    }
+    const float determinant = kCount * qq_sum[0] - q_sum[0] * q_sum[0];
+    if (!(determinant > 0)) continue;
+    float scale = (kCount * xq_sum[0] - x_sum[0] * q_sum[0]) / determinant;
+    float min = (q_sum[0] * xq_sum[0] - qq_sum[0] * x_sum[0]) / determinant;
+    if (min < 0) {
+      min = 0;
+      scale = xq_sum[0] / qq_sum[0];
+    }
+    // The squared error without its constant term, the sum of x^2.
+    const float error = scale * scale * qq_sum[0] - 2 * scale * min * q_sum[0] +
+                        kCount * min * min - 2 * scale * xq_sum[0] + 2 * min * x_sum[0];
+    if (error < best_error) {
+      best_error = error;
+      best = {scale, min};
+    }
+  }
+  return best;
+}
+
+void quantise_q4_k_block(const float* x, uint8_t* block) {
+  AffineFit fits[kQ4KSubBlocks];
+  float largest_scale = 0;
+  float largest_min = 0;
+  for (int j = 0; j < kQ4KSubBlocks; ++j) {
+    fits[j] = fit_affine(x + j * kQ4KSubBlock);
+    largest_scale = std::max(largest_scale, fits[j].scale);
+    largest_min = std::max(largest_min, fits[j].min);
+  }
+  const uint16_t d_bits = f32_to_f16(largest_scale / 63);
+  const uint16_t dmin_bits = f32_to_f16(largest_min / 63);
+  const float d = f16_to_f32(d_bits);
+  const float dmin = f16_to_f32(dmin_bits);
+  ScaleMin pairs[kQ4KSubBlocks];
+  uint8_t integers[kSuperBlock];
+  for (int j = 0; j < kQ4KSubBlocks; ++j) {
+    const float scale = round_small(clamp_to(fits[j].scale * inverse_or_zero(d), 0, 63));
+    const float min = round_small(clamp_to(fits[j].min * inverse_or_zero(dmin), 0, 63));
+    pairs[j] = {static_cast<uint8_t>(scale), static_cast<uint8_t>(min)};
+    const float inverse = inverse_or_zero(d * scale);
+    for (int i = j * kQ4KSubBlock; i < (j + 1) * kQ4KSubBlock; ++i) {
+      integers[i] =
+          static_cast<uint8_t>(round_small(clamp_to((x[i] + dmin * min) * inverse, 0, 15)));
+    }
+  }
+  std::memcpy(block, &d_bits, sizeof(d_bits));
+  std::memcpy(block + 2, &dmin_bits, sizeof(dmin_bits));
+  pack_scale_mins(pairs, block + 4);
+  for (int chunk = 0; chunk < 4; ++chunk) {
+    for (int i = 0; i < 32; ++i) {
+      block[16 + 32 * chunk + i] =
+          static_cast<uint8_t>(integers[64 * chunk + i] | integers[64 * chunk + 32 + i] << 4);
+    }
+  }
+}
+
+void quantise_q6_k_block(const float* x, uint8_t* block) {
+  float scales[kQ6KSubBlocks];
+  float extreme = 0;
+  for (int j = 0; j < kQ6KSubBlocks; ++j) {
+    scales[j] = fit_symmetric_scale(x + j * kQ6KSubBlock, kQ6KSubBlock, 32);
+    if (std::fabs(scales[j]) > std::fabs(extreme)) extreme = scales[j];
+  }
+  // The extreme scale becomes -128, the integer that has no positive counterpart.
+  const uint16_t d_bits = f32_to_f16(extreme / -128);
+  const float d = f16_to_f32(d_bits);
+  uint8_t integers[kSuperBlock];
+  for (int j = 0; j < kQ6KSubBlocks; ++j) {
+    const float scale = round_small(clamp_to(scales[j] * inverse_or_zero(d), -128, 127));
+    block[kQ6KScales + j] = static_cast<uint8_t>(static_cast<int8_t>(scale));
+    const float inverse = inverse_or_zero(d * scale);
+    for (int i = j * kQ6KSubBlock; i < (j + 1) * kQ6KSubBlock; ++i) {
+      integers[i] = static_cast<uint8_t>(round_small(clamp_to(x[i] * inverse, -32, 31)) + 32);
+    }
+  }
+  std::memcpy(block + kQ6KScale, &d_bits, sizeof(d_bits));
+  for (int half = 0; half < 2; ++half) {
+    const uint8_t* q = integers + 128 * half;
+    for (int i = 0; i < 32; ++i) {
+      block[64 * half + i] = static_cast<uint8_t>((q[i] & 15) | (q[i + 64] & 15) << 4);
+      block[64 * half + 32 + i] = static_cast<uint8_t>((q[i + 32] & 15) | (q[i + 96] & 15) << 4);
+      block[kQ6KHigh + 32 * half + i] = static_cast<uint8_t>(
+          q[i] >> 4 | (q[i + 32] >> 4) << 2 | (q[i + 64] >> 4) << 4 | (q[i + 96] >> 4) << 6);
+    }
+  }
+}
+
+}  // namespace
+
+void dequantise_q4_k(const uint8_t* blocks, float* out, uint64_t count) {
+  for (uint64_t base = 0; base < count; base += kSuperBlock, blocks += kQ4KBytes) {
+    const float d = f16_to_f32(load<uint16_t>(blocks));
+    const float dmin = f16_to_f32(load<uint16_t>(blocks + 2));
+    for (int j = 0; j < kQ4KSubBlocks; ++j) {
+      const ScaleMin pair = unpack_scale_min(blocks + 4, j);
+      const float scale = d * static_cast<float>(pair.scale);
+      const float min = dmin * static_cast<float>(pair.min);
+      const uint8_t* qs = blocks + 16 + 32 * (j / 2);
+      const int shift = 4 * (j % 2);
+      float* sub_block = out + base + j * kQ4KSubBlock;
+      for (int i = 0; i < kQ4KSubBlock; ++i) {
+        sub_block[i] = scale * static_cast<float>(qs[i] >> shift & 15) - min;
+      }
+    }
+  }
+}
+
+void dequantise_q6_k(const uint8_t* blocks, float* out, uint64_t count) {
+  for (uint64_t base = 0; base < count; base += kSuperBlock, blocks += kQ6KBytes) {
+    const float d = f16_to_f32(load<uint16_t>(blocks + kQ6KScale));
+    for (int half = 0; half < 2; ++half) {
+      const uint8_t* low = blocks + 64 * half;
+      const uint8_t* high = blocks + kQ6KHigh + 32 * half;
+      for (int quarter = 0; quarter < 4; ++quarter) {
+        const uint8_t* ql = low + 32 * (quarter % 2);
+        const int low_shift = 4 * (quarter / 2);
+        const int high_shift = 2 * quarter;
+        for (int i = 0; i < 32; ++i) {
+          const int q = (ql[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4;
+          const uint8_t scale = blocks[kQ6KScales + 8 * half + 2 * quarter + i / 16];
+          const float step = d * static_cast<float>(static_cast<int8_t>(scale));
+          out[base + 128 * half + 32 * quarter + i] = step * static_cast<float>(q - 32);
+        }
+      }
+    }
+  }
+}
+
+void quantise_q4_k(const float* in, uint8_t* blocks, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kSuperBlock, blocks += kQ4KBytes) {
+    quantise_q4_k_block(in + i, blocks);
+  }
+}
+
+void quantise_q6_k(const float* in, uint8_t* blocks, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kSuperBlock, blocks += kQ6KBytes) {
+    quantise_q6_k_block(in + i, blocks);
+  }
+}
+
+}  // namespace jllm::gguf

@@ -1,0 +1,30 @@
+// The 256-element block types (Q4_K, Q6_K) and what the two quantising files share.
+#pragma once
+
+#include <cstdint>
+
+namespace jllm::gguf {
+
+// Rounds to the nearest integer, ties to even, for |value| < 2^22. Unlike std::nearbyint the
+// compiler turns it into two vector adds.
+inline float round_small(float value) {
+  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: the sum has no fraction bits
+  return (value + kMagic) - kMagic;
+}
+
+// Comparisons are written so that NaN gives `low`.
+inline float clamp_to(float value, float low, float high) {
+  const float above = value > low ? value : low;
+  return above < high ? above : high;
+}
+
+// Scale s for which the integers q in [-limit, limit - 1] nearest to x / s give the least sum of
+// (s q - x)^2 over the `count` (a multiple of 8) elements; 0 when all are 0.
+float fit_symmetric_scale(const float* x, int count, float limit);
+
+void dequantise_q4_k(const uint8_t* blocks, float* out, uint64_t count);
+void dequantise_q6_k(const uint8_t* blocks, float* out, uint64_t count);
+void quantise_q4_k(const float* in, uint8_t* blocks, uint64_t count);
+void quantise_q6_k(const float* in, uint8_t* blocks, uint64_t count);
+
+}  // namespace jllm::gguf
