@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Sets up, builds everything and runs every test; the last line is "N passed, N failed, N skipped".
+# usage: tools/test.sh [CTEST OPTION...]      e.g. tools/test.sh -R gguf
+# JLLM_TEST_DATA names a folder with more models and vectors; tests that need it are skipped without.
+set -euo pipefail
+# shellcheck source=tools/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+started=$(now_ms)
+results="$build_dir/test-results.xml"
+
+say 'set-up'
+"$repo/tools/setup.sh"
+load_environment
+# Without NVRTC the tests that compile kernels are skipped, and the summary says so.
+"$repo/tools/get_nvrtc.sh" --major 12 >/dev/null || true
+
+say 'build'
+build all || die 'the build failed; nothing was tested'
+say "      done in $(seconds_since "$started")"
+
+say 'test'
+rm -f "$results"
+status=0
+ctest --test-dir "$build_dir" --output-on-failure -j2 --output-junit "$results" "$@" </dev/null || status=$?
+say ''
+# ctest's own status is not enough: it is 0 when there was no test at all.
+python3 "$repo/tools/ctest_summary.py" "$results" || status=1
+exit "$status"
