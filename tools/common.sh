@@ -31,7 +31,7 @@ run_logged() {
   mkdir -p "$log_dir"
   if "$@" >"$log" 2>&1 </dev/null; then return 0; fi
   warn "failed: $*"
-  tail -n 25 "$log" | sed 's/^/  | /' >&2
+  tail -n 12 "$log" | cut -c 1-220 | sed 's/^/  | /' >&2
   warn "full log: $log"
   return 1
 }

@@ -13,14 +13,22 @@ import xml.etree.ElementTree as ElementTree
 GTEST_REASON = re.compile(r": Skipped\n(?P<reason>.*?)\n*(?=\n\[|\Z)", re.DOTALL)
 
 
+def skip_message(case):
+    skipped = case.find("skipped")
+    return skipped.get("message", "") if skipped is not None else ""
+
+
 def skip_reason(case):
     """The reason as the test gave it, in one line."""
-    match = GTEST_REASON.search(case.findtext("system-out") or "")
+    output = case.findtext("system-out") or ""
+    match = GTEST_REASON.search(output)
     if match and match["reason"].strip():
         return " ".join(match["reason"].split())
-    skipped = case.find("skipped")
-    message = skipped.get("message", "") if skipped is not None else ""
-    return message or case.get("status", "no reason given")
+    if case.get("status") == "disabled":
+        return "disabled"
+    # A script that left with its SKIP_RETURN_CODE says why in its last line.
+    lines = output.split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), skip_message(case))
 
 
 def outcome(case):
@@ -29,8 +37,7 @@ def outcome(case):
         return "passed"
     # "disabled" never started by its author's wish; ctest writes a program that is missing as "notrun" too, and
     # that is a failure. Only what was skipped on purpose carries SKIP_... as its message.
-    message = (case.find("skipped").get("message", "") if case.find("skipped") is not None else "")
-    if status == "disabled" or message.startswith("SKIP_"):
+    if status == "disabled" or skip_message(case).startswith("SKIP_"):
         return "skipped"
     return "failed"
 

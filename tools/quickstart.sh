@@ -42,10 +42,14 @@ find_model() {
 # show NAME COMMAND...: prints the command as the user would type it, then its output, indented; stderr is
 # kept in the log as well.
 show() {
-  local log="$log_dir/$1.log" status=0
+  local log="$log_dir/$1.log" status=0 word line=''
   shift
   mkdir -p "$log_dir"
-  say "      \$ ${*//"$repo/"/}"
+  for word in "${@//"$repo/"/}"; do
+    if [[ "$word" == *' '* ]]; then word="'$word'"; fi
+    line+=" $word"
+  done
+  say "      \$$line"
   # Paths relative to the repository, as printed, so that the line can be typed again.
   (cd "$repo" && "${@//"$repo/"/}" 2>&1 </dev/null) | tee "$log" | sed 's/^/      /' || status=$?
   if [ "$status" != 0 ]; then warn "      exit status $status; log: $log"; fi

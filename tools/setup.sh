@@ -192,8 +192,10 @@ link_programs() {
       ln -sfn "$file" "$deps/bin/$name"
     fi
   done
-  for file in "$root"/usr/lib/*-linux-gnu/*.so.*; do
+  for file in "$root"/usr/lib/*-linux-gnu/*.so.* "$root"/usr/lib/*-linux-gnu/*.so; do
     name=${file##*/}
+    # A link named .so serves the linker; a file named so is a library that is loaded (binutils' libbfd-*.so).
+    if [[ "$name" == *.so ]] && [ -L "$file" ]; then continue; fi
     if ! compgen -G "/lib/*-linux-gnu/$name" >/dev/null &&
        ! compgen -G "/usr/lib/*-linux-gnu/$name" >/dev/null; then ln -sfn "$file" "$deps/lib/$name"; fi
   done
