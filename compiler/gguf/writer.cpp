@@ -146,6 +146,8 @@ llvm::Error Writer::write(llvm::StringRef path) const {
                      tensors_[i].name, written, sizes[i]);
       }
       if (error) {
+        // The stream aborts the program if it dies with an error that nobody cleared.
+        out.flush();
         out.clear_error();
         return error;
       }
