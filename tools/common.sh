@@ -65,17 +65,19 @@ find_llvm_dir() {
   printf '%s' "$best"
 }
 
-# Prints the words that run pip: the module, or the wheel of Debian's python3-pip-whl, which runs as it lies.
+# shellcheck disable=SC2034  # pip is for the caller
+# Sets pip to the words that run pip: the module, or the wheel of python3-pip-whl, which runs as it lies.
 find_pip() {
   local wheel
+  pip=()
   if ! command -v python3 >/dev/null; then return 1; fi
   if python3 -c 'import importlib.util as u, sys; sys.exit(u.find_spec("pip") is None)' 2>/dev/null; then
-    printf '%s' '-m pip'
+    pip=(python3 -m pip)
     return 0
   fi
   for wheel in /usr/share/python-wheels/pip-*.whl "$deps"/root/usr/share/python-wheels/pip-*.whl; do
     if [ -f "$wheel" ]; then
-      printf '%s' "$wheel/pip"
+      pip=(python3 "$wheel/pip")
       return 0
     fi
   done

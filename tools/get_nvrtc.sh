@@ -63,10 +63,9 @@ find_nvrtc() {
 }
 
 fetch_wheel() {
-  local pip
-  pip=$(find_pip) || { warn '      no pip here'; return 1; }
-  # shellcheck disable=SC2086  # "-m pip" is two words
-  run_logged nvrtc-pip python3 $pip download --no-deps --only-binary :all: --retries 1 --timeout 30 \
+  local -a pip
+  find_pip || { warn '      no pip here'; return 1; }
+  run_logged nvrtc-pip "${pip[@]}" download --no-deps --only-binary :all: --retries 1 --timeout 30 \
     --disable-pip-version-check -d "$1" "$(wheel_requirement)" || return 1
   python3 - "$1" <<'PYTHON'
 import glob, os, re, shutil, sys, zipfile

@@ -77,7 +77,9 @@ need_llvm() {
 
 # pip's wheel file serves as pip: get_nvrtc.sh needs one to fetch NVRTC, unless NVRTC is here already.
 need_pip() {
-  if "$repo/tools/get_nvrtc.sh" --check >/dev/null 2>&1 || find_pip >/dev/null; then return; fi
+  # shellcheck disable=SC2034  # set by find_pip
+  local -a pip
+  if "$repo/tools/get_nvrtc.sh" --check >/dev/null 2>&1 || find_pip; then return; fi
   missing+=(python3-pip-whl)
 }
 
@@ -116,15 +118,16 @@ find_root() {
 }
 
 apt_as_root() {
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 \
+    -o APT::Update::Error-Mode=any "$@"
 }
 
 install_with_apt() {
   say "      apt-get install: ${missing[*]}"
   # A third party's broken source makes update fail while the distribution's lists are fine: go on and see.
-  run_logged apt-update apt_as_root update || warn '      apt-get update reported errors; going on'
+  run_logged apt-update apt_as_root update || warn '      apt-get update reported errors (above); going on'
   run_logged apt-install apt_as_root install -y --no-install-recommends "${missing[@]}" ||
-    die "apt-get could not install the packages. $(administrator_line)"
+    die "apt-get could not install the packages (above). $(administrator_line)"
   # shellcheck disable=SC2016  # dpkg-query's own variables
   dpkg-query -W -f '      installed ${Package} ${Version}\n' "${missing[@]}"
 }
@@ -134,7 +137,8 @@ install_with_apt() {
 # apt with its own lists and cache under .deps/apt: it needs no rights and sees the system's sources and keys.
 apt_private() {
   apt-get -q -o Dir::State::lists="$deps/apt/lists" -o Dir::Cache="$deps/apt/cache" \
-    -o Dir::State::status="$1" -o Debug::NoLocking=1 "${@:2}"
+    -o Dir::State::status="$1" -o Debug::NoLocking=1 \
+    -o APT::Update::Error-Mode=any "${@:2}"
 }
 
 # Downloads the missing packages with their dependencies; without a compiler on this machine with all of
@@ -144,7 +148,7 @@ download_packages() {
   mkdir -p "$deps/apt/lists/partial" "$deps/apt/cache/archives/partial"
   : >"$deps/apt/nothing-installed"
   if [ "$sysroot" = 1 ]; then status="$deps/apt/nothing-installed"; fi
-  run_logged apt-update apt_private "$status" update || warn '      apt-get update reported errors; going on'
+  run_logged apt-update apt_private "$status" update || warn '      apt-get update reported errors (above); going on'
   run_logged apt-download apt_private "$status" install -y --no-install-recommends --download-only \
     "${missing[@]}"
 }
@@ -223,7 +227,7 @@ export LD_LIBRARY_PATH="$deps/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 export CMAKE_PREFIX_PATH="$root/usr\${CMAKE_PREFIX_PATH:+:\$CMAKE_PREFIX_PATH}"
 export PKG_CONFIG_PATH="$(echo "$root"/usr/lib/*-linux-gnu/pkgconfig):$root/usr/share/pkgconfig\${PKG_CONFIG_PATH:+:\$PKG_CONFIG_PATH}"
 # Programs find libraries that only .deps has, and do not ask for those that they never call (LLVM lists Z3).
-export LDFLAGS="-Wl,--as-needed -Wl,-rpath,$deps/lib \${LDFLAGS:-}"
+export LDFLAGS="-Wl,--as-needed -Wl,-rpath,'$deps/lib' \${LDFLAGS:-}"
 ENV
   if [ "$sysroot" = 1 ]; then
     printf 'export CC="%s" CXX="%s"\n' "$deps/bin/gcc" "$deps/bin/g++" >>"$deps/env.sh"
@@ -235,7 +239,7 @@ install_unprivileged() {
     die "$(administrator_line)"
   fi
   say "      no root's rights: unpacking into .deps/root: ${missing[*]}"
-  download_packages || die "the packages could not be downloaded. $(administrator_line)"
+  download_packages || die "the packages could not be downloaded (above). $(administrator_line)"
   # An interrupted unpacking would look complete to the next run; this mark says that it is not.
   touch "$deps/unpacking"
   unpack_packages
@@ -251,7 +255,7 @@ install_unprivileged() {
 # ---- both ---------------------------------------------------------------------------------------------------
 
 administrator_line() {
-  printf 'An administrator can install what is missing:\n  apt-get update && apt-get install -y --no-install-recommends %s' \
+  printf 'As root, this installs what is missing:\n  apt-get update && apt-get install -y --no-install-recommends %s' \
     "${missing[*]}"
   if grep -qs '^ID=ubuntu' /etc/os-release; then
     printf '\n(on Ubuntu these are in "main" and "universe": add-apt-repository universe)'
