@@ -1,0 +1,255 @@
+// The weight types as a lane sees them. Weight<type> knows one unit: what a lane takes from one row with
+// one 16-byte load of quants (and the scales that go with them).
+//   kUnit                      weights per unit: 32 (4 to 6 bits), 16 (8 bits) or 8; divides 32
+//   load(row, unit, length)    the registers of a unit; `length` is the row's K, a multiple of the block
+//   values<c>(raw, v)          eight weights without scale, exactly: v[0..3] are weights first(c) .. + 3,
+//                              v[4..7] are weights second(c) .. + 3 of the unit
+//   scale(raw, half)           factor of weights 0..15 (half 0) and 16..31 (half 1) of the sub-block
+//   minimum(raw)               what is subtracted from each scaled weight, where kHasMinimum
+// weight = scale * value - minimum.
+#pragma once
+
+#include "kernels/device/common.cuh"
+#include "schema/row_layout.h"
+
+namespace jllm::device {
+
+using Bytes = unsigned char;
+
+template <unsigned kType>
+struct Weight;
+
+// Nibble planes: a unit is 16 bytes, byte j holds weight j low and weight j + 16 high.
+struct NibbleUnit {
+  static constexpr unsigned kUnit = 32;
+  static constexpr unsigned kInFlight = 4;  // units that a lane loads before it uses the first
+  static constexpr bool kHasMinimum = false;
+  static constexpr bool kTwoScales = false;
+  static constexpr unsigned first(unsigned chunk) { return 4 * chunk; }
+  static constexpr unsigned second(unsigned chunk) { return 16 + 4 * chunk; }
+
+  template <unsigned kChunk>
+  static JLLM_DEVICE unsigned word(const Uint4& v) {
+    return kChunk == 0 ? v.x : kChunk == 1 ? v.y : kChunk == 2 ? v.z : v.w;
+  }
+  static JLLM_DEVICE void spread(unsigned low, unsigned high, float offset, float (&v)[8]) {
+    v[0] = byte_minus<0>(low, offset), v[1] = byte_minus<1>(low, offset);
+    v[2] = byte_minus<2>(low, offset), v[3] = byte_minus<3>(low, offset);
+    v[4] = byte_minus<0>(high, offset), v[5] = byte_minus<1>(high, offset);
+    v[6] = byte_minus<2>(high, offset), v[7] = byte_minus<3>(high, offset);
+  }
+};
+
+template <>
+struct Weight<kRowQ4_0> : NibbleUnit {
+  struct Raw {
+    Uint4 quants;
+    unsigned short scale;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_weights2(row + length / 2 + 2 * unit)};
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    const unsigned w = word<kChunk>(raw.quants);
+    spread(w & 0x0f0f0f0fu, w >> 4 & 0x0f0f0f0fu, 8.0f, v);
+  }
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
+  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+};
+
+template <>
+struct Weight<kRowQ5_0> : NibbleUnit {
+  struct Raw {
+    Uint4 quants;
+    unsigned high;
+    unsigned short scale;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_weights4(row + length / 2 + 4 * unit),
+            load_weights2(row + length / 2 + length / 8 + 2 * unit)};
+  }
+  // The low four bits of `bits`, one in bit 4 of each byte: the product puts copies of the nibble at
+  // distances of 7, so that bit j of it meets bit 4 of byte j.
+  static JLLM_DEVICE unsigned fifth_bits(unsigned bits) {
+    return ((bits & 0xfu) * 0x02040810u) & 0x10101010u;
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    const unsigned w = word<kChunk>(raw.quants);
+    spread((w & 0x0f0f0f0fu) | fifth_bits(raw.high >> (4 * kChunk)),
+           (w >> 4 & 0x0f0f0f0fu) | fifth_bits(raw.high >> (16 + 4 * kChunk)), 16.0f, v);
+  }
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
+  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+};
+
+template <>
+struct Weight<kRowQ4_K> : NibbleUnit {
+  static constexpr bool kHasMinimum = true;
+  struct Raw {
+    Uint4 quants;
+    Uint4 header;  // d and dmin as halves, then 96 bits: eight 6-bit scales, eight 6-bit minima
+    unsigned shift;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_weights(row + length / 2 + 16 * (unit / 8)),
+            6 * (unit % 8)};
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    const unsigned w = word<kChunk>(raw.quants);
+    spread(w & 0x0f0f0f0fu, w >> 4 & 0x0f0f0f0fu, 0.0f, v);
+  }
+  static JLLM_DEVICE float six_bits(unsigned low, unsigned high, unsigned shift) {
+    const unsigned long long bits = (unsigned long long)high << 32 | low;
+    return byte_minus<0>((unsigned)(bits >> shift) & 63u, 0.0f);
+  }
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) {
+    return low_half(raw.header.x) * six_bits(raw.header.y, raw.header.z, raw.shift);
+  }
+  static JLLM_DEVICE float minimum(const Raw& raw) {
+    return high_half(raw.header.x) * six_bits(raw.header.z >> 16 | raw.header.w << 16,
+                                              raw.header.w >> 16, raw.shift);
+  }
+};
+
+template <>
+struct Weight<kRowQ6_K> : NibbleUnit {
+  static constexpr bool kTwoScales = true;
+  struct Raw {
+    Uint4 quants;
+    Uint2 pairs;            // byte j: bits 4..5 of weights j, j + 8, j + 16, j + 24
+    unsigned short scales;  // two s8
+    unsigned short super;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_weights8(row + length / 2 + 8 * unit),
+            load_weights2(row + length / 2 + length / 4 + 2 * unit),
+            load_weights2(row + length / 2 + length / 4 + length / 16 + 2 * (unit / 8))};
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    const unsigned w = word<kChunk>(raw.quants);
+    const unsigned pairs = kChunk % 2 == 0 ? raw.pairs.x : raw.pairs.y;
+    const unsigned low = kChunk < 2 ? pairs << 4 : pairs << 2;   // weights 4c ..
+    const unsigned high = kChunk < 2 ? pairs : pairs >> 2;       // weights 16 + 4c ..
+    spread((w & 0x0f0f0f0fu) | (low & 0x30303030u), (w >> 4 & 0x0f0f0f0fu) | (high & 0x30303030u),
+           32.0f, v);
+  }
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned half) {
+    const int signed_scale = (signed char)(half == 0 ? raw.scales : raw.scales >> 8);
+    return half_to_float(raw.super) * (float)signed_scale;
+  }
+  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+};
+
+// Units of consecutive weights.
+template <unsigned kWeights>
+struct PlainUnit {
+  static constexpr unsigned kUnit = kWeights;
+  static constexpr unsigned kInFlight = 4;
+  static constexpr bool kHasMinimum = false;
+  static constexpr bool kTwoScales = false;
+  static constexpr unsigned first(unsigned chunk) { return 8 * chunk; }
+  static constexpr unsigned second(unsigned chunk) { return 8 * chunk + 4; }
+};
+
+template <>
+struct Weight<kRowQ8_0> : PlainUnit<16> {
+  struct Raw {
+    Uint4 quants;
+    unsigned short scale;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_weights2(row + length + 2 * (unit / 2))};
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    // Flipping the sign bit turns s8 into u8 + 128.
+    const unsigned low = (kChunk == 0 ? raw.quants.x : raw.quants.z) ^ 0x80808080u;
+    const unsigned high = (kChunk == 0 ? raw.quants.y : raw.quants.w) ^ 0x80808080u;
+    NibbleUnit::spread(low, high, 128.0f, v);
+  }
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
+  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+};
+
+template <>
+struct Weight<kRowF16> : PlainUnit<8> {
+  struct Raw {
+    Uint4 quants;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned) {
+    return {load_weights(row + 16 * unit)};
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    const Uint4& q = raw.quants;
+    v[0] = low_half(q.x), v[1] = high_half(q.x), v[2] = low_half(q.y), v[3] = high_half(q.y);
+    v[4] = low_half(q.z), v[5] = high_half(q.z), v[6] = low_half(q.w), v[7] = high_half(q.w);
+  }
+  static JLLM_DEVICE float scale(const Raw&, unsigned) { return 1.0f; }
+  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+};
+
+template <>
+struct Weight<kRowBF16> : PlainUnit<8> {
+  struct Raw {
+    Uint4 quants;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned) {
+    return {load_weights(row + 16 * unit)};
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    const Uint4& q = raw.quants;
+    v[0] = low_bfloat(q.x), v[1] = high_bfloat(q.x), v[2] = low_bfloat(q.y), v[3] = high_bfloat(q.y);
+    v[4] = low_bfloat(q.z), v[5] = high_bfloat(q.z), v[6] = low_bfloat(q.w), v[7] = high_bfloat(q.w);
+  }
+  static JLLM_DEVICE float scale(const Raw&, unsigned) { return 1.0f; }
+  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+};
+
+template <>
+struct Weight<kRowF32> : PlainUnit<8> {
+  static constexpr unsigned kInFlight = 2;
+  struct Raw {
+    Uint4 low, high;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    Raw raw = {load_weights(row + 32 * unit), {0, 0, 0, 0}};
+    if (8 * unit + 4 < length) raw.high = load_weights(row + 32 * unit + 16);
+    return raw;
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    v[0] = bits_to_float(raw.low.x), v[1] = bits_to_float(raw.low.y);
+    v[2] = bits_to_float(raw.low.z), v[3] = bits_to_float(raw.low.w);
+    v[4] = bits_to_float(raw.high.x), v[5] = bits_to_float(raw.high.y);
+    v[6] = bits_to_float(raw.high.z), v[7] = bits_to_float(raw.high.w);
+  }
+  static JLLM_DEVICE float scale(const Raw&, unsigned) { return 1.0f; }
+  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+};
+
+// Units of a row of `length` weights: the last may be part padding, which holds zeros.
+template <unsigned kType>
+constexpr unsigned units_of(unsigned length) {
+  return (length + Weight<kType>::kUnit - 1) / Weight<kType>::kUnit;
+}
+
+// Calls step(constant c) for c = 0 .. kUnit / 8 - 1, so that chunk numbers stay compile-time constants.
+template <unsigned kChunk>
+struct Chunk {
+  static constexpr unsigned value = kChunk;
+};
+template <unsigned kCount, unsigned kChunk = 0, typename Step>
+JLLM_DEVICE void for_chunks(const Step& step) {
+  if constexpr (kChunk < kCount) {
+    step(Chunk<kChunk>());
+    for_chunks<kCount, kChunk + 1>(step);
+  }
+}
+
+}  // namespace jllm::device
