@@ -96,7 +96,7 @@ fetch_debian() {
   (cd "$1" && run_logged nvrtc-apt apt-get download "$best" "$name" &&
    for package in ./*.deb; do dpkg-deb -x "$package" unpacked; done &&
    cp -P unpacked/usr/lib/*-linux-gnu/libnvrtc*.so.* new/ &&
-   rm -f new/*.alt.* && cp unpacked/usr/share/doc/libnvrtc*/copyright new/License.txt)
+   rm -f new/*.alt.* && cat unpacked/usr/share/doc/libnvrtc*/copyright >new/License.txt)
 }
 
 # Loads the library and asks for its version: a file for another processor or C library shows itself here.
