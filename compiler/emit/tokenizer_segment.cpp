@@ -34,30 +34,40 @@ constexpr uint64_t kMaxMerges = uint64_t{1} << 26;
 constexpr size_t kMaxSpmPiece = 256;
 
 struct PreTokenizerTraits {
-  fb::PreTokenizer kind;
+  fb::PreTokenizer kind = fb::PreTokenizer::None;
   bool whole_words = false;  // "ignore_merges": a word that is a token is taken without merging
   bool adds_bos = false;     // where tokenizer.ggml.add_bos_token is absent
 };
 
+// By the names of tokenizer.ggml.pre.
 std::optional<PreTokenizerTraits> pre_tokenizer_traits(llvm::StringRef name) {
-  using Traits = std::optional<PreTokenizerTraits>;
   using fb::PreTokenizer;
-  return llvm::StringSwitch<Traits>(name)
-      .Case("default", Traits({PreTokenizer::Default}))
-      .Cases("gpt-2", "phi-2", "olmo", "mpt", "jais", "trillion", Traits({PreTokenizer::Gpt2}))
-      .Cases("exaone4", "granite-docling", "mellum", Traits({PreTokenizer::Gpt2}))
-      .Cases("starcoder", "smollm", "refact", "command-r", Traits({PreTokenizer::StarCoder}))
-      .Cases("codeshell", "exaone", "minerva-7b", Traits({PreTokenizer::StarCoder}))
-      .Case("falcon", Traits({PreTokenizer::Falcon}))
-      .Cases("llama3", "llama-v3", "llama-bpe", Traits({PreTokenizer::Llama3, true, true}))
-      .Cases("falcon3", "pixtral", "lfm2", "midm-2.0", Traits({PreTokenizer::Llama3, true, true}))
-      .Cases("smaug-bpe", "dbrx", "chatglm-bpe", "glm4", Traits({PreTokenizer::Llama3}))
-      .Cases("qwen2", "deepseek-r1-qwen", "stablelm2", Traits({PreTokenizer::Qwen2}))
-      .Cases("hunyuan", "megrez", "solar-open", Traits({PreTokenizer::Qwen2}))
-      .Case("qwen35", Traits({PreTokenizer::Qwen35}))
-      .Case("tekken", Traits({PreTokenizer::Tekken, true, true}))
-      .Cases("gpt-4o", "llama4", Traits({PreTokenizer::Gpt4o}))
-      .Default(std::nullopt);
+  const auto kind = llvm::StringSwitch<PreTokenizer>(name)
+                        .Case("default", PreTokenizer::Default)
+                        .Cases("gpt-2", "phi-2", "olmo", "mpt", "jais", PreTokenizer::Gpt2)
+                        .Cases("trillion", "exaone4", "granite-docling", PreTokenizer::Gpt2)
+                        .Case("mellum", PreTokenizer::Gpt2)
+                        .Cases("starcoder", "smollm", "refact", PreTokenizer::StarCoder)
+                        .Cases("command-r", "codeshell", "exaone", PreTokenizer::StarCoder)
+                        .Case("minerva-7b", PreTokenizer::StarCoder)
+                        .Case("falcon", PreTokenizer::Falcon)
+                        .Cases("llama3", "llama-v3", "llama-bpe", PreTokenizer::Llama3)
+                        .Cases("falcon3", "pixtral", "lfm2", "midm-2.0", PreTokenizer::Llama3)
+                        .Cases("smaug-bpe", "dbrx", "chatglm-bpe", "glm4", PreTokenizer::Llama3)
+                        .Cases("qwen2", "deepseek-r1-qwen", "stablelm2", PreTokenizer::Qwen2)
+                        .Cases("hunyuan", "megrez", "solar-open", PreTokenizer::Qwen2)
+                        .Case("qwen35", PreTokenizer::Qwen35)
+                        .Case("tekken", PreTokenizer::Tekken)
+                        .Cases("gpt-4o", "llama4", PreTokenizer::Gpt4o)
+                        .Default(PreTokenizer::None);
+  if (kind == PreTokenizer::None) return std::nullopt;
+  // The models named here look whole words up first and begin with BOS; others that share
+  // their expression do not.
+  const bool is_llama3 = llvm::StringSwitch<bool>(name)
+                             .Cases("llama3", "llama-v3", "llama-bpe", true)
+                             .Cases("falcon3", "pixtral", "lfm2", "midm-2.0", "tekken", true)
+                             .Default(false);
+  return PreTokenizerTraits{kind, is_llama3, is_llama3};
 }
 
 // Tokens that end a reply whatever the metadata says about them.
@@ -72,7 +82,7 @@ bool ends_generation(llvm::StringRef text) {
 // fb::Vocabulary while it is being put together; the fields mean the same.
 struct Draft {
   fb::TokenizerModel model = fb::TokenizerModel::Spm;
-  PreTokenizerTraits pre = {fb::PreTokenizer::None};
+  PreTokenizerTraits pre;
   std::vector<llvm::StringRef> texts;  // as GGUF has them
   std::vector<std::string> bytes;      // as the segment has them
   std::vector<TokenType> types;

@@ -1,0 +1,173 @@
+// The way from GGUF metadata to the segment, and what open() does with damaged segments.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "schema/tokenizer_generated.h"
+#include "tests/text/vocabulary_maker.h"
+
+namespace jllm::text {
+namespace {
+
+VocabularyMaker small_bpe() {
+  VocabularyMaker maker = bytes_vocabulary("llama-bpe");
+  maker.add_merge("h", "e");
+  maker.add_merge("he", "l");
+  maker.add("<|eot_id|>", kControl);
+  maker.add("<tool>", kUserDefined);
+  return maker;
+}
+
+VocabularyMaker small_spm() {
+  VocabularyMaker maker = spm_vocabulary();
+  for (const char* piece : {"\xe2\x96\x81", "h", "e", "he", "\xe2\x96\x81he"}) {
+    maker.add(piece, kNormal, -static_cast<float>(maker.tokens.size()));
+  }
+  return maker;
+}
+
+void expect_error(const VocabularyMaker& maker, ExitCode code, const std::string& part) {
+  const OpenTokenizer result = make(maker);
+  EXPECT_FALSE(result.tokenizer);
+  EXPECT_EQ(result.code, code) << result.error;
+  EXPECT_NE(result.error.find(part), std::string::npos) << result.error;
+}
+
+TEST(TokenizerSegment, SameInputSameBytes) {
+  for (const VocabularyMaker& maker : {small_bpe(), small_spm()}) {
+    const OpenTokenizer first = make(maker);
+    ASSERT_TRUE(first.tokenizer) << first.error;
+    EXPECT_EQ(first.segment, make(maker).segment);
+  }
+}
+
+TEST(TokenizerSegment, UnknownModelOrPreTokenizerIsUnsupported) {
+  VocabularyMaker maker = small_bpe();
+  maker.pre = "mystery";
+  expect_error(maker, ExitCode::kUnsupported, "mystery");
+  maker = small_bpe();
+  maker.model = "rwkv";
+  expect_error(maker, ExitCode::kUnsupported, "rwkv");
+}
+
+TEST(TokenizerSegment, MissingPreTokenizerIsDefault) {
+  VocabularyMaker maker = small_bpe();
+  maker.pre.clear();
+  const OpenTokenizer result = make(maker);
+  ASSERT_TRUE(result.tokenizer) << result.error;
+  const auto* vocabulary = fb::GetVocabulary(result.segment.data());
+  EXPECT_EQ(vocabulary->pre_tokenizer(), fb::PreTokenizer::Default);
+}
+
+TEST(TokenizerSegment, InconsistentMetadataIsInvalid) {
+  VocabularyMaker maker = small_bpe();
+  maker.types.pop_back();
+  expect_error(maker, ExitCode::kInvalidFile, "token_type");
+  maker = small_bpe();
+  maker.types[3] = 7;
+  expect_error(maker, ExitCode::kInvalidFile, "token_type");
+  maker = small_bpe();
+  maker.merges.push_back("nospace");
+  expect_error(maker, ExitCode::kInvalidFile, "merges[2]");
+  maker = small_spm();
+  maker.scores.pop_back();
+  expect_error(maker, ExitCode::kInvalidFile, "scores");
+  maker = small_spm();
+  maker.scores[5] = NAN;
+  expect_error(maker, ExitCode::kInvalidFile, "scores");
+  for (const char* key : {"bos", "eos", "eot", "eom", "unknown"}) {
+    maker = small_spm();
+    const std::string name = std::string("tokenizer.ggml.") + key + "_token_id";
+    maker.more_keys = [&](gguf::Writer& writer) { writer.set_u32(name, maker.tokens.size()); };
+    expect_error(maker, ExitCode::kInvalidFile, name);
+  }
+  maker = small_spm();
+  maker.tokens.clear();
+  expect_error(maker, ExitCode::kInvalidFile, "tokens");
+}
+
+TEST(TokenizerSegment, OddTokensAreTolerated) {
+  VocabularyMaker maker = small_bpe();
+  maker.scores.clear();               // BPE has no use for scores
+  maker.tokens.push_back("");         // empty
+  maker.tokens.push_back(" plain ");  // outside the byte alphabet
+  maker.tokens.push_back("\xff");     // not UTF-8
+  maker.types.resize(maker.tokens.size(), kNormal);
+  const OpenTokenizer bpe = make(maker);
+  ASSERT_TRUE(bpe.tokenizer) << bpe.error;
+  EXPECT_EQ(bpe->piece(bpe->vocab_size() - 2, false), " plain ");
+  maker = small_spm();
+  maker.add("", kNormal);
+  maker.add("\xff", kNormal);
+  maker.add("<0x0G>", kByte);
+  maker.add("he", kNormal);  // again
+  const OpenTokenizer spm = make(maker);
+  ASSERT_TRUE(spm.tokenizer) << spm.error;
+  EXPECT_EQ(spm->encode("hehe", {false, false}).size(), 2u);
+}
+
+// Uses everything that a tokenizer can do; what comes out does not matter here.
+void use(const Tokenizer& tokenizer) {
+  for (const bool flag : {false, true}) {
+    const std::string text =
+        "hello he <tool><|eot_id|> <s>\xf0\x9f\xa6\x99\xff" + random_text(3, 50);
+    const std::vector<uint32_t> ids = tokenizer.encode(text, {flag, flag});
+    tokenizer.decode(ids, flag);
+  }
+  for (uint32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    tokenizer.piece(id, true);
+    tokenizer.is_control(id);
+    tokenizer.is_end_of_generation(id);
+  }
+}
+
+TEST(TokenizerSegment, TruncatedSegmentsNeverCrash) {
+  for (const VocabularyMaker& maker : {small_bpe(), small_spm()}) {
+    const OpenTokenizer whole = make(maker);
+    ASSERT_TRUE(whole.tokenizer) << whole.error;
+    use(*whole.tokenizer);
+    for (size_t size = 0; size < whole.segment.size(); size += size < 400 ? 1 : 13) {
+      const std::vector<uint8_t> part(whole.segment.begin(), whole.segment.begin() + size);
+      const OpenTokenizer result = open_segment(part);
+      if (result.tokenizer) {
+        use(*result.tokenizer);
+      } else {
+        EXPECT_FALSE(result.error.empty());
+      }
+    }
+  }
+}
+
+TEST(TokenizerSegment, DamagedSegmentsNeverCrash) {
+  std::mt19937 random(5);
+  for (const VocabularyMaker& maker : {small_bpe(), small_spm()}) {
+    const OpenTokenizer whole = make(maker);
+    ASSERT_TRUE(whole.tokenizer) << whole.error;
+    int opened = 0;
+    for (int round = 0; round < 3000; ++round) {
+      std::vector<uint8_t> damaged = whole.segment;
+      for (int flips = 1 + random() % 3; flips > 0; --flips) {
+        damaged[random() % damaged.size()] ^= 1u << random() % 8;
+      }
+      const OpenTokenizer result = open_segment(damaged);
+      if (!result.tokenizer) continue;
+      use(*result.tokenizer);
+      ++opened;
+    }
+    EXPECT_GT(opened, 0);
+    EXPECT_LT(opened, 3000);
+  }
+}
+
+TEST(TokenizerSegment, MisalignedMemoryIsRefused) {
+  const OpenTokenizer whole = make(small_bpe());
+  std::vector<uint8_t> shifted = {0};
+  shifted.insert(shifted.end(), whole.segment.begin(), whole.segment.end());
+  std::string error;
+  EXPECT_FALSE(Tokenizer::open(shifted.data() + 1, whole.segment.size(), &error));
+  EXPECT_NE(error.find("aligned"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace jllm::text
