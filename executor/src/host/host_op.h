@@ -1,0 +1,24 @@
+// The operations of the host backend: schema/host_ops.h says what each computes, this finds its
+// code. An operation is called once per worker of a launch, at the same time, and does that
+// worker's share; its result does not depend on the number of workers.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "executor/src/host/worker.h"
+
+namespace jllm::host {
+
+struct HostOp {
+  std::string_view name;
+  unsigned arg_count;  // 8-byte slots
+  // `args` holds arg_count slots in the order of the operation's struct. All workers must have
+  // returned before the next operation starts.
+  void (*run)(const uint64_t* args, const Worker& worker);
+};
+
+// The operation of that name, or null.
+const HostOp* find_host_op(std::string_view name);
+
+}  // namespace jllm::host

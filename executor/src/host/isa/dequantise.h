@@ -1,0 +1,152 @@
+// Decoders from GGUF blocks to f32, one per weight type; block layouts as in GGUF's type table.
+// For isa/kernels.cpp only, see lanes.h.
+#pragma once
+
+#include "executor/src/host/isa/lanes.h"
+#include "schema/weight_type.h"
+
+namespace jllm::host::JLLM_HOST_ISA {
+namespace {
+
+// Decodes one block; plain types have their own loops below.
+template <WeightType kType>
+void decode_block(const uint8_t* block, float* out);
+
+// { d f16; quants u8[16] }: weight j in the low half of byte j, weight j + 16 in the high half.
+template <>
+inline void decode_block<WeightType::kQ4_0>(const uint8_t* block, float* out) {
+  const float d = f16_at(block);
+  for (unsigned j = 0; j < 16; j += kLanes) {
+    const Ints pairs = load_u8(block + 2 + j);
+    store(out + j, to_floats((pairs & 15) - 8) * d);
+    store(out + j + 16, to_floats((pairs >> 4) - 8) * d);
+  }
+}
+
+// { d f16; high u32; quants u8[16] }: as Q4_0, bit 4 of weight j is bit j of `high`.
+template <>
+inline void decode_block<WeightType::kQ5_0>(const uint8_t* block, float* out) {
+  const float d = f16_at(block);
+  uint32_t high;
+  std::memcpy(&high, block + 2, sizeof(high));
+  Ints bit;
+  for (unsigned i = 0; i < kLanes; ++i) bit[i] = static_cast<int32_t>(1u << i);
+  for (unsigned j = 0; j < 16; j += kLanes) {
+    const Ints pairs = load_u8(block + 6 + j);
+    const Ints low_bits = (Ints{} + static_cast<int32_t>(high >> j & 0xffff)) & bit;
+    const Ints high_bits = (Ints{} + static_cast<int32_t>(high >> (j + 16) & 0xffff)) & bit;
+    // A comparison gives -1 where the bit is clear: q - 16 * clear = (q | set << 4) - 16.
+    store(out + j, to_floats((pairs & 15) + ((low_bits == 0) & -16)) * d);
+    store(out + j + 16, to_floats((pairs >> 4) + ((high_bits == 0) & -16)) * d);
+  }
+}
+
+// { d f16; quants s8[32] }
+template <>
+inline void decode_block<WeightType::kQ8_0>(const uint8_t* block, float* out) {
+  const float d = f16_at(block);
+  for (unsigned j = 0; j < 32; j += kLanes) {
+    store(out + j, to_floats(load_s8(block + 2 + j)) * d);
+  }
+}
+
+// { d f16; dmin f16; scales u8[12]; quants u8[128] }: sub-blocks 2c and 2c + 1 of 32 weights are
+// the low and the high halves of bytes 32c .. of quants; w = d * scale * q - dmin * minimum.
+template <>
+inline void decode_block<WeightType::kQ4_K>(const uint8_t* block, float* out) {
+  const float d = f16_at(block), dmin = f16_at(block + 2);
+  // Eight 6-bit scales and minima, packed so that four at a time unpack with 32-bit masks.
+  uint32_t packed[3];
+  std::memcpy(packed, block + 4, sizeof(packed));
+  const uint32_t words[4] = {
+      packed[0] & 0x3f3f3f3f, (packed[2] & 0x0f0f0f0f) | (packed[0] >> 2 & 0x30303030),
+      packed[1] & 0x3f3f3f3f, (packed[2] >> 4 & 0x0f0f0f0f) | (packed[1] >> 2 & 0x30303030)};
+  float scales[8], minima[8];
+  for (unsigned s = 0; s < 8; ++s) {
+    scales[s] = d * static_cast<float>(words[s / 4] >> (s % 4 * 8) & 63);
+    minima[s] = dmin * static_cast<float>(words[2 + s / 4] >> (s % 4 * 8) & 63);
+  }
+  for (unsigned c = 0; c < 4; ++c) {
+    const uint8_t* quants = block + 16 + 32 * c;
+    for (unsigned j = 0; j < 32; j += kLanes) {
+      const Ints pairs = load_u8(quants + j);
+      store(out + 64 * c + j, to_floats(pairs & 15) * scales[2 * c] - minima[2 * c]);
+      store(out + 64 * c + 32 + j, to_floats(pairs >> 4) * scales[2 * c + 1] - minima[2 * c + 1]);
+    }
+  }
+}
+
+// { low u8[128]; high u8[64]; scales s8[16]; d f16 }: per half of 128 weights, weights l, l + 32, l
+// + 64 and l + 96 share byte l of `high`, two bits each; w = d * scale[w / 16] * (q - 32).
+template <>
+inline void decode_block<WeightType::kQ6_K>(const uint8_t* block, float* out) {
+  const float d = f16_at(block + 208);
+  for (unsigned half = 0; half < 2; ++half) {
+    const uint8_t* low = block + 64 * half;
+    const uint8_t* high = block + 128 + 32 * half;
+    for (unsigned l = 0; l < 32; l += kLanes) {
+      const Ints a = load_u8(low + l), b = load_u8(low + 32 + l), h = load_u8(high + l);
+      const Ints quants[4] = {(a & 15) | (h << 4 & 48), (b & 15) | (h << 2 & 48),
+                              (a >> 4) | (h & 48), (b >> 4) | (h >> 2 & 48)};
+      for (unsigned part = 0; part < 4; ++part) {
+        const auto scale = static_cast<int8_t>(block[192 + 8 * half + l / 16 + 2 * part]);
+        const float step = d * static_cast<float>(scale);
+        store(out + 128 * half + 32 * part + l, to_floats(quants[part] - 32) * step);
+      }
+    }
+  }
+}
+
+template <WeightType kType>
+void decode(const uint8_t* blocks, float* out, uint64_t count) {
+  constexpr BlockShape kShape = block_shape(kType);
+  for (uint64_t i = 0; i < count; i += kShape.elements) {
+    decode_block<kType>(blocks, out + i);
+    blocks += kShape.bytes;
+  }
+}
+
+template <>
+inline void decode<WeightType::kF32>(const uint8_t* blocks, float* out, uint64_t count) {
+  std::memcpy(out, blocks, count * sizeof(float));
+}
+
+template <>
+inline void decode<WeightType::kF16>(const uint8_t* blocks, float* out, uint64_t count) {
+  uint64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(out + i, load_f16(blocks + 2 * i));
+  for (; i < count; ++i) out[i] = f16_at(blocks + 2 * i);
+}
+
+template <>
+inline void decode<WeightType::kBF16>(const uint8_t* blocks, float* out, uint64_t count) {
+  for (uint64_t i = 0; i < count; ++i) {
+    uint16_t upper;
+    std::memcpy(&upper, blocks + 2 * i, sizeof(upper));
+    out[i] = float_from_bits(static_cast<uint32_t>(upper) << 16);
+  }
+}
+
+inline void dequantise(WeightType type, const uint8_t* blocks, float* out, uint64_t count) {
+  switch (type) {
+    case WeightType::kF32:
+      return decode<WeightType::kF32>(blocks, out, count);
+    case WeightType::kF16:
+      return decode<WeightType::kF16>(blocks, out, count);
+    case WeightType::kBF16:
+      return decode<WeightType::kBF16>(blocks, out, count);
+    case WeightType::kQ4_0:
+      return decode<WeightType::kQ4_0>(blocks, out, count);
+    case WeightType::kQ5_0:
+      return decode<WeightType::kQ5_0>(blocks, out, count);
+    case WeightType::kQ8_0:
+      return decode<WeightType::kQ8_0>(blocks, out, count);
+    case WeightType::kQ4_K:
+      return decode<WeightType::kQ4_K>(blocks, out, count);
+    case WeightType::kQ6_K:
+      return decode<WeightType::kQ6_K>(blocks, out, count);
+  }
+}
+
+}  // namespace
+}  // namespace jllm::host::JLLM_HOST_ISA

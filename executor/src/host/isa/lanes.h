@@ -1,0 +1,142 @@
+// Vectors of the widest kind that this compilation targets, on the compilers' vector extension.
+// For files of this folder only, inside the namespace of the instruction set: each is compiled
+// several times with different flags, and no function may be shared between the copies.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "executor/src/host/half.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace jllm::host::JLLM_HOST_ISA {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr unsigned kLanes = 16;
+// GCC's unmasked intrinsics warn of an uninitialised value (GCC bug 105593); a full mask costs
+// nothing.
+constexpr __mmask16 kEveryLane = 0xffff;
+#elif defined(__AVX2__)
+constexpr unsigned kLanes = 8;
+#else
+constexpr unsigned kLanes = 4;
+#endif
+
+typedef float Floats __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+
+inline Floats zeros() { return Floats{}; }
+inline Floats all(float value) { return Floats{} + value; }
+
+inline Floats load(const float* p) {
+  Floats value;
+  std::memcpy(&value, p, sizeof(value));
+  return value;
+}
+
+inline void store(float* p, Floats value) { std::memcpy(p, &value, sizeof(value)); }
+
+// The first `count` < kLanes lanes; the others are zero.
+inline Floats load_some(const float* p, uint64_t count) {
+  float lanes[kLanes] = {};
+  std::memcpy(lanes, p, count * sizeof(float));
+  return load(lanes);
+}
+
+inline void store_some(float* p, Floats value, uint64_t count) {
+  float lanes[kLanes];
+  store(lanes, value);
+  std::memcpy(p, lanes, count * sizeof(float));
+}
+
+inline Floats to_floats(Ints value) { return __builtin_convertvector(value, Floats); }
+
+// kLanes bytes, zero- or sign-extended.
+inline Ints load_u8(const uint8_t* p) {
+#if defined(__AVX512F__)
+  return (Ints)_mm512_maskz_cvtepu8_epi32(kEveryLane,
+                                          _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__AVX2__)
+  return (Ints)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  Ints value = {};
+  for (unsigned i = 0; i < kLanes; ++i) value[i] = p[i];
+  return value;
+#endif
+}
+
+inline Ints load_s8(const uint8_t* p) {
+#if defined(__AVX512F__)
+  return (Ints)_mm512_maskz_cvtepi8_epi32(kEveryLane,
+                                          _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__AVX2__)
+  return (Ints)_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  Ints value = {};
+  for (unsigned i = 0; i < kLanes; ++i) value[i] = static_cast<int8_t>(p[i]);
+  return value;
+#endif
+}
+
+// kLanes halves in GGUF byte order, at any alignment.
+inline Floats load_f16(const uint8_t* p) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_maskz_cvtph_ps(kEveryLane,
+                                       _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__AVX2__)
+  return (Floats)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#else
+  uint16_t halves[kLanes];
+  std::memcpy(halves, p, sizeof(halves));
+  Floats value = {};
+  for (unsigned i = 0; i < kLanes; ++i) value[i] = f16_to_f32(halves[i]);
+  return value;
+#endif
+}
+
+inline float f16_at(const uint8_t* p) {
+  uint16_t half;
+  std::memcpy(&half, p, sizeof(half));
+#if defined(__F16C__)
+  return _cvtsh_ss(half);
+#else
+  return f16_to_f32(half);
+#endif
+}
+
+// In a fixed order: halves onto halves.
+inline float sum_of(Floats value) {
+  float lanes[kLanes];
+  store(lanes, value);
+  for (unsigned width = kLanes / 2; width > 0; width /= 2) {
+    for (unsigned i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
+// exp(x) to about two units in the last place. Below -87 the result stays at exp(-87), above 88 at
+// exp(88): neither matters to a softmax or a sigmoid. NaN stays NaN.
+inline Floats exp_of(Floats x) {
+  x = x < -87.0f ? all(-87.0f) : x;
+  x = x > 88.0f ? all(88.0f) : x;
+  // x = n ln 2 + r: adding 1.5 * 2^23 rounds to an integer; ln 2 in two parts keeps r exact.
+  const Floats n = (x * 1.44269504f + 0x1.8p23f) - 0x1.8p23f;
+  const Floats r = (x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
+  Floats p = all(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const Ints exponent = (__builtin_convertvector(n, Ints) + 127) << 23;
+  return p * (Floats)exponent;
+}
+
+}  // namespace
+}  // namespace jllm::host::JLLM_HOST_ISA

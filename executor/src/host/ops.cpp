@@ -1,0 +1,170 @@
+// The operations that need no more than a loop, and the table of all.
+#include "executor/src/host/ops.h"
+
+#include <cmath>
+
+#include "executor/src/host/host_op.h"
+#include "executor/src/host/kernels.h"
+
+namespace jllm::host {
+namespace {
+
+void run_embed(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<EmbedArgs>(slots);
+  const auto type = static_cast<WeightType>(args.type);
+  const BlockShape shape = block_shape(type);
+  const uint64_t row_bytes = args.dim / shape.elements * shape.bytes;
+  const auto* table = static_cast<const uint8_t*>(args.table);
+  const Range rows = share_of(valid_rows(args.state, args.rows), worker);
+  for (uint64_t row = rows.begin; row < rows.end; ++row) {
+    const uint64_t token = args.tokens[args.state->position + row];
+    kernels().dequantise(type, table + token * row_bytes, args.out + row * args.dim, args.dim);
+  }
+}
+
+void run_rms_norm(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<RmsNormArgs>(slots);
+  const float epsilon = float_of_slot(args.epsilon_bits);
+  const Range rows = share_of(valid_rows(args.state, args.rows), worker);
+  for (uint64_t row = rows.begin; row < rows.end; ++row) {
+    const uint64_t offset = row * args.dim;
+    kernels().rms_norm(args.in + offset, args.weight, args.out + offset, args.dim, epsilon);
+  }
+}
+
+void run_matmul(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<MatmulArgs>(slots);
+  const Range columns = share_of(args.n, worker);
+  MatmulPart part = {};
+  part.in = args.in;
+  part.weight = static_cast<const uint8_t*>(args.weight);
+  part.out = args.out;
+  part.rows = valid_rows(args.state, args.rows);
+  part.n = args.n;
+  part.k = args.k;
+  part.begin = columns.begin;
+  part.end = columns.end;
+  part.type = static_cast<WeightType>(args.type);
+  kernels().matmul(part);
+}
+
+void run_add_bias(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<AddBiasArgs>(slots);
+  const uint64_t rows = valid_rows(args.state, args.rows);
+  const Range columns = share_of(args.n, worker);
+  for (uint64_t row = 0; row < rows; ++row) {
+    const float* in = args.in + row * args.n;
+    float* out = args.out + row * args.n;
+    for (uint64_t i = columns.begin; i < columns.end; ++i) out[i] = in[i] + args.bias[i];
+  }
+}
+
+// The rotation of one pair in the heads begin .. end of one row.
+struct Rotation {
+  uint64_t first, second;  // the pair's elements within a head
+  float cosine, sine;
+};
+
+void rotate(const RopeArgs& args, uint64_t row, const Range& heads, const Rotation& rotation) {
+  for (uint64_t head = heads.begin; head < heads.end; ++head) {
+    const uint64_t start = (row * args.heads + head) * args.head_dim;
+    const float a = args.in[start + rotation.first], b = args.in[start + rotation.second];
+    args.out[start + rotation.first] = a * rotation.cosine - b * rotation.sine;
+    args.out[start + rotation.second] = a * rotation.sine + b * rotation.cosine;
+  }
+}
+
+void run_rope(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<RopeArgs>(slots);
+  const float magnitude = float_of_slot(args.magnitude_bits);
+  const uint64_t rows = valid_rows(args.state, args.rows);
+  const Range heads = share_of(args.heads, worker);
+  for (uint64_t row = 0; row < rows; ++row) {
+    const auto position = static_cast<float>(args.state->position + row);
+    // Each angle serves all heads.
+    for (uint64_t i = 0; i < args.pairs; ++i) {
+      const float angle = position * args.frequencies[i];
+      const uint64_t first = args.neox ? i : 2 * i;
+      const uint64_t second = args.neox ? i + args.pairs : 2 * i + 1;
+      rotate(args, row, heads,
+             {first, second, std::cos(angle) * magnitude, std::sin(angle) * magnitude});
+    }
+    if (args.out == args.in) continue;
+    for (uint64_t head = heads.begin; head < heads.end; ++head) {
+      const uint64_t start = (row * args.heads + head) * args.head_dim;
+      for (uint64_t i = 2 * args.pairs; i < args.head_dim; ++i) {
+        args.out[start + i] = args.in[start + i];
+      }
+    }
+  }
+}
+
+void run_kv_append(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<KvAppendArgs>(slots);
+  const bool half = static_cast<WeightType>(args.type) == WeightType::kF16;
+  const uint64_t rows = valid_rows(args.state, args.rows);
+  const Range heads = share_of(args.heads, worker);
+  for (uint64_t row = 0; row < rows; ++row) {
+    for (uint64_t head = heads.begin; head < heads.end; ++head) {
+      const float* in = args.in + (row * args.heads + head) * args.head_dim;
+      const uint64_t start = (head * args.context + args.state->position + row) * args.head_dim;
+      if (half) {
+        auto* out = static_cast<uint16_t*>(args.cache) + start;
+        for (uint64_t i = 0; i < args.head_dim; ++i) out[i] = f32_to_f16(in[i]);
+      } else {
+        std::memcpy(static_cast<float*>(args.cache) + start, in, args.head_dim * sizeof(float));
+      }
+    }
+  }
+}
+
+void run_glu(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<GluArgs>(slots);
+  const Range all = share_of(valid_rows(args.state, args.rows) * args.n, worker);
+  kernels().glu(args.gate + all.begin, args.up + all.begin, args.out + all.begin,
+                all.end - all.begin);
+}
+
+void run_add(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<AddArgs>(slots);
+  const Range all = share_of(valid_rows(args.state, args.rows) * args.n, worker);
+  for (uint64_t i = all.begin; i < all.end; ++i) args.out[i] = args.a[i] + args.b[i];
+}
+
+void run_finish_chunk(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<FinishChunkArgs>(slots);
+  // One worker alone: it moves the position that all read.
+  if (worker.index != 0 || args.state->done != kRunning) return;
+  const uint64_t rows = valid_rows(args.state, args.rows);
+  if (rows == 0) return;
+  std::memcpy(args.out, args.in + (rows - 1) * args.dim, args.dim * sizeof(float));
+  args.state->position += static_cast<unsigned>(rows);
+}
+
+template <typename Args>
+constexpr unsigned kSlots = sizeof(Args) / sizeof(uint64_t);
+
+constexpr HostOp kOps[] = {
+    {"embed", kSlots<EmbedArgs>, run_embed},
+    {"rms_norm", kSlots<RmsNormArgs>, run_rms_norm},
+    {"matmul", kSlots<MatmulArgs>, run_matmul},
+    {"add_bias", kSlots<AddBiasArgs>, run_add_bias},
+    {"rope", kSlots<RopeArgs>, run_rope},
+    {"kv_append", kSlots<KvAppendArgs>, run_kv_append},
+    {"attention", kSlots<AttentionArgs>, run_attention},
+    {"glu", kSlots<GluArgs>, run_glu},
+    {"add", kSlots<AddArgs>, run_add},
+    {"finish_chunk", kSlots<FinishChunkArgs>, run_finish_chunk},
+    {"sample", kSlots<SampleArgs>, run_sample},
+};
+
+}  // namespace
+
+const HostOp* find_host_op(std::string_view name) {
+  for (const HostOp& op : kOps) {
+    if (op.name == name) return &op;
+  }
+  return nullptr;
+}
+
+}  // namespace jllm::host

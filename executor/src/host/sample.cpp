@@ -1,0 +1,238 @@
+// The sampler on the host. What it computes is that of kernels/reference/reference.h, sample():
+// thresholds come from selection on bit patterns instead of sorting, and the draw skips tokens that
+// cannot win.
+#include <cmath>
+#include <limits>
+
+#include "executor/src/host/ops.h"
+
+namespace jllm::host {
+namespace {
+
+struct Logits {
+  const float* values;
+  uint64_t count;
+};
+
+struct Scan {
+  bool good;        // no NaN and something finite
+  uint32_t argmax;  // lowest id of the largest
+};
+
+Scan scan(const Logits& logits) {
+  bool nan = false, finite = false;
+  uint32_t argmax = 0;
+  for (uint64_t i = 0; i < logits.count; ++i) {
+    const float logit = logits.values[i];
+    nan |= std::isnan(logit);
+    finite |= std::isfinite(logit);
+    if (logit > logits.values[argmax]) argmax = static_cast<uint32_t>(i);
+  }
+  return {finite && !nan, argmax};
+}
+
+// Each distinct recent token once: writing from the untouched logits makes repeats harmless.
+void penalise(const SampleArgs& args) {
+  const StepState& state = *args.state;
+  std::memcpy(args.work, args.logits, args.vocab * sizeof(float));
+  const unsigned last = state.repeat_last_n < state.count ? state.repeat_last_n : state.count;
+  for (unsigned i = state.count - last; i < state.count; ++i) {
+    const uint32_t token = args.tokens[i];
+    if (token >= args.vocab) continue;
+    const float logit = args.logits[token];
+    args.work[token] = logit > 0 ? logit / state.repeat_penalty : logit * state.repeat_penalty;
+  }
+}
+
+// --- Thresholds ---
+
+// An unsigned number that orders as the float does (no NaN).
+uint32_t key_of(float value) {
+  const uint32_t bits = bits_from_float(value);
+  return bits & 0x80000000 ? ~bits : bits | 0x80000000;
+}
+
+float value_of(uint32_t key) { return float_from_bits(key & 0x80000000 ? key & 0x7fffffff : ~key); }
+
+// Three digits of a key, the highest first: 11, 11 and 10 bits.
+constexpr unsigned kShifts[] = {21, 10, 0};
+constexpr unsigned kBuckets = 1u << 11;
+
+// The largest logit >= lowest such that the weights of all logits from it upwards add up to
+// `wanted` at least. Weights are integers, so that the order of adding does not matter; `wanted`
+// may be a double because the sums are below 2^53. At least one weight is not zero, the largest
+// logit's among them.
+template <typename Weight>
+float select_from_top(const Logits& logits, float lowest, double wanted, Weight weight) {
+  uint32_t prefix = 0;  // digits found so far
+  uint32_t mask = 0;    // their bits
+  uint64_t above = 0;   // weight of all keys above the prefix
+  for (const unsigned shift : kShifts) {
+    uint64_t sums[kBuckets] = {};
+    for (uint64_t i = 0; i < logits.count; ++i) {
+      const float logit = logits.values[i];
+      const uint32_t key = key_of(logit);
+      if ((key & mask) != prefix || !(logit >= lowest)) continue;
+      sums[key >> shift & (kBuckets - 1) & (~mask >> shift)] += weight(logit);
+    }
+    uint32_t found = 0;
+    for (uint32_t bucket = kBuckets; bucket-- > 0;) {
+      if (sums[bucket] == 0) continue;
+      found = bucket;
+      if (static_cast<double>(above + sums[bucket]) >= wanted) break;
+      above += sums[bucket];
+    }
+    prefix |= found << shift;
+    mask |= (kBuckets - 1) << shift;
+  }
+  return value_of(prefix);
+}
+
+// A logit's share of the softmax in units of 2^-32; integers, so that every engine agrees on top-p.
+struct SoftmaxMass {
+  float max;
+
+  uint64_t operator()(float logit) const {
+    if (logit == max) return uint64_t{1} << 32;  // also where both are infinite
+    const double below = static_cast<double>(logit) - static_cast<double>(max);
+    if (below < -23) return 0;  // exp(-23) * 2^32 < 0.5
+    return static_cast<uint64_t>(std::exp(below) * 0x1p32 + 0.5);
+  }
+};
+
+// All logits at or above it survive top-k, top-p and min-p.
+float survivor_threshold(const StepState& state, const Logits& logits, float max) {
+  float threshold = -std::numeric_limits<float>::infinity();
+  if (state.top_k > 0 && state.top_k < logits.count) {
+    threshold = select_from_top(logits, threshold, state.top_k, [](float) { return uint64_t{1}; });
+  }
+  if (state.top_p < 1) {
+    const SoftmaxMass mass{max};
+    uint64_t total = 0;
+    for (uint64_t i = 0; i < logits.count; ++i) {
+      if (logits.values[i] >= threshold) total += mass(logits.values[i]);
+    }
+    const double wanted = static_cast<double>(state.top_p) * static_cast<double>(total);
+    threshold = select_from_top(logits, threshold, wanted, mass);
+  }
+  if (state.min_p > 0) {
+    const auto lowest =
+        static_cast<float>(static_cast<double>(max) + std::log(static_cast<double>(state.min_p)));
+    const float bounded = lowest < max ? lowest : max;  // the largest logit always survives
+    threshold = bounded > threshold ? bounded : threshold;
+  }
+  return threshold;
+}
+
+// --- The draw ---
+
+// First word of Philox4x32-10 (Salmon et al., 2011) at counter (token, draws, 0, 0).
+uint32_t philox(uint32_t token, const StepState& state) {
+  uint32_t counter[4] = {token, state.draws, 0, 0};
+  uint32_t key[2] = {state.seed_low, state.seed_high};
+  for (unsigned round = 0; round < 10; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53} * counter[0];
+    const uint64_t b = uint64_t{0xCD9E8D57} * counter[2];
+    counter[0] = static_cast<uint32_t>(b >> 32) ^ counter[1] ^ key[0];
+    counter[2] = static_cast<uint32_t>(a >> 32) ^ counter[3] ^ key[1];
+    counter[1] = static_cast<uint32_t>(b);
+    counter[3] = static_cast<uint32_t>(a);
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  return counter[0];
+}
+
+// -log(-log(u)), u = (x + 0.5) * 2^-32.
+double gumbel(uint32_t x) {
+  const double u = (static_cast<double>(x) + 0.5) * 0x1p-32;
+  return -std::log(-std::log(u));
+}
+
+// An upper bound of gumbel(x): -log u >= 1 - u, and 1 - u >= 2^-(1 + leading zeros of ~x).
+double gumbel_bound(uint32_t x) {
+  const int zeros = ~x == 0 ? 32 : __builtin_clz(~x);
+  return 0.6931471805599454 * (zeros + 1);
+}
+
+constexpr double kLargestGumbel = 22.9;  // gumbel(2^32 - 1) = 33 ln 2
+
+// Gumbel-max: the argmax of logit / temperature + gumbel is a draw from the softmax at
+// `temperature`.
+uint32_t draw(const StepState& state, const Logits& logits, uint32_t argmax) {
+  const float threshold = survivor_threshold(state, logits, logits.values[argmax]);
+  const double temperature = static_cast<double>(state.temperature);
+  // The likeliest token first: few others can beat its score, which spares their logarithms.
+  uint32_t chosen = argmax;
+  double best =
+      static_cast<double>(logits.values[argmax]) / temperature + gumbel(philox(argmax, state));
+  for (uint64_t i = 0; i < logits.count; ++i) {
+    const float logit = logits.values[i];
+    if (!(logit >= threshold)) continue;
+    const double scaled = static_cast<double>(logit) / temperature;
+    if (scaled + kLargestGumbel < best) continue;
+    const auto token = static_cast<uint32_t>(i);
+    const uint32_t x = philox(token, state);
+    if (scaled + gumbel_bound(x) < best) continue;
+    const double score = scaled + gumbel(x);
+    if (score > best || (score == best && token < chosen)) {
+      best = score;
+      chosen = token;
+    }
+  }
+  return chosen;
+}
+
+bool ends_sequence(const StepState& state, uint32_t token) {
+  if (state.ignore_end) return false;
+  for (unsigned i = 0; i < state.end_token_count; ++i) {
+    if (state.end_tokens[i] == token) return true;
+  }
+  return false;
+}
+
+// Adds the token to the sequence, or says why the sequence ends here.
+void append(const SampleArgs& args, uint32_t token) {
+  StepState& state = *args.state;
+  if (state.count < state.context) {
+    args.tokens[state.count] = token;
+    state.count += 1;
+    if (args.advance) state.position += 1;
+  } else {
+    state.done = kContextFull;
+  }
+  if (ends_sequence(state, token)) state.done = kEndToken;
+}
+
+// Hands the token to the reader of the ring, who may be another thread: `sequence` comes last.
+void publish(RingSlot* ring, StepState& state, uint32_t token) {
+  RingSlot& slot = ring[state.sampled % kRingSlots];
+  slot.token = token;
+  slot.done = state.done;
+  slot.reserved = 0;
+  state.draws += 1;
+  state.sampled += 1;
+  __atomic_store_n(&slot.sequence, state.sampled, __ATOMIC_RELEASE);
+}
+
+}  // namespace
+
+void run_sample(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<SampleArgs>(slots);
+  StepState& state = *args.state;
+  // A few passes over the logits: not worth sharing.
+  if (worker.index != 0 || state.done != kRunning) return;
+  penalise(args);
+  const Logits logits{args.work, args.vocab};
+  const Scan seen = scan(logits);
+  uint32_t token = 0;
+  if (seen.good) {
+    token = state.temperature == 0 ? seen.argmax : draw(state, logits, seen.argmax);
+    append(args, token);
+  } else {
+    state.done = kBadLogits;
+  }
+  publish(args.ring, state, token);
+}
+
+}  // namespace jllm::host

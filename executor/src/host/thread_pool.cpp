@@ -1,0 +1,136 @@
+// The pool's hand-over: `generation_` moves on to start a call, `pending_` falls to zero to end it.
+// Both are futex words; the counters beside them spare the wake-up call while nobody sleeps.
+#include "executor/src/host/thread_pool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace jllm::host {
+namespace {
+
+// About 50 microseconds: longer than the gap between two launches and most waits for the slowest
+// worker, far shorter than a time slice.
+constexpr unsigned kSpins = 3000;
+constexpr size_t kStackBytes = 512 << 10;
+
+static_assert(sizeof(std::atomic<uint32_t>) == 4, "a futex word");
+
+void futex_wait(std::atomic<uint32_t>& word, uint32_t expected) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+
+void futex_wake_all(std::atomic<uint32_t>& word) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+
+void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");  // `yield` is a no-op on most cores
+#endif
+}
+
+unsigned available_processors() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return static_cast<unsigned>(CPU_COUNT(&set));
+}
+
+}  // namespace
+
+int ThreadPool::start(unsigned workers) {
+  if (workers == 0 || workers > kMaxWorkers || workers_ != 1) return EINVAL;
+  // With more threads than processors, a spinning thread holds up the one that it waits for.
+  spins_ = workers <= available_processors() ? kSpins : 0;
+  stopping_ = false;
+  generation_.store(0);
+
+  pthread_attr_t attributes;
+  int error = pthread_attr_init(&attributes);
+  if (error != 0) return error;
+  error = pthread_attr_setstacksize(&attributes, kStackBytes);
+  // Signals are the application's: its handlers must not run on our threads.
+  sigset_t all, previous;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &previous);
+  unsigned started = 1;
+  for (; error == 0 && started < workers; ++started) {
+    Thread& thread = threads_[started - 1];
+    thread.pool = this;
+    thread.index = started;
+    error = pthread_create(&thread.handle, &attributes, thread_main, &thread);
+    if (error != 0) break;
+  }
+  pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+  pthread_attr_destroy(&attributes);
+  workers_ = started;
+  if (error != 0) stop();
+  return error;
+}
+
+void ThreadPool::stop() {
+  if (workers_ == 1) return;
+  stopping_ = true;
+  generation_.fetch_add(1);
+  futex_wake_all(generation_);
+  for (unsigned i = 0; i + 1 < workers_; ++i) pthread_join(threads_[i].handle, nullptr);
+  workers_ = 1;
+}
+
+void ThreadPool::run(Function function, void* context) {
+  if (workers_ > 1) {
+    function_ = function;
+    context_ = context;
+    pending_.store(workers_ - 1, std::memory_order_relaxed);
+    generation_.fetch_add(1);  // publishes the fields above
+    if (sleepers_.load() != 0) futex_wake_all(generation_);
+  }
+  function(context, Worker{0, workers_});
+  wait_until_done();
+}
+
+void* ThreadPool::thread_main(void* thread) {
+  auto* self = static_cast<Thread*>(thread);
+  self->pool->serve(self->index);
+  return nullptr;
+}
+
+void ThreadPool::serve(unsigned index) {
+  // run() waits for every thread, so that none can miss a generation.
+  for (uint32_t seen = 0;; ++seen) {
+    wait_for_generation(seen);
+    if (stopping_) return;
+    function_(context_, Worker{index, workers_});
+    if (pending_.fetch_sub(1) == 1 && caller_sleeps_.load() != 0) futex_wake_all(pending_);
+  }
+}
+
+void ThreadPool::wait_for_generation(uint32_t seen) {
+  for (unsigned i = 0; i < spins_; ++i) {
+    if (generation_.load(std::memory_order_acquire) != seen) return;
+    pause_briefly();
+  }
+  sleepers_.fetch_add(1);
+  while (generation_.load() == seen) futex_wait(generation_, seen);
+  sleepers_.fetch_sub(1);
+}
+
+void ThreadPool::wait_until_done() {
+  for (unsigned i = 0; i < spins_; ++i) {
+    if (pending_.load(std::memory_order_acquire) == 0) return;
+    pause_briefly();
+  }
+  caller_sleeps_.store(1);
+  for (uint32_t left = pending_.load(); left != 0; left = pending_.load()) {
+    futex_wait(pending_, left);
+  }
+  caller_sleeps_.store(0);
+}
+
+}  // namespace jllm::host

@@ -1,0 +1,66 @@
+// A fixed set of threads that run one function at a time, together with the calling thread.
+// The object is its own storage: no heap. Threads wait by spinning shortly and then sleeping on a
+// futex, so that launches a few microseconds apart cost no system call and an idle pool costs no
+// processor time.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "executor/src/host/worker.h"
+
+namespace jllm::host {
+
+class ThreadPool {
+ public:
+  using Function = void (*)(void* context, const Worker& worker);
+  static constexpr unsigned kMaxWorkers = 64;
+
+  ThreadPool() = default;
+  ~ThreadPool() { stop(); }
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  // Starts `workers` - 1 threads, 1 <= workers <= kMaxWorkers, on a stopped pool. On failure
+  // nothing is left running and the result is the error number of pthread_create or EINVAL; 0 is
+  // success.
+  [[nodiscard]] int start(unsigned workers);
+
+  // Ends the threads and waits for them. The pool may be started again.
+  void stop();
+
+  // Calls function(context, worker) for each worker, the caller being worker 0, and returns when
+  // all have returned. One thread at a time may call this; a stopped pool has one worker, the
+  // caller.
+  void run(Function function, void* context);
+
+  unsigned workers() const { return workers_; }
+
+ private:
+  struct Thread {
+    ThreadPool* pool;
+    unsigned index;
+    pthread_t handle;
+  };
+
+  static void* thread_main(void* thread);
+  void serve(unsigned index);
+  void wait_for_generation(uint32_t seen);
+  void wait_until_done();
+
+  Function function_ = nullptr;
+  void* context_ = nullptr;
+  unsigned workers_ = 1;
+  unsigned spins_ = 0;  // turns of the busy wait before sleeping
+  bool stopping_ = false;
+  Thread threads_[kMaxWorkers - 1];
+  // Each on a cache line of its own: workers poll the first while others write the second.
+  alignas(64) std::atomic<uint32_t> generation_{0};  // calls of run, plus the one of stop
+  std::atomic<uint32_t> sleepers_{0};                // threads asleep on generation_
+  alignas(64) std::atomic<uint32_t> pending_{0};     // threads that have not finished the call
+  std::atomic<uint32_t> caller_sleeps_{0};           // the caller is asleep on pending_
+};
+
+}  // namespace jllm::host
