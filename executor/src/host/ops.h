@@ -21,8 +21,9 @@ Args load_args(const uint64_t* slots) {
   return args;
 }
 
-// Rows of a graph of `rows` rows that hold tokens in this replay.
+// Rows of a graph of `rows` rows that hold tokens in this replay; all of them without a state.
 inline uint64_t valid_rows(const StepState* state, uint64_t rows) {
+  if (state == nullptr) return rows;
   const uint64_t left = state->count - state->position;
   return rows < left ? rows : left;
 }
