@@ -1,0 +1,41 @@
+// `jllmc synth`: a GGUF of the llama architecture with true shapes and random weights. It runs
+// through everything that a real model runs through, without a download.
+#pragma once
+
+#include <llvm/ADT/StringRef.h>
+#include <llvm/Support/Error.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace jllm::synth {
+
+struct SynthOptions {
+  std::string like;             // a name of model_shapes()
+  std::string type = "q4_k_m";  // a name of type_mixes(), in any case
+  uint64_t seed = 0;
+  // 0: as the model has it. The overrides make small models for tests.
+  uint32_t layers = 0;
+  uint32_t embedding = 0;
+  uint32_t ffn = 0;
+  uint32_t heads = 0;
+  uint32_t kv_heads = 0;
+  uint32_t head_dim = 0;
+  uint32_t vocab = 0;
+  uint32_t context = 0;
+};
+
+// Bytes of weights written so far, and in all.
+using SynthProgress = std::function<void(uint64_t done, uint64_t total)>;
+
+// The same options give the same bytes. Options that name nothing or do not fit together are kUsage
+// errors that list the choices.
+llvm::Error synthesise(const SynthOptions& options, llvm::StringRef path,
+                       const SynthProgress& progress = {});
+
+// Names that SynthOptions::type takes.
+std::vector<std::string> type_mixes();
+
+}  // namespace jllm::synth
