@@ -1,7 +1,7 @@
 // What every kernel shares: vector types, memory access, number formats, warp and block reductions.
-// All assembly and intrinsics of the device sources are behind the functions of this header, so that a
-// plain C++ build needs to replace only them. Macro names of kernel constants (K, N, TYPE, ...) are
-// upper-case: no identifier in a header may be.
+// All assembly and intrinsics of the device sources are behind the functions of this header, so
+// that a plain C++ build needs to replace only them. Macro names of kernel constants (K, N, TYPE,
+// ...) are upper-case: no identifier in a header may be.
 #pragma once
 
 #include "schema/step_state.h"
@@ -62,8 +62,8 @@ JLLM_DEVICE float high_half(unsigned pair) { return half_to_float((unsigned shor
 JLLM_DEVICE float low_bfloat(unsigned pair) { return bits_to_float(pair << 16); }
 JLLM_DEVICE float high_bfloat(unsigned pair) { return bits_to_float(pair & 0xffff0000u); }
 
-// Byte `kByte` (0..255) of a word as value - offset, exactly. The byte becomes the last mantissa bits of
-// 2^23, which costs one permute and one addition where a conversion would take a slow unit.
+// Byte `kByte` (0..255) of a word as value - offset, exactly. The byte becomes the last mantissa
+// bits of 2^23, which costs one permute and one addition where a conversion would take a slow unit.
 template <unsigned kByte>
 JLLM_DEVICE float byte_minus(unsigned word, float offset) {
   return bits_to_float(__byte_perm(word, 0x4b000000u, 0x7440u | kByte)) - (8388608.0f + offset);
@@ -135,8 +135,8 @@ JLLM_DEVICE float warp_max(float value) {
   return value;
 }
 
-// Sum over the block, returned to every thread. `scratch` holds one float per warp and must not be in use
-// before the call; it may be reused after the next barrier.
+// Sum over the block, returned to every thread. `scratch` holds one float per warp and must not be
+// in use before the call; it may be reused after the next barrier.
 JLLM_DEVICE float block_sum(float value, float* scratch) {
   value = warp_sum(value);
   if (threadIdx.x % kWarp == 0) scratch[threadIdx.x / kWarp] = value;
@@ -159,7 +159,8 @@ JLLM_DEVICE unsigned token_rows(const StepState* state, unsigned rows) {
   return left < rows ? left : rows;
 }
 
-// Rows worth computing. At least one: the head runs on a single row after the chunk's tokens were consumed.
+// Rows worth computing. At least one: the head runs on a single row after the chunk's tokens were
+// consumed.
 JLLM_DEVICE unsigned compute_rows(const StepState* state, unsigned rows) {
   const unsigned valid = token_rows(state, rows);
   return valid > 0 ? valid : 1;
@@ -167,22 +168,25 @@ JLLM_DEVICE unsigned compute_rows(const StepState* state, unsigned rows) {
 
 // --- Rotary embedding ---
 
-// Sine and cosine of an angle of any size that positions reach. The reduction is done in double, where it
-// is exact enough in one step; the series are the Taylor polynomials, good to 2e-9 on [-pi/4, pi/4].
+// Sine and cosine of an angle of any size that positions reach. The reduction is done in double,
+// where it is exact enough in one step; the series are the Taylor polynomials, good to 2e-9 on
+// [-pi/4, pi/4].
 JLLM_DEVICE void sin_cos(float angle, float* sine, float* cosine) {
   const int quadrant = __double2int_rn((double)angle * 0.63661977236758134);
   const float r = (float)((double)angle - (double)quadrant * 1.5707963267948966);
   const float r2 = r * r;
   const float s =
       r + r * r2 * (-1.0f / 6 + r2 * (1.0f / 120 + r2 * (-1.0f / 5040 + r2 * (1.0f / 362880))));
-  const float c = 1.0f + r2 * (-0.5f + r2 * (1.0f / 24 + r2 * (-1.0f / 720 + r2 * (1.0f / 40320 -
-                                                               r2 * (1.0f / 3628800)))));
+  const float c =
+      1.0f + r2 * (-0.5f + r2 * (1.0f / 24 +
+                                 r2 * (-1.0f / 720 + r2 * (1.0f / 40320 - r2 * (1.0f / 3628800)))));
   const float a = quadrant & 1 ? c : s, b = quadrant & 1 ? s : c;
   *sine = quadrant & 2 ? -a : a;
   *cosine = (quadrant + 1) & 2 ? -b : b;
 }
 
-// Rotates (first, second) by position * frequency. The angle is the f32 product: models were trained so.
+// Rotates (first, second) by position * frequency. The angle is the f32 product: models were
+// trained so.
 JLLM_DEVICE void rotate(float* first, float* second, unsigned position, float frequency,
                         float magnitude) {
   float s, c;
@@ -194,8 +198,8 @@ JLLM_DEVICE void rotate(float* first, float* second, unsigned position, float fr
   *second = x * s + y * c;
 }
 
-// Elements of pair `pair` (< head_dim / 2) of a head: the rotated pairs come first, then what is left of
-// the head in twos.
+// Elements of pair `pair` (< head_dim / 2) of a head: the rotated pairs come first, then what is
+// left of the head in twos.
 JLLM_DEVICE void pair_elements(unsigned pair, unsigned pairs, bool neox, unsigned* first,
                                unsigned* second) {
   const bool split = neox && pair < pairs;
@@ -227,8 +231,10 @@ struct Kv<1> {
   static JLLM_DEVICE float decode(Element value) { return half_to_float(value); }
   static JLLM_DEVICE void load8(const Element* at, float (&out)[8]) {
     const Uint4 v = *(const Uint4*)at;
-    out[0] = low_half(v.x), out[1] = high_half(v.x), out[2] = low_half(v.y), out[3] = high_half(v.y);
-    out[4] = low_half(v.z), out[5] = high_half(v.z), out[6] = low_half(v.w), out[7] = high_half(v.w);
+    out[0] = low_half(v.x), out[1] = high_half(v.x), out[2] = low_half(v.y),
+    out[3] = high_half(v.y);
+    out[4] = low_half(v.z), out[5] = high_half(v.z), out[6] = low_half(v.w),
+    out[7] = high_half(v.w);
   }
 };
 

@@ -6,19 +6,18 @@ using namespace jllm::device;
 
 constexpr unsigned kRows = 2;
 
-extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
-    const float* x,       // [K]
-    const float* norm,    // [K]
-    const Bytes* w_gate,  // [N] rows of K
-    const Bytes* w_up,    // [N] rows of K
-    float* out            // [N]
+extern "C" __global__ __launch_bounds__(kGemvThreads,
+                                        2) void JLLM_KERNEL(const float* x,       // [K]
+                                                            const float* norm,    // [K]
+                                                            const Bytes* w_gate,  // [N] rows of K
+                                                            const Bytes* w_up,    // [N] rows of K
+                                                            float* out            // [N]
 ) {
   extern __shared__ Float4 shared[];
   __shared__ float scratch[kGemvWarps];
   float* image = (float*)shared;
   constexpr bool kSums = Weight<GATE_TYPE>::kHasMinimum || Weight<UP_TYPE>::kHasMinimum;
-  const float factor =
-      rms_factor(stage<K, true, kSums>(x, norm, image, scratch), K, EPSILON_BITS);
+  const float factor = rms_factor(stage<K, true, kSums>(x, norm, image, scratch), K, EPSILON_BITS);
   for_row_groups((N + kRows - 1) / kRows, [&](unsigned group) {
     const Bytes* rows[kRows];
     float gate[kRows], up[kRows];

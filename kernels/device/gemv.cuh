@@ -1,7 +1,8 @@
-// Matrix times one vector, the body of the decode kernels. The vector is staged once per block in shared
-// memory; a warp owns a few rows at a time and reads the vector once for all of them.
-// Shared image: sub-blocks of 32 floats padded to 36, so that 16-byte reads of consecutive lanes fall into
-// different banks whatever the unit of the weight type. Float 32 of a sub-block is the sum of the 32.
+// Matrix times one vector, the body of the decode kernels. The vector is staged once per block in
+// shared memory; a warp owns a few rows at a time and reads the vector once for all of them. Shared
+// image: sub-blocks of 32 floats padded to 36, so that 16-byte reads of consecutive lanes fall into
+// different banks whatever the unit of the weight type. Float 32 of a sub-block is the sum of
+// the 32.
 #pragma once
 
 #include "kernels/device/weights.cuh"
@@ -15,8 +16,9 @@ constexpr unsigned kPadded = 36;
 // Float offset of element `index` in the shared image.
 constexpr unsigned padded(unsigned index) { return index / 32 * kPadded + index % 32; }
 
-// Copies in[kLength] to `image`, zeros up to a multiple of 32; with kNorm multiplied by norm[kLength].
-// Returns the sum of in's squares (kNorm; 0 otherwise). Ends with a barrier. kLength is a multiple of 4.
+// Copies in[kLength] to `image`, zeros up to a multiple of 32; with kNorm multiplied by
+// norm[kLength]. Returns the sum of in's squares (kNorm; 0 otherwise). Ends with a barrier. kLength
+// is a multiple of 4.
 template <unsigned kLength, bool kNorm, bool kSums>
 JLLM_DEVICE float stage(const float* in, const float* norm, float* image, float* scratch) {
   constexpr unsigned kGroups = round_up(kLength, 32) / 4;
@@ -49,7 +51,8 @@ JLLM_DEVICE float stage(const float* in, const float* norm, float* image, float*
   return 0.0f;
 }
 
-// Dot products of kRows rows of kLength weights with the staged vector: every lane gets the results.
+// Dot products of kRows rows of kLength weights with the staged vector: every lane gets the
+// results.
 template <unsigned kType, unsigned kLength, unsigned kRows>
 JLLM_DEVICE void dot_rows(const Bytes* const (&rows)[kRows], const float* image,
                           float (&out)[kRows]) {
@@ -89,7 +92,8 @@ JLLM_DEVICE void dot_rows(const Bytes* const (&rows)[kRows], const float* image,
           float v[8];
           W::template values<kChunk>(raw[b][r], v);
           low[r] += v[0] * a.x, low[r] += v[1] * a.y, low[r] += v[2] * a.z, low[r] += v[3] * a.w;
-          high[r] += v[4] * c.x, high[r] += v[5] * c.y, high[r] += v[6] * c.z, high[r] += v[7] * c.w;
+          high[r] += v[4] * c.x, high[r] += v[5] * c.y, high[r] += v[6] * c.z,
+              high[r] += v[7] * c.w;
         }
       });
 #pragma unroll
@@ -107,8 +111,8 @@ JLLM_DEVICE void dot_rows(const Bytes* const (&rows)[kRows], const float* image,
   for (unsigned r = 0; r < kRows; ++r) out[r] = warp_sum(out[r]);
 }
 
-// Calls body(group) for this warp's share of `groups` row groups. Consecutive groups go to different
-// blocks, which balances the multiprocessors.
+// Calls body(group) for this warp's share of `groups` row groups. Consecutive groups go to
+// different blocks, which balances the multiprocessors.
 template <typename Body>
 JLLM_DEVICE void for_row_groups(unsigned groups, const Body& body) {
   const unsigned warp = threadIdx.x / kWarp;

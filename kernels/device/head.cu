@@ -6,11 +6,11 @@ using namespace jllm::device;
 
 constexpr unsigned kRows = 2;
 
-extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
-    const float* x,       // [K]
-    const float* norm,    // [K]
-    const Bytes* weight,  // [N] rows of K
-    float* logits         // [N]
+extern "C" __global__ __launch_bounds__(kGemvThreads,
+                                        2) void JLLM_KERNEL(const float* x,       // [K]
+                                                            const float* norm,    // [K]
+                                                            const Bytes* weight,  // [N] rows of K
+                                                            float* logits         // [N]
 ) {
   extern __shared__ Float4 shared[];
   __shared__ float scratch[kGemvWarps];

@@ -1,4 +1,5 @@
-// One token: out = residual + W in (+ bias). Also the last step of attention and of the feed-forward part.
+// One token: out = residual + W in (+ bias). Also the last step of attention and of the
+// feed-forward part.
 #include "kernels/device/gemv.cuh"
 
 using namespace jllm;
@@ -6,14 +7,14 @@ using namespace jllm::device;
 
 constexpr unsigned kRows = 2;
 
-extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
-    const float* in,      // [K]
-    const Bytes* weight,  // [N] rows of K
+extern "C" __global__ __launch_bounds__(kGemvThreads,
+                                        2) void JLLM_KERNEL(const float* in,      // [K]
+                                                            const Bytes* weight,  // [N] rows of K
 #if HAS_BIAS
-    const float* bias,  // [N]
+                                                            const float* bias,  // [N]
 #endif
-    const float* residual,  // [N]
-    float* out              // [N]; may be residual
+                                                            const float* residual,  // [N]
+                                                            float* out  // [N]; may be residual
 ) {
   extern __shared__ Float4 shared[];
   float* image = (float*)shared;

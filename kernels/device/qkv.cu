@@ -1,5 +1,6 @@
-// One token: RMS norm, then the rows of q, k and v. A warp owns the two rows of a rotary pair, rotates
-// them, and stores q for the attention kernel, k and v in the cache at the token's position.
+// One token: RMS norm, then the rows of q, k and v. A warp owns the two rows of a rotary pair,
+// rotates them, and stores q for the attention kernel, k and v in the cache at the token's
+// position.
 #include "kernels/device/gemv.cuh"
 
 using namespace jllm;
@@ -25,18 +26,17 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
 #if HAS_BIAS
     const float* bq, const float* bk, const float* bv,
 #endif
-    const float* frequencies,            // [PAIRS]
-    float* q_out,                        // [HEADS * HEAD_DIM]
-    Kv<KV_K_TYPE>::Element* k_cache,     // [KV_HEADS][CONTEXT][HEAD_DIM]
-    Kv<KV_V_TYPE>::Element* v_cache      // [KV_HEADS][CONTEXT][HEAD_DIM]
+    const float* frequencies,         // [PAIRS]
+    float* q_out,                     // [HEADS * HEAD_DIM]
+    Kv<KV_K_TYPE>::Element* k_cache,  // [KV_HEADS][CONTEXT][HEAD_DIM]
+    Kv<KV_V_TYPE>::Element* v_cache   // [KV_HEADS][CONTEXT][HEAD_DIM]
 ) {
   extern __shared__ Float4 shared[];
   __shared__ float scratch[kGemvWarps];
   float* image = (float*)shared;
-  constexpr bool kSums = Weight<Q_TYPE>::kHasMinimum || Weight<K_TYPE>::kHasMinimum ||
-                         Weight<V_TYPE>::kHasMinimum;
-  const float factor =
-      rms_factor(stage<K, true, kSums>(x, norm, image, scratch), K, EPSILON_BITS);
+  constexpr bool kSums =
+      Weight<Q_TYPE>::kHasMinimum || Weight<K_TYPE>::kHasMinimum || Weight<V_TYPE>::kHasMinimum;
+  const float factor = rms_factor(stage<K, true, kSums>(x, norm, image, scratch), K, EPSILON_BITS);
   const unsigned position = state->position;
 
   for_row_groups((HEADS + 2 * KV_HEADS) * kHalf, [&](unsigned group) {

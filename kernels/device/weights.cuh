@@ -1,11 +1,13 @@
-// The weight types as a lane sees them. Weight<type> knows one unit: what a lane takes from one row with
-// one 16-byte load of quants (and the scales that go with them).
+// The weight types as a lane sees them. Weight<type> knows one unit: what a lane takes from one row
+// with one 16-byte load of quants (and the scales that go with them).
 //   kUnit                      weights per unit: 32 (4 to 6 bits), 16 (8 bits) or 8; divides 32
-//   load(row, unit, length)    the registers of a unit; `length` is the row's K, a multiple of the block
-//   values<c>(raw, v)          eight weights without scale, exactly: v[0..3] are weights first(c) .. + 3,
+//   load(row, unit, length)    the registers of a unit; `length` is the row's K, a multiple of the
+//   block values<c>(raw, v)          eight weights without scale, exactly: v[0..3] are weights
+//   first(c) .. + 3,
 //                              v[4..7] are weights second(c) .. + 3 of the unit
-//   scale(raw, half)           factor of weights 0..15 (half 0) and 16..31 (half 1) of the sub-block
-//   minimum(raw)               what is subtracted from each scaled weight, where kHasMinimum
+//   scale(raw, half)           factor of weights 0..15 (half 0) and 16..31 (half 1) of the
+//   sub-block minimum(raw)               what is subtracted from each scaled weight, where
+//   kHasMinimum
 // weight = scale * value - minimum.
 #pragma once
 
@@ -69,8 +71,8 @@ struct Weight<kRowQ5_0> : NibbleUnit {
     return {load_weights(row + 16 * unit), load_weights4(row + length / 2 + 4 * unit),
             load_weights2(row + length / 2 + length / 8 + 2 * unit)};
   }
-  // The low four bits of `bits`, one in bit 4 of each byte: the product puts copies of the nibble at
-  // distances of 7, so that bit j of it meets bit 4 of byte j.
+  // The low four bits of `bits`, one in bit 4 of each byte: the product puts copies of the nibble
+  // at distances of 7, so that bit j of it meets bit 4 of byte j.
   static JLLM_DEVICE unsigned fifth_bits(unsigned bits) {
     return ((bits & 0xfu) * 0x02040810u) & 0x10101010u;
   }
@@ -109,8 +111,8 @@ struct Weight<kRowQ4_K> : NibbleUnit {
     return low_half(raw.header.x) * six_bits(raw.header.y, raw.header.z, raw.shift);
   }
   static JLLM_DEVICE float minimum(const Raw& raw) {
-    return high_half(raw.header.x) * six_bits(raw.header.z >> 16 | raw.header.w << 16,
-                                              raw.header.w >> 16, raw.shift);
+    return high_half(raw.header.x) *
+           six_bits(raw.header.z >> 16 | raw.header.w << 16, raw.header.w >> 16, raw.shift);
   }
 };
 
@@ -132,8 +134,8 @@ struct Weight<kRowQ6_K> : NibbleUnit {
   static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
     const unsigned w = word<kChunk>(raw.quants);
     const unsigned pairs = kChunk % 2 == 0 ? raw.pairs.x : raw.pairs.y;
-    const unsigned low = kChunk < 2 ? pairs << 4 : pairs << 2;   // weights 4c ..
-    const unsigned high = kChunk < 2 ? pairs : pairs >> 2;       // weights 16 + 4c ..
+    const unsigned low = kChunk < 2 ? pairs << 4 : pairs << 2;  // weights 4c ..
+    const unsigned high = kChunk < 2 ? pairs : pairs >> 2;      // weights 16 + 4c ..
     spread((w & 0x0f0f0f0fu) | (low & 0x30303030u), (w >> 4 & 0x0f0f0f0fu) | (high & 0x30303030u),
            32.0f, v);
   }
@@ -204,8 +206,10 @@ struct Weight<kRowBF16> : PlainUnit<8> {
   template <unsigned kChunk>
   static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
     const Uint4& q = raw.quants;
-    v[0] = low_bfloat(q.x), v[1] = high_bfloat(q.x), v[2] = low_bfloat(q.y), v[3] = high_bfloat(q.y);
-    v[4] = low_bfloat(q.z), v[5] = high_bfloat(q.z), v[6] = low_bfloat(q.w), v[7] = high_bfloat(q.w);
+    v[0] = low_bfloat(q.x), v[1] = high_bfloat(q.x), v[2] = low_bfloat(q.y),
+    v[3] = high_bfloat(q.y);
+    v[4] = low_bfloat(q.z), v[5] = high_bfloat(q.z), v[6] = low_bfloat(q.w),
+    v[7] = high_bfloat(q.w);
   }
   static JLLM_DEVICE float scale(const Raw&, unsigned) { return 1.0f; }
   static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
@@ -239,7 +243,8 @@ constexpr unsigned units_of(unsigned length) {
   return (length + Weight<kType>::kUnit - 1) / Weight<kType>::kUnit;
 }
 
-// Calls step(constant c) for c = 0 .. kUnit / 8 - 1, so that chunk numbers stay compile-time constants.
+// Calls step(constant c) for c = 0 .. kUnit / 8 - 1, so that chunk numbers stay compile-time
+// constants.
 template <unsigned kChunk>
 struct Chunk {
   static constexpr unsigned value = kChunk;

@@ -1,0 +1,33 @@
+// The embedding row of each token of the replay. Block x handles row x; a thread decodes whole
+// units.
+#include "kernels/device/weights.cuh"
+
+using namespace jllm;
+using namespace jllm::device;
+
+extern "C" __global__ void JLLM_KERNEL(const StepState* state,
+                                       const unsigned* tokens,  // [context]
+                                       const Bytes* table,      // [vocab] rows of DIM
+                                       float* out               // [T][DIM]
+) {
+  using W = Weight<TYPE>;
+  const unsigned row = blockIdx.x;
+  if (row >= token_rows(state, gridDim.x)) return;
+  const Bytes* from = table + tokens[state->position + row] * row_layout(TYPE, DIM).stride;
+  float* to = out + (unsigned long long)row * DIM;
+  for (unsigned unit = threadIdx.x; unit < units_of<TYPE>(DIM); unit += blockDim.x) {
+    const auto raw = W::load(from, unit, DIM);
+    for_chunks<W::kUnit / 8>([&](auto chunk) {
+      constexpr unsigned kChunk = decltype(chunk)::value;
+      float v[8];
+      W::template values<kChunk>(raw, v);
+#pragma unroll
+      for (unsigned i = 0; i < 8; ++i) {
+        const unsigned half = i / 4;
+        const unsigned index =
+            unit * W::kUnit + (half == 0 ? W::first(kChunk) : W::second(kChunk)) + i % 4;
+        if (index < DIM) to[index] = W::scale(raw, half) * v[i] - W::minimum(raw);
+      }
+    });
+  }
+}
