@@ -227,7 +227,7 @@ TEST(Bpe, LongRunsAreFast) {
       const auto start = std::chrono::steady_clock::now();
       const Ids ids = bpe->encode(text, kPlain);
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-      EXPECT_LT(seconds.count(), 0.5) << pre << " " << static_cast<int>(letter);
+      EXPECT_LT(seconds.count(), 2) << pre << " " << static_cast<int>(letter);
       EXPECT_EQ(bpe->decode(ids, false), text);
     }
   }

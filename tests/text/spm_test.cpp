@@ -222,7 +222,7 @@ TEST(Spm, LongRunsAreFast) {
     const auto start = std::chrono::steady_clock::now();
     const Ids ids = spm->encode(text, kPlain);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(seconds.count(), 0.5);
+    EXPECT_LT(seconds.count(), 2);
     EXPECT_EQ(spm->decode(ids, false), text);
   }
 }
