@@ -106,7 +106,9 @@ void fill_q4_k(float deviation, Words words, uint8_t* out) {
   uint8_t mins[8];
   for (int j = 0; j < 8; ++j) {
     scales[j] = static_cast<uint8_t>(24 + (scale_bits >> 8 * j & 31));
-    mins[j] = static_cast<uint8_t>(scales[j] - 8 + static_cast<int>(min_bits >> 8 * j & 15));
+    // From -8 to 7 and from -7 to 8 in turn, so that the mean of the weights stays 0.
+    const int difference = static_cast<int>(min_bits >> 8 * j & 15) - 8 + j % 2;
+    mins[j] = static_cast<uint8_t>(scales[j] + difference);
   }
   for (int j = 0; j < 4; ++j) {
     out[4 + j] = static_cast<uint8_t>(scales[j] | (scales[j + 4] >> 4) << 6);

@@ -1,0 +1,241 @@
+// Whole synthetic models: shapes, type mixes, metadata and reproducibility.
+#include "compiler/synth/synth.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "compiler/synth/shapes.h"
+#include "tests/compiler/gguf/raw_gguf.h"
+
+namespace jllm::synth {
+namespace {
+
+using gguf::File;
+using gguf::TempFolder;
+using gguf::value_of;
+
+SynthOptions small(const std::string& like, const std::string& type) {
+  SynthOptions options;
+  options.like = like;
+  options.type = type;
+  options.layers = 2;
+  options.embedding = 256;
+  options.ffn = 512;
+  options.heads = 8;
+  options.kv_heads = 2;
+  options.head_dim = 32;
+  options.vocab = 1024;
+  options.context = 128;
+  return options;
+}
+
+File make(const TempFolder& folder, const SynthOptions& options) {
+  const std::string path = folder.file("m.gguf");
+  if (llvm::Error error = synthesise(options, path)) {
+    throw std::runtime_error(take_error(std::move(error)).second);
+  }
+  return value_of(File::open(path));
+}
+
+std::string error_of(const SynthOptions& options) {
+  auto [code, text] = take_error(synthesise(options, "/nonexistent/m.gguf"));
+  EXPECT_EQ(code, ExitCode::kUsage);
+  return text;
+}
+
+WeightType type_of(const File& file, const std::string& name) {
+  const gguf::TensorInfo* tensor = file.find_tensor(name);
+  if (tensor == nullptr) throw std::runtime_error("no tensor " + name);
+  return tensor->type();
+}
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(Synth, WritesTheTensorsAndKeysOfALlama) {
+  TempFolder folder;
+  const File file = make(folder, small("llama-3.1-8b", "q8_0"));
+  EXPECT_EQ(value_of(file.get_string("general.architecture")), "llama");
+  EXPECT_EQ(value_of(file.get_u64("llama.block_count")), 2u);
+  EXPECT_EQ(value_of(file.get_u64("llama.embedding_length")), 256u);
+  EXPECT_EQ(value_of(file.get_u64("llama.attention.head_count_kv")), 2u);
+  EXPECT_EQ(value_of(file.get_u64("llama.context_length")), 128u);
+  EXPECT_EQ(value_of(file.get_f64("llama.rope.freq_base")), 500000.0);
+  EXPECT_EQ(value_of(file.get_string_array("tokenizer.ggml.tokens")).size(), 1024u);
+  EXPECT_EQ(value_of(file.get_string("tokenizer.ggml.pre")), "llama-bpe");
+  const std::pair<const char*, std::vector<uint64_t>> shapes[] = {
+      {"rope_freqs.weight", {16}},
+      {"token_embd.weight", {256, 1024}},
+      {"blk.1.attn_norm.weight", {256}},
+      {"blk.1.attn_q.weight", {256, 256}},
+      {"blk.1.attn_k.weight", {256, 64}},
+      {"blk.1.attn_v.weight", {256, 64}},
+      {"blk.1.attn_output.weight", {256, 256}},
+      {"blk.1.ffn_norm.weight", {256}},
+      {"blk.1.ffn_gate.weight", {256, 512}},
+      {"blk.1.ffn_up.weight", {256, 512}},
+      {"blk.1.ffn_down.weight", {512, 256}},
+      {"output_norm.weight", {256}},
+      {"output.weight", {256, 1024}},
+  };
+  EXPECT_EQ(file.tensors().size(), 4 + 2 * 9u);
+  for (const auto& [name, shape] : shapes) {
+    const gguf::TensorInfo* tensor = file.find_tensor(name);
+    ASSERT_NE(tensor, nullptr) << name;
+    EXPECT_EQ(tensor->shape, shape) << name;
+  }
+  EXPECT_EQ(type_of(file, "output.weight"), WeightType::kQ8_0);
+  EXPECT_EQ(type_of(file, "output_norm.weight"), WeightType::kF32);
+}
+
+TEST(Synth, TiesTheOutputWhereTheModelDoes) {
+  TempFolder folder;
+  const File file = make(folder, small("smollm2-135m", "q4_0"));
+  EXPECT_EQ(file.find_tensor("output.weight"), nullptr);
+  EXPECT_EQ(file.find_tensor("rope_freqs.weight"), nullptr);
+  EXPECT_EQ(type_of(file, "token_embd.weight"), WeightType::kQ6_K);
+  EXPECT_EQ(type_of(file, "blk.0.attn_q.weight"), WeightType::kQ4_0);
+  EXPECT_EQ(value_of(file.get_string("tokenizer.ggml.pre")), "smollm");
+}
+
+TEST(Synth, WritesSentencePieceVocabularies) {
+  TempFolder folder;
+  const File file = make(folder, small("mistral-7b", "f32"));
+  EXPECT_EQ(value_of(file.get_string("tokenizer.ggml.model")), "llama");
+  EXPECT_EQ(value_of(file.get_f64_array("tokenizer.ggml.scores")).size(), 1024u);
+  EXPECT_FALSE(file.has("tokenizer.ggml.merges"));
+  EXPECT_EQ(value_of(file.get_u64("tokenizer.ggml.eos_token_id")), 2u);
+}
+
+TEST(Synth, EveryMixWritesItsBaseType) {
+  const std::pair<const char*, WeightType> bases[] = {
+      {"f32", WeightType::kF32},   {"f16", WeightType::kF16},     {"bf16", WeightType::kBF16},
+      {"q4_0", WeightType::kQ4_0}, {"q5_0", WeightType::kQ5_0},   {"q8_0", WeightType::kQ8_0},
+      {"q4_k", WeightType::kQ4_K}, {"Q4_K_M", WeightType::kQ4_K}, {"q6_k", WeightType::kQ6_K}};
+  EXPECT_EQ(std::size(bases), type_mixes().size());
+  TempFolder folder;
+  for (const auto& [name, base] : bases) {
+    const File file = make(folder, small("tinyllama", name));
+    EXPECT_EQ(type_of(file, "blk.0.attn_q.weight"), base) << name;
+    EXPECT_EQ(type_of(file, "token_embd.weight"), base) << name;
+  }
+}
+
+TEST(Synth, GivesSomeLayersMoreBits) {
+  TempFolder folder;
+  SynthOptions options = small("tinyllama", "q4_k_m");
+  options.layers = 16;
+  const File file = make(folder, options);
+  std::string more;
+  for (int layer = 0; layer < 16; ++layer) {
+    const std::string prefix = "blk." + std::to_string(layer) + ".";
+    const WeightType type = type_of(file, prefix + "ffn_down.weight");
+    EXPECT_EQ(type, type_of(file, prefix + "attn_v.weight"));
+    EXPECT_EQ(type_of(file, prefix + "ffn_up.weight"), WeightType::kQ4_K);
+    if (type == WeightType::kQ6_K) more += std::to_string(layer) + " ";
+  }
+  EXPECT_EQ(more, "0 1 4 7 10 13 14 15 ");
+  EXPECT_EQ(type_of(file, "output.weight"), WeightType::kQ6_K);
+}
+
+TEST(Synth, FallsBackForRowsThatBlocksDoNotDivide) {
+  TempFolder folder;
+  SynthOptions options = small("smollm2-135m", "q4_k_m");
+  options.embedding = 576;
+  const File smollm = make(folder, options);
+  EXPECT_EQ(type_of(smollm, "token_embd.weight"), WeightType::kQ8_0);
+  EXPECT_EQ(type_of(smollm, "blk.1.attn_q.weight"), WeightType::kQ5_0);
+  EXPECT_EQ(type_of(smollm, "blk.1.attn_v.weight"), WeightType::kQ8_0);
+  EXPECT_EQ(type_of(smollm, "blk.1.ffn_down.weight"), WeightType::kQ6_K);
+  options.embedding = 100;
+  EXPECT_EQ(type_of(make(folder, options), "blk.1.attn_q.weight"), WeightType::kF16);
+}
+
+TEST(Synth, ScalesTheRotaryFrequenciesAsLlama3) {
+  TempFolder folder;
+  const File file = make(folder, small("llama-3.2-1b", "f32"));
+  const llvm::ArrayRef<uint8_t> data = file.data(*file.find_tensor("rope_freqs.weight"));
+  std::vector<float> factors(16);
+  ASSERT_EQ(data.size(), 16 * sizeof(float));
+  std::memcpy(factors.data(), data.data(), data.size());
+  EXPECT_EQ(factors.front(), 1.0f);
+  EXPECT_EQ(factors.back(), 32.0f);
+  EXPECT_TRUE(std::is_sorted(factors.begin(), factors.end()));
+}
+
+TEST(Synth, IsReproducible) {
+  TempFolder folder;
+  SynthOptions options = small("llama-3.2-1b", "q4_k_m");
+  make(folder, options);
+  const std::string first = bytes_of(folder.file("m.gguf"));
+  make(folder, options);
+  EXPECT_TRUE(first == bytes_of(folder.file("m.gguf")));
+  options.seed = 1;
+  make(folder, options);
+  const std::string other = bytes_of(folder.file("m.gguf"));
+  EXPECT_EQ(first.size(), other.size());
+  EXPECT_FALSE(first == other);
+}
+
+TEST(Synth, ReportsProgressUpToTheEnd) {
+  TempFolder folder;
+  uint64_t last = 0;
+  uint64_t total = 0;
+  llvm::Error error = synthesise(small("tinyllama", "q4_0"), folder.file("m.gguf"),
+                                 [&](uint64_t done, uint64_t all) {
+                                   EXPECT_GT(done, last);
+                                   last = done;
+                                   total = all;
+                                 });
+  EXPECT_FALSE(static_cast<bool>(error));
+  EXPECT_GT(total, 0u);
+  EXPECT_EQ(last, total);
+}
+
+// A wrong number in the table of shapes would show in the number of weights.
+TEST(Synth, ShapesGiveThePublishedParameterCounts) {
+  const std::pair<const char*, double> published[] = {
+      {"llama-3.2-1b", 1.236e9}, {"llama-3.2-3b", 3.213e9}, {"llama-3.1-8b", 8.030e9},
+      {"tinyllama", 1.100e9},    {"smollm2-135m", 134.5e6}, {"smollm2-360m", 361.8e6},
+      {"smollm2-1.7b", 1.711e9}, {"mistral-7b", 7.248e9}};
+  EXPECT_EQ(std::size(published), model_shapes().size());
+  for (const auto& [name, parameters] : published) {
+    const ModelShape* shape = find_shape(name);
+    ASSERT_NE(shape, nullptr) << name;
+    const double embedding = shape->embedding_length;
+    const double q = double(shape->head_count) * shape->head_dim;
+    const double kv = double(shape->head_count_kv) * shape->head_dim;
+    const double layer = embedding * (2 * q + 2 * kv + 3.0 * shape->feed_forward_length + 2);
+    const double total = embedding * shape->vocab_size * (shape->tied ? 1 : 2) +
+                         layer * shape->block_count + embedding;
+    EXPECT_NEAR(total / parameters, 1, 1e-3) << name;
+  }
+}
+
+TEST(Synth, RefusesWhatItDoesNotKnow) {
+  EXPECT_EQ(error_of(small("gpt-5", "q4_0")),
+            "synth: unknown model 'gpt-5' for --like; choose one of llama-3.2-1b, llama-3.2-3b, "
+            "llama-3.1-8b, tinyllama, smollm2-135m, smollm2-360m, smollm2-1.7b, mistral-7b");
+  EXPECT_EQ(error_of(small("tinyllama", "q3_k")),
+            "synth: unknown --type 'q3_k'; choose one of f32, f16, bf16, q4_0, q5_0, q8_0, q4_k, "
+            "q4_k_m, q6_k");
+  SynthOptions options = small("tinyllama", "q4_0");
+  options.kv_heads = 3;
+  EXPECT_EQ(error_of(options),
+            "synth: 8 heads cannot share 3 key/value heads; give a divisor of 8");
+  options = small("tinyllama", "q4_0");
+  options.vocab = 300;
+  EXPECT_EQ(error_of(options), "synth: the vocabulary is 300; it must lie between 512 and 400,000");
+  options = small("tinyllama", "q4_0");
+  options.head_dim = 33;
+  EXPECT_EQ(error_of(options), "synth: the head dimension is 33; it must be even");
+}
+
+}  // namespace
+}  // namespace jllm::synth
