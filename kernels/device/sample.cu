@@ -1,0 +1,286 @@
+// Draws the next token from the logits and appends it: repeat penalty, top-k, top-p, min-p,
+// temperature, Gumbel-max. One block. Thresholds are found by radix selection over the ordered bits
+// of the logits, with integer counts and masses, so that the result does not depend on the order of
+// additions.
+#include "kernels/device/common.cuh"
+
+using namespace jllm;
+using namespace jllm::device;
+
+using U64 = unsigned long long;
+
+constexpr unsigned kThreads = 1024;
+constexpr unsigned kWarps = kThreads / kWarp;
+constexpr unsigned kBins = 2048;  // 11 bits per pass: 11 + 11 + 10
+
+// Larger logits have larger keys; no logit has key 0; zeros of both signs are the same.
+JLLM_DEVICE unsigned key_of(float logit) {
+  const unsigned bits = float_to_bits(logit + 0.0f);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// Share of a logit in the softmax's mass, in units of 2^-32.
+JLLM_DEVICE U64 softmax_mass(float logit, float max) {
+  if (logit == max) return 1ull << 32;
+  const double distance = (double)logit - (double)max;
+  if (!(distance > -23.0)) return 0;
+  return (U64)(exp(distance) * 4294967296.0 + 0.5);
+}
+
+// First word of Philox4x32-10 for this token and draw.
+JLLM_DEVICE unsigned philox(const StepState* state, unsigned token) {
+  unsigned c0 = token, c1 = state->draws, c2 = 0, c3 = 0;
+  unsigned k0 = state->seed_low, k1 = state->seed_high;
+#pragma unroll
+  for (unsigned round = 0; round < 10; ++round) {
+    const U64 a = (U64)0xD2511F53u * c0, b = (U64)0xCD9E8D57u * c2;
+    c0 = (unsigned)(b >> 32) ^ c1 ^ k0;
+    c1 = (unsigned)b;
+    c2 = (unsigned)(a >> 32) ^ c3 ^ k1;
+    c3 = (unsigned)a;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return c0;
+}
+
+// -log(-log(u)), u = (x + 1/2) / 2^32: fast, with an absolute error below 1e-5; then exact.
+JLLM_DEVICE float gumbel_fast(unsigned x) {
+  constexpr float kUnit = 1.0f / 4294967296.0f;
+  const float rest = ((float)~x + 0.5f) * kUnit;
+  const float e = x < 0x80000000u ? -logf(((float)x + 0.5f) * kUnit) : -log1pf(-rest);
+  return -logf(e);
+}
+JLLM_DEVICE double gumbel(unsigned x) {
+  return -log(-log(((double)x + 0.5) * (1.0 / 4294967296.0)));
+}
+
+struct Shared {
+  U64 bins[kBins];
+  U64 warps[kWarps];
+  double scores[kWarps];
+  unsigned ids[kWarps];
+  U64 chosen_above;
+  unsigned chosen_bin;
+};
+
+JLLM_DEVICE U64 block_max(U64 value, Shared* shared) {
+  for (unsigned step = kWarp / 2; step > 0; step /= 2) {
+    const U64 other = __shfl_xor_sync(kAllLanes, value, step);
+    if (other > value) value = other;
+  }
+  __syncthreads();
+  if (threadIdx.x % kWarp == 0) shared->warps[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  for (unsigned w = 0; w < kWarps; ++w) {
+    if (shared->warps[w] > value) value = shared->warps[w];
+  }
+  return value;
+}
+
+// Sum of `value` over this thread and those before it; *total over all.
+JLLM_DEVICE U64 block_scan(U64 value, Shared* shared, U64* total) {
+  const unsigned lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  for (unsigned step = 1; step < kWarp; step *= 2) {
+    const U64 other = __shfl_up_sync(kAllLanes, value, step);
+    if (lane >= step) value += other;
+  }
+  __syncthreads();
+  if (lane == kWarp - 1) shared->warps[warp] = value;
+  __syncthreads();
+  U64 sum = 0;
+  for (unsigned w = 0; w < kWarps; ++w) {
+    if (w == warp) value += sum;
+    sum += shared->warps[w];
+  }
+  *total = sum;
+  return value;
+}
+
+// The largest key t, among the logits with a key >= floor, for which enough(weight of all keys >=
+// t, weight of all) holds. `enough` is monotonic, false for 0 and true for the whole.
+template <typename Weigh, typename Enough>
+JLLM_DEVICE unsigned select(const float* logits, unsigned floor, Shared* shared, const Weigh& weigh,
+                            const Enough& enough) {
+  unsigned prefix = 0;       // the digits found so far, at their place
+  unsigned known = 0;        // mask of them
+  U64 above = 0, total = 0;  // weight of keys beyond the chosen bins; of all
+  for (unsigned pass = 0; pass < 3; ++pass) {
+    const unsigned shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;
+    const unsigned digit_mask = pass == 2 ? 1023 : 2047;
+    for (unsigned i = threadIdx.x; i < kBins; i += kThreads) shared->bins[i] = 0;
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) {
+      const unsigned key = key_of(logits[i]);
+      if (key < floor || (key & known) != prefix) continue;
+      const U64 weight = weigh(logits[i]);
+      if (weight != 0) atomicAdd(&shared->bins[key >> shift & digit_mask], weight);
+    }
+    __syncthreads();
+    // Two bins per thread, from the top.
+    const unsigned first = kBins - 1 - 2 * threadIdx.x;
+    const U64 a = shared->bins[first], b = shared->bins[first - 1];
+    U64 sum;
+    const U64 after_b = above + block_scan(a + b, shared, &sum);
+    if (pass == 0) total = sum;
+    const U64 before = after_b - a - b, after_a = before + a;
+    if (!enough(before, total) && enough(after_b, total)) {
+      const bool in_a = enough(after_a, total);
+      shared->chosen_bin = in_a ? first : first - 1;
+      shared->chosen_above = in_a ? before : after_a;
+    }
+    __syncthreads();
+    prefix |= shared->chosen_bin << shift;
+    known |= digit_mask << shift;
+    above = shared->chosen_above;
+    __syncthreads();
+  }
+  return prefix;
+}
+
+// Smallest key that survives top-k, top-p and min-p.
+JLLM_DEVICE unsigned survivor_key(const StepState* state, const float* logits, float max,
+                                  Shared* shared) {
+  unsigned key = 0;
+  if (state->top_k > 0 && state->top_k < VOCAB) {
+    const unsigned k = state->top_k;
+    key = select(
+        logits, 0, shared, [](float) -> U64 { return 1; },
+        [k](U64 count, U64) { return count >= k; });
+  }
+  if (state->top_p < 1.0f) {
+    const double top_p = state->top_p;
+    key = select(
+        logits, key, shared, [max](float logit) { return softmax_mass(logit, max); },
+        [top_p](U64 mass, U64 total) { return mass > 0 && (double)mass >= top_p * (double)total; });
+  }
+  if (state->min_p > 0.0f) {
+    const float lowest = (float)((double)max + log((double)state->min_p));
+    const unsigned other = key_of(fminf(lowest, max));
+    if (other > key) key = other;
+  }
+  return key;
+}
+
+// Argmax of logit / temperature + gumbel over the survivors. A fast score finds the contenders;
+// only they are scored in double, which embedded GPUs are slow at.
+JLLM_DEVICE unsigned draw(const StepState* state, const float* logits, unsigned lowest_key,
+                          Shared* shared) {
+  const float temperature = state->temperature;
+  U64 best_fast = 0;
+  for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) {
+    if (key_of(logits[i]) < lowest_key) continue;
+    const U64 score = key_of(logits[i] / temperature + gumbel_fast(philox(state, i)));
+    if (score > best_fast) best_fast = score;
+  }
+  const unsigned top = (unsigned)block_max(best_fast, shared);
+  const float best = bits_to_float(top & 0x80000000u ? top & 0x7fffffffu : ~top);
+  // Wider than the error of two scores; not a number (an infinite score) makes every survivor a
+  // contender.
+  const float bar = best - (1e-4f + 1e-6f * (fabsf(best) + 32.0f));
+
+  double score = 0.0;
+  unsigned id = VOCAB;
+  for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) {
+    if (key_of(logits[i]) < lowest_key) continue;
+    const unsigned x = philox(state, i);
+    if (logits[i] / temperature + gumbel_fast(x) < bar) continue;
+    const double exact = (double)logits[i] / (double)temperature + gumbel(x);
+    if (id == VOCAB || exact > score) score = exact, id = i;
+  }
+  const auto take = [&](double other_score, unsigned other_id) {
+    if (other_id == VOCAB) return;
+    if (id == VOCAB || other_score > score || (other_score == score && other_id < id)) {
+      score = other_score, id = other_id;
+    }
+  };
+  for (unsigned step = kWarp / 2; step > 0; step /= 2) {
+    const double other_score = __shfl_xor_sync(kAllLanes, score, step);
+    const unsigned other_id = __shfl_xor_sync(kAllLanes, id, step);
+    take(other_score, other_id);
+  }
+  if (threadIdx.x % kWarp == 0) {
+    shared->scores[threadIdx.x / kWarp] = score;
+    shared->ids[threadIdx.x / kWarp] = id;
+  }
+  __syncthreads();
+  for (unsigned w = 0; w < kWarps; ++w) take(shared->scores[w], shared->ids[w]);
+  return id;
+}
+
+// Appends the token (unless the logits were bad) and tells the host. One thread.
+JLLM_DEVICE void publish(StepState* state, unsigned* tokens, RingSlot* ring, unsigned token,
+                         bool bad) {
+  unsigned done = kRunning;
+  if (bad) {
+    done = kBadLogits;
+  } else {
+    if (state->count < state->context) {
+      tokens[state->count] = token;
+      state->count += 1;
+      if (ADVANCE) state->position += 1;
+    } else {
+      done = kContextFull;
+    }
+    for (unsigned i = 0; i < state->end_token_count && i < kMaxEndTokens; ++i) {
+      if (state->end_tokens[i] == token && !state->ignore_end) done = kEndToken;
+    }
+  }
+  state->done = done;
+  RingSlot* slot = ring + state->sampled % kRingSlots;
+  slot->token = token;
+  slot->done = done;
+  slot->reserved = 0;
+  const unsigned sequence = state->sampled + 1;
+  state->draws += 1;
+  state->sampled = sequence;
+  store_release_system(&slot->sequence, sequence);
+}
+
+extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
+    StepState* state,
+    unsigned* tokens,     // [context]
+    const float* logits,  // [VOCAB]
+    float* work,          // scratch [VOCAB]: penalised logits
+    RingSlot* ring        // [kRingSlots]
+) {
+  __shared__ Shared shared;
+  if (state->done != kRunning) return;
+
+  const float penalty = state->repeat_penalty;
+  const unsigned count = state->count;
+  const unsigned recent = state->repeat_last_n < count ? state->repeat_last_n : count;
+  if (penalty != 1.0f && recent > 0) {
+    for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) work[i] = logits[i];
+    __syncthreads();
+    // A token that stands there twice gets the same value twice.
+    for (unsigned i = threadIdx.x; i < recent; i += kThreads) {
+      const unsigned token = tokens[count - recent + i];
+      if (token >= VOCAB) continue;
+      const float logit = logits[token];
+      work[token] = logit > 0.0f ? logit / penalty : logit * penalty;
+    }
+    __syncthreads();
+    logits = work;
+  }
+
+  U64 best = 0;
+  bool has_nan = false, has_finite = false;
+#pragma unroll 4
+  for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) {
+    const float logit = logits[i];
+    has_nan |= logit != logit;
+    has_finite |= fabsf(logit) <= 3.402823466e38f;
+    const U64 ranked = (U64)key_of(logit) << 32 | (0xffffffffu - i);  // ties: the lowest id
+    if (ranked > best) best = ranked;
+  }
+  const bool bad = __syncthreads_or(has_nan) || !__syncthreads_or(has_finite);
+  best = block_max(best, &shared);
+  unsigned token = bad ? 0 : 0xffffffffu - (unsigned)best;
+  if (!bad && state->temperature != 0.0f) {
+    const float max = logits[token];
+    token = draw(state, logits, survivor_key(state, logits, max, &shared), &shared);
+  }
+  __syncthreads();  // every thread has read the state
+  if (threadIdx.x == 0) publish(state, tokens, ring, token, bad);
+}
