@@ -1,7 +1,8 @@
 // The operations of the `host` backend: their names in a plan and the arguments that a launch carries.
 // A launch's argument slots (8 bytes each) are the fields of the struct below, in order: pointers are
 // arena addresses, numbers are immediates (floats as IEEE-754 bits in the low half). T is the row count of
-// the graph; rows at or beyond min(T, state.count - state.position) need not be computed.
+// the graph; rows at or beyond min(T, state.count - state.position) need not be computed. Where `state` is
+// null all T rows are computed (the head graph: its row was consumed before).
 // Activations are f32, row-major. Weights stay in GGUF block layout; f32 constants are plain arrays.
 #pragma once
 

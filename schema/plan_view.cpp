@@ -1,7 +1,6 @@
 #include "schema/plan_view.h"
 
 #include <cinttypes>
-#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 
@@ -12,9 +11,11 @@ namespace jllm {
 void Message::format(const char* fmt, ...) {
   va_list args;
   va_start(args, fmt);
-  vsnprintf(text, sizeof text, fmt, args);
+  format_list(fmt, args);
   va_end(args);
 }
+
+void Message::format_list(const char* fmt, va_list args) { vsnprintf(text, sizeof text, fmt, args); }
 
 uint64_t hash_bytes(const uint8_t* data, uint64_t size) {
   constexpr uint64_t kPrime = 0x100000001b3;

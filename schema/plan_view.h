@@ -3,6 +3,7 @@
 // Thread-safe once opened. The caller keeps the bytes alive.
 #pragma once
 
+#include <cstdarg>
 #include <cstddef>
 #include <cstdint>
 
@@ -17,6 +18,7 @@ struct Message {
   char text[256] = {0};
   // printf-style; truncates.
   void format(const char* fmt, ...) __attribute__((format(printf, 2, 3)));
+  void format_list(const char* fmt, va_list args);
 };
 
 class PlanView {

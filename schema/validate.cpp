@@ -1,6 +1,7 @@
 // The one place that proves a plan consistent. Contract: after validate_plan() returned kOk, the executor
 // indexes, adds and dereferences without checking again.
 #include <cinttypes>
+#include <cstdarg>
 
 #include "schema/checked_math.h"
 #include "schema/plan_view.h"
@@ -28,9 +29,11 @@ class Validator {
   }
 
  private:
-  template <typename... Args>
-  bool fail(const char* format, Args... args) {
-    message_->format(format, args...);
+  __attribute__((format(printf, 2, 3))) bool fail(const char* format, ...) {
+    va_list args;
+    va_start(args, format);
+    message_->format_list(format, args);
+    va_end(args);
     return false;
   }
 

@@ -3,6 +3,7 @@
 #include "compiler/gguf/file.h"
 
 #include <llvm/Support/FormatVariadic.h>
+#include <llvm/Support/SHA256.h>
 
 #include <algorithm>
 #include <charconv>
@@ -394,6 +395,22 @@ llvm::ArrayRef<uint8_t> File::data(const TensorInfo& tensor) const {
 
 void File::release(const TensorInfo& tensor) const {
   impl_->parts[tensor.part].mapping.release(tensor.offset, tensor.byte_size);
+}
+
+std::array<uint8_t, 32> File::header_sha256() const {
+  llvm::SHA256 hash;
+  for (uint32_t part = 0; part < impl_->parts.size(); ++part) {
+    const llvm::ArrayRef<uint8_t> bytes = impl_->parts[part].mapping.bytes();
+    uint64_t end = bytes.size();
+    for (const TensorInfo& tensor : impl_->tensors) {
+      if (tensor.part == part) end = std::min(end, tensor.offset);
+    }
+    hash.update(bytes.take_front(end));
+  }
+  const auto result = hash.final();
+  std::array<uint8_t, 32> digest;
+  std::copy(result.begin(), result.end(), digest.begin());
+  return digest;
 }
 
 }  // namespace jllm::gguf

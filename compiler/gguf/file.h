@@ -6,6 +6,7 @@
 #include <llvm/ADT/StringRef.h>
 #include <llvm/Support/Error.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -58,6 +59,8 @@ class File {
   uint64_t alignment() const;
   uint64_t file_bytes() const;  // all parts together
   llvm::StringRef path() const;
+  // Over everything in front of the tensor data, all parts in order: names the model without reading weights.
+  std::array<uint8_t, 32> header_sha256() const;
 
   // --- metadata
   // ----------------------------------------------------------------------------------- Keys in

@@ -1,0 +1,136 @@
+#include "compiler/codegen/modules.h"
+
+#include <llvm/ADT/StringExtras.h>
+#include <llvm/Support/FileSystem.h>
+#include <llvm/Support/MemoryBuffer.h>
+#include <llvm/Support/Path.h>
+#include <llvm/Support/Process.h>
+#include <llvm/Support/SHA256.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include "compiler/support/error.h"
+#include "compiler/support/output_file.h"
+#include "kernels/catalogue.h"
+
+namespace jllm::codegen {
+namespace {
+
+CompileRequest make_request(const select::KernelSpec& kernel, uint32_t arch) {
+  CompileRequest request;
+  request.name = kernel.source;
+  request.source = std::string(kernels::find_source(kernel.source)->text);
+  for (const kernels::Source& header : kernels::all_headers()) {
+    request.headers.emplace_back(header.name, header.text);
+  }
+  request.arch = arch;
+  request.options = {"--std=c++17", "-default-device", "-DJLLM_KERNEL=" + kernel.name};
+  for (const std::string& define : kernel.defines) request.options.push_back("-D" + define);
+  return request;
+}
+
+// Everything that reaches the machine code: sources, options in order, architecture, compiler version.
+std::string cache_key(const CompileRequest& request, NvrtcVersion version) {
+  llvm::SHA256 hash;
+  const auto add = [&](llvm::StringRef text) {
+    hash.update(std::to_string(text.size()) + ":");
+    hash.update(text);
+  };
+  add(request.source);
+  for (const auto& [name, text] : request.headers) {
+    add(name);
+    add(text);
+  }
+  for (const std::string& option : request.options) add(option);
+  add(std::to_string(request.arch));
+  add(std::to_string(version.major) + "." + std::to_string(version.minor));
+  const auto digest = hash.final();
+  return llvm::toHex(llvm::StringRef(reinterpret_cast<const char*>(digest.data()), digest.size()),
+                     true);
+}
+
+bool read_cached(const std::string& path, std::vector<uint8_t>* out) {
+  auto buffer = llvm::MemoryBuffer::getFile(path);
+  if (!buffer || (*buffer)->getBufferSize() == 0) return false;
+  out->assign((*buffer)->getBufferStart(), (*buffer)->getBufferEnd());
+  return true;
+}
+
+// A cache that cannot be written is no reason to fail: the next run compiles again.
+void write_cached(const std::string& path, const std::vector<uint8_t>& cubin) {
+  if (llvm::sys::fs::create_directories(llvm::sys::path::parent_path(path))) return;
+  llvm::Expected<OutputFile> file = OutputFile::create(path);
+  if (!file) return llvm::consumeError(file.takeError());
+  llvm::Error error = file->write(cubin.data(), cubin.size());
+  if (!error) error = file->commit();
+  llvm::consumeError(std::move(error));
+}
+
+llvm::Expected<std::vector<uint8_t>> compile_one(const select::KernelSpec& kernel,
+                                                 const Nvrtc& nvrtc, const ModuleOptions& options) {
+  if (kernels::find_source(kernel.source) == nullptr) {
+    return fail(ExitCode::kFailed, "internal: no device source '{0}'", kernel.source);
+  }
+  const CompileRequest request = make_request(kernel, options.arch);
+  std::string path;
+  std::vector<uint8_t> cubin;
+  if (!options.cache_dir.empty()) {
+    path = options.cache_dir + "/cubin/" + cache_key(request, nvrtc.version()) + ".cubin";
+    if (read_cached(path, &cubin)) return cubin;
+  }
+  llvm::Expected<std::vector<uint8_t>> compiled = nvrtc.compile_cubin(request);
+  if (compiled && !path.empty()) write_cached(path, *compiled);
+  return compiled;
+}
+
+}  // namespace
+
+llvm::Expected<std::vector<std::vector<uint8_t>>> compile_modules(const select::Schedule& schedule,
+                                                                  const Nvrtc& nvrtc,
+                                                                  const ModuleOptions& options) {
+  const size_t count = schedule.kernels.size();
+  std::vector<std::vector<uint8_t>> modules(count);
+  std::vector<std::string> problems(count);
+  std::atomic<size_t> next{0};
+  std::mutex mutex;
+  size_t done = 0;
+  const auto work = [&] {
+    for (size_t i = next++; i < count; i = next++) {
+      llvm::Expected<std::vector<uint8_t>> module = compile_one(schedule.kernels[i], nvrtc, options);
+      if (module) {
+        modules[i] = std::move(*module);
+      } else {
+        problems[i] = take_error(module.takeError()).second;
+      }
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (options.progress) options.progress(++done, count);
+    }
+  };
+  const unsigned cpus = std::max(1u, std::thread::hardware_concurrency());
+  const size_t threads = std::min<size_t>(options.threads > 0 ? options.threads : cpus, count);
+  std::vector<std::thread> pool;
+  for (size_t i = 1; i < threads; ++i) pool.emplace_back(work);
+  work();
+  for (std::thread& thread : pool) thread.join();
+  for (size_t i = 0; i < count; ++i) {
+    if (!problems[i].empty()) {
+      return fail(ExitCode::kFailed, "kernel {0}: {1}", schedule.kernels[i].name, problems[i]);
+    }
+  }
+  return modules;
+}
+
+std::string default_cache_dir() {
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && xdg[0] == '/') {
+    return std::string(xdg) + "/jllm";
+  }
+  if (const char* home = std::getenv("HOME"); home != nullptr && home[0] == '/') {
+    return std::string(home) + "/.cache/jllm";
+  }
+  return "";
+}
+
+}  // namespace jllm::codegen

@@ -1,0 +1,289 @@
+#include "compiler/emit/plan_writer.h"
+
+#include <llvm/ADT/StringExtras.h>
+#include <llvm/Support/SHA256.h>
+
+#include <array>
+#include <cstring>
+#include <set>
+
+#include "compiler/emit/weight_stream.h"
+#include "compiler/support/error.h"
+#include "compiler/support/output_file.h"
+#include "jllm_version.h"
+#include "schema/checked_math.h"
+#include "schema/plan_generated.h"
+#include "schema/prefix.h"
+
+namespace jllm::emit {
+namespace {
+
+using flatbuffers::FlatBufferBuilder;
+using flatbuffers::Offset;
+using Digest = std::array<uint8_t, 32>;
+
+// A segment behind the tables. The digest is known only once the bytes have been written.
+struct SegmentPlan {
+  fb::SegmentKind kind;
+  uint64_t size = 0;
+  uint32_t dest_arena = 0;
+  llvm::ArrayRef<uint8_t> bytes;  // empty for weights, which are streamed
+  uint64_t offset = 0;
+  Digest digest{};
+};
+
+Digest sha256(llvm::ArrayRef<uint8_t> bytes) {
+  llvm::SHA256 hash;
+  hash.update(bytes);
+  const auto result = hash.final();
+  Digest digest;
+  std::memcpy(digest.data(), result.data(), digest.size());
+  return digest;
+}
+
+class PlanWriter {
+ public:
+  explicit PlanWriter(const PlanInputs& inputs) : in_(inputs) {}
+
+  llvm::Expected<PlanSizes> write(llvm::StringRef path) {
+    list_segments();
+    // The tables' size does not depend on the digests: build once to learn it, again to fill them in.
+    const uint64_t tables = build_tables().size();
+    if (tables > kMaxPlanBytes) {
+      return fail(ExitCode::kFailed, "the plan's tables take {0} bytes, at most {1} are allowed",
+                  tables, kMaxPlanBytes);
+    }
+    const uint64_t first = align_up(sizeof(PlanPrefix) + tables, kSegmentAlignment);
+    uint64_t end = first;
+    for (SegmentPlan& segment : segments_) {
+      segment.offset = end;
+      end = align_up(end + segment.size, kSegmentAlignment);
+    }
+    llvm::Expected<OutputFile> file = OutputFile::create(path);
+    if (!file) return file.takeError();
+    if (llvm::Error error = write_segments(*file, first)) return std::move(error);
+    if (llvm::Error error = write_head(*file, first, end)) return std::move(error);
+    if (llvm::Error error = file->commit()) return std::move(error);
+    PlanSizes sizes;
+    sizes.file_bytes = end;
+    sizes.weight_bytes = in_.layout->total(memory::ArenaKind::kWeights);
+    sizes.code_bytes = code_bytes();
+    return sizes;
+  }
+
+ private:
+  uint64_t code_bytes() const {
+    uint64_t sum = 0;
+    for (const std::vector<uint8_t>& module : *in_.modules) sum += module.size();
+    return sum;
+  }
+
+  // Code first, so that kernel i lies in segment i; then one segment per weights arena, then the rest.
+  void list_segments() {
+    for (const std::vector<uint8_t>& module : *in_.modules) {
+      segments_.push_back({fb::SegmentKind::Module, module.size(), 0, module, 0, {}});
+    }
+    for (uint32_t i = 0; i < in_.layout->arenas.size(); ++i) {
+      const memory::Arena& arena = in_.layout->arenas[i];
+      if (arena.kind != memory::ArenaKind::kWeights) continue;
+      segments_.push_back({fb::SegmentKind::Weights, arena.size, i, {}, 0, {}});
+    }
+    segments_.push_back({fb::SegmentKind::Tokenizer, in_.tokenizer.size(), 0, in_.tokenizer, 0, {}});
+  }
+
+  llvm::Error pad_to(OutputFile& file, uint64_t offset) {
+    const std::vector<uint8_t> zeros(offset - file.size(), 0);
+    return file.write(zeros.data(), zeros.size());
+  }
+
+  llvm::Error write_segments(OutputFile& file, uint64_t first) {
+    if (llvm::Error error = pad_to(file, first)) return error;
+    const uint64_t total = in_.layout->total(memory::ArenaKind::kWeights);
+    uint64_t done = 0;
+    for (SegmentPlan& segment : segments_) {
+      if (llvm::Error error = pad_to(file, segment.offset)) return error;
+      if (segment.kind != fb::SegmentKind::Weights) {
+        segment.digest = sha256(segment.bytes);
+        if (llvm::Error error = file.write(segment.bytes.data(), segment.size)) return error;
+        continue;
+      }
+      llvm::SHA256 hash;
+      llvm::Error error = stream_weights(
+          *in_.model->file, *in_.program, *in_.layout, segment.dest_arena, in_.target->is_host,
+          [&](llvm::ArrayRef<uint8_t> piece) {
+            hash.update(piece);
+            done += piece.size();
+            if (in_.progress) in_.progress(done, total);
+            return file.write(piece.data(), piece.size());
+          });
+      if (error) return error;
+      const auto digest = hash.final();
+      std::memcpy(segment.digest.data(), digest.data(), segment.digest.size());
+    }
+    return pad_to(file, align_up(file.size(), kSegmentAlignment));
+  }
+
+  llvm::Error write_head(OutputFile& file, uint64_t first, uint64_t end) {
+    const std::vector<uint8_t> tables = build_tables();
+    PlanPrefix prefix = {};
+    prefix.magic = kPlanMagic;
+    prefix.major = kPlanMajor;
+    prefix.minor = kPlanMinor;
+    prefix.prefix_size = sizeof prefix;
+    prefix.plan_offset = sizeof prefix;
+    prefix.plan_size = tables.size();
+    prefix.segments_offset = first;
+    prefix.segments_size = end - first;
+    prefix.file_size = end;
+    prefix.plan_hash = hash_bytes(tables.data(), tables.size());
+    if (llvm::Error error = file.write_at(0, &prefix, sizeof prefix)) return error;
+    return file.write_at(sizeof prefix, tables.data(), tables.size());
+  }
+
+  Offset<fb::Target> target(FlatBufferBuilder& b) const {
+    const target::Target& t = *in_.target;
+    return fb::CreateTarget(b, b.CreateString(t.name),
+                            t.is_host ? fb::Backend::Host : fb::Backend::Cuda, t.compute_capability,
+                            in_.cuda_version, b.CreateString(t.device_name));
+  }
+
+  Offset<fb::Model> model(FlatBufferBuilder& b) const {
+    const model::HyperParameters& p = in_.model->params;
+    return fb::CreateModel(b, b.CreateString(p.name), b.CreateString(p.architecture),
+                           in_.model->parameter_count, p.vocab_size, in_.program->context,
+                           p.embedding_length, p.block_count, p.head_count, p.head_count_kv,
+                           p.head_dim, static_cast<uint32_t>(in_.kv_type_k),
+                           static_cast<uint32_t>(in_.kv_type_v),
+                           weights_read_per_token(*in_.program, in_.target->is_host));
+  }
+
+  std::vector<Offset<fb::Buffer>> buffers(FlatBufferBuilder& b) const {
+    std::vector<Offset<fb::Buffer>> result;
+    for (ir::TensorId id = 0; id < in_.layout->tensors.size(); ++id) {
+      const std::optional<memory::Location>& l = in_.layout->tensors[id];
+      if (!l) continue;
+      result.push_back(fb::CreateBuffer(b, b.CreateString((*in_.program)[id].name),
+                                        static_cast<uint16_t>(l->arena), l->offset, l->size,
+                                        l->graph, l->first_use, l->last_use));
+    }
+    return result;
+  }
+
+  Offset<fb::Launch> launch(FlatBufferBuilder& b, const select::Launch& launch) const {
+    std::vector<fb::Arg> args;
+    for (const select::Argument& arg : launch.args) {
+      if (arg.kind == select::Argument::Kind::kImmediate) {
+        args.emplace_back(arg.immediate, 0, 0, fb::ArgKind::Immediate, 0, 0);
+      } else {
+        const memory::Location& l = *in_.layout->tensors[arg.tensor];
+        args.emplace_back(l.offset, l.size, static_cast<uint16_t>(l.arena), fb::ArgKind::Pointer, 0,
+                          0);
+      }
+    }
+    return fb::CreateLaunch(b, launch.kernel, launch.grid[0], launch.grid[1], launch.grid[2],
+                            b.CreateVectorOfStructs(args), b.CreateString(launch.label));
+  }
+
+  Offset<fb::Bindings> bindings(FlatBufferBuilder& b) const {
+    const auto at = [&](ir::TensorId id) -> const memory::Location& {
+      return *in_.layout->tensors[id];
+    };
+    const ir::Bindings& ids = in_.program->bindings;
+    return fb::CreateBindings(b, static_cast<uint16_t>(at(ids.state).arena), at(ids.state).offset,
+                              at(ids.tokens).offset, static_cast<uint16_t>(at(ids.logits).arena),
+                              at(ids.logits).offset, static_cast<uint16_t>(at(ids.ring).arena),
+                              at(ids.ring).offset);
+  }
+
+  Offset<fb::Provenance> provenance(FlatBufferBuilder& b) const {
+    std::vector<Offset<flatbuffers::String>> options;
+    for (const std::string& option : in_.options) options.push_back(b.CreateString(option));
+    const Digest digest = in_.model->file->header_sha256();
+    return fb::CreateProvenance(
+        b, b.CreateString(JLLM_VERSION),
+        b.CreateString(llvm::StringRef(in_.model->file->path()).rsplit('/').second.empty()
+                           ? in_.model->file->path().str()
+                           : in_.model->file->path().rsplit('/').second.str()),
+        b.CreateString(llvm::toHex(llvm::ArrayRef<uint8_t>(digest.data(), digest.size()), true)),
+        b.CreateString(in_.nvrtc_version), b.CreateVector(options));
+  }
+
+  std::vector<uint8_t> build_tables() const {
+    FlatBufferBuilder b(1 << 20);
+    std::vector<Offset<fb::Arena>> arenas;
+    for (const memory::Arena& arena : in_.layout->arenas) {
+      arenas.push_back(fb::CreateArena(b, static_cast<fb::ArenaKind>(arena.kind), arena.size,
+                                       memory::kBufferAlignment));
+    }
+    std::vector<Offset<fb::Segment>> segments;
+    for (const SegmentPlan& s : segments_) {
+      segments.push_back(fb::CreateSegment(b, s.kind, s.offset, s.size,
+                                           b.CreateVector(s.digest.data(), s.digest.size()),
+                                           static_cast<uint16_t>(s.dest_arena), 0));
+    }
+    const std::vector<uint32_t> arg_counts = argument_counts();
+    std::vector<Offset<fb::Kernel>> kernels;
+    for (uint32_t i = 0; i < in_.schedule->kernels.size(); ++i) {
+      const select::KernelSpec& kernel = in_.schedule->kernels[i];
+      kernels.push_back(fb::CreateKernel(b, b.CreateString(kernel.name),
+                                         in_.target->is_host ? -1 : static_cast<int32_t>(i),
+                                         kernel.block, 1, 1, kernel.shared_bytes, arg_counts[i]));
+    }
+    std::vector<Offset<fb::Graph>> graphs;
+    for (const select::ScheduledGraph& graph : in_.schedule->graphs) {
+      std::vector<Offset<fb::Launch>> launches;
+      for (const select::Launch& l : graph.launches) launches.push_back(launch(b, l));
+      graphs.push_back(fb::CreateGraph(b, static_cast<fb::GraphKind>(graph.kind), graph.rows,
+                                       b.CreateVector(launches)));
+    }
+    const auto requirements = fb::CreateRequirements(b, code_bytes(), in_.target->context_bytes);
+    const auto target_table = target(b);
+    const auto model_table = model(b);
+    const auto buffer_tables = buffers(b);
+    const auto bindings_table = bindings(b);
+    const auto provenance_table = provenance(b);
+    const auto plan = fb::CreatePlan(
+        b, target_table, model_table, b.CreateVector(arenas), b.CreateVector(segments),
+        b.CreateVector(buffer_tables), b.CreateVector(kernels), b.CreateVector(graphs),
+        bindings_table, requirements, provenance_table, b.CreateVector(in_.end_tokens));
+    fb::FinishPlanBuffer(b, plan);
+    return {b.GetBufferPointer(), b.GetBufferPointer() + b.GetSize()};
+  }
+
+  std::vector<uint32_t> argument_counts() const {
+    std::vector<uint32_t> counts(in_.schedule->kernels.size(), 0);
+    for (const select::ScheduledGraph& graph : in_.schedule->graphs) {
+      for (const select::Launch& l : graph.launches) {
+        counts[l.kernel] = static_cast<uint32_t>(l.args.size());
+      }
+    }
+    return counts;
+  }
+
+  const PlanInputs& in_;
+  std::vector<SegmentPlan> segments_;
+};
+
+}  // namespace
+
+llvm::Expected<PlanSizes> write_plan(const PlanInputs& inputs, llvm::StringRef path) {
+  return PlanWriter(inputs).write(path);
+}
+
+uint64_t weights_read_per_token(const ir::Program& program, bool is_host) {
+  uint64_t sum = 0;
+  for (const ir::Graph& graph : program.graphs) {
+    if (graph.kind != ir::GraphKind::kDecode) continue;
+    for (const ir::Node& node : graph.nodes) {
+      for (const ir::TensorId id : node.inputs) {
+        const ir::Tensor& tensor = program[id];
+        if (tensor.kind != ir::TensorKind::kWeight) continue;
+        const uint64_t bytes = memory::storage_bytes(tensor, is_host);
+        sum += node.op == ir::Op::kEmbed ? bytes / tensor.rows : bytes;
+      }
+    }
+  }
+  return sum;
+}
+
+}  // namespace jllm::emit

@@ -1,0 +1,50 @@
+// Writes the plan file: prefix, tables, then code, weights, tokenizer. Weights are repacked and streamed, so
+// that memory use stays bounded however large the model is; equal inputs give equal bytes.
+#pragma once
+
+#include <llvm/ADT/StringRef.h>
+#include <llvm/Support/Error.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "compiler/ir/graph.h"
+#include "compiler/memory/layout.h"
+#include "compiler/model/model.h"
+#include "compiler/select/schedule.h"
+#include "compiler/target/target.h"
+
+namespace jllm::emit {
+
+struct PlanInputs {
+  const model::Model* model = nullptr;
+  const ir::Program* program = nullptr;
+  const select::Schedule* schedule = nullptr;
+  const memory::Layout* layout = nullptr;
+  const target::Target* target = nullptr;
+  const std::vector<std::vector<uint8_t>>* modules = nullptr;  // one per kernel; empty on the host
+  std::vector<uint8_t> tokenizer;                              // segment
+  std::vector<uint32_t> end_tokens;
+  WeightType kv_type_k = WeightType::kF16;
+  WeightType kv_type_v = WeightType::kF16;
+  uint32_t cuda_version = 0;  // 12060 for 12.6
+  std::string nvrtc_version;  // "12.6"
+  std::vector<std::string> options;
+  std::function<void(uint64_t done, uint64_t total)> progress;
+};
+
+struct PlanSizes {
+  uint64_t file_bytes = 0;
+  uint64_t weight_bytes = 0;
+  uint64_t code_bytes = 0;
+};
+
+llvm::Expected<PlanSizes> write_plan(const PlanInputs& inputs, llvm::StringRef path);
+
+// Bytes of weights that one decode step reads: every weight of the decode graph once, of an embedding table
+// only one row.
+uint64_t weights_read_per_token(const ir::Program& program, bool is_host);
+
+}  // namespace jllm::emit

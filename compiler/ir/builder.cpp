@@ -1,0 +1,102 @@
+#include "compiler/ir/builder.h"
+
+namespace jllm::ir {
+
+GraphBuilder::GraphBuilder(Program& program, GraphKind kind, uint32_t rows) : program_(program) {
+  graph_.kind = kind;
+  graph_.rows = rows;
+}
+
+std::string GraphBuilder::scoped(const char* name) const {
+  return scope_.empty() ? name : scope_ + "." + name;
+}
+
+TensorId GraphBuilder::activation(uint64_t cols, const char* name) {
+  Tensor tensor;
+  tensor.name = graph_name(graph_) + "/" + scoped(name);
+  tensor.rows = graph_.rows;
+  tensor.cols = cols;
+  return program_.add(std::move(tensor));
+}
+
+void GraphBuilder::emit(Op op, std::vector<TensorId> inputs, std::vector<TensorId> outputs,
+                        const Attributes& attributes, const char* name) {
+  graph_.nodes.push_back({op, std::move(inputs), std::move(outputs), attributes, scoped(name)});
+}
+
+TensorId GraphBuilder::embed(TensorId table) {
+  const TensorId out = activation(program_[table].cols, "token_embd");
+  emit(Op::kEmbed, {table}, {out}, {}, "token_embd");
+  return out;
+}
+
+TensorId GraphBuilder::rms_norm(TensorId x, TensorId weight, float epsilon, const char* name) {
+  const TensorId out = activation(program_[x].cols, name);
+  Attributes attributes;
+  attributes.epsilon = epsilon;
+  emit(Op::kRmsNorm, {x, weight}, {out}, attributes, name);
+  return out;
+}
+
+TensorId GraphBuilder::matmul(TensorId x, TensorId weight, const char* name) {
+  return matmul_into(x, weight, activation(program_[weight].rows, name), name);
+}
+
+TensorId GraphBuilder::matmul_into(TensorId x, TensorId weight, TensorId out, const char* name) {
+  emit(Op::kMatmul, {x, weight}, {out}, {}, name);
+  return out;
+}
+
+TensorId GraphBuilder::add_bias(TensorId x, TensorId bias, const char* name) {
+  const TensorId out = activation(program_[x].cols, name);
+  emit(Op::kAddBias, {x, bias}, {out}, {}, name);
+  return out;
+}
+
+TensorId GraphBuilder::rope(TensorId x, TensorId frequencies, const Attributes& attributes,
+                            const char* name) {
+  const TensorId out = activation(program_[x].cols, name);
+  emit(Op::kRope, {x, frequencies}, {out}, attributes, name);
+  return out;
+}
+
+void GraphBuilder::kv_append(TensorId x, TensorId cache, uint32_t heads, uint32_t head_dim,
+                             const char* name) {
+  Attributes attributes;
+  attributes.heads = heads;
+  attributes.head_dim = head_dim;
+  emit(Op::kKvAppend, {x, cache}, {}, attributes, name);
+}
+
+TensorId GraphBuilder::attention(TensorId q, TensorId k_cache, TensorId v_cache,
+                                 const Attributes& attributes) {
+  const TensorId out = activation(program_[q].cols, "attn_out");
+  emit(Op::kAttention, {q, k_cache, v_cache}, {out}, attributes, "attention");
+  return out;
+}
+
+TensorId GraphBuilder::glu(TensorId gate, TensorId up) {
+  const TensorId out = activation(program_[gate].cols, "ffn_act");
+  emit(Op::kGlu, {gate, up}, {out}, {}, "ffn_act");
+  return out;
+}
+
+TensorId GraphBuilder::add(TensorId a, TensorId b, const char* name) {
+  const TensorId out = activation(program_[a].cols, name);
+  emit(Op::kAdd, {a, b}, {out}, {}, name);
+  return out;
+}
+
+void GraphBuilder::finish_chunk(TensorId x) {
+  emit(Op::kFinishChunk, {x}, {program_.bindings.hidden}, {}, "finish_chunk");
+}
+
+void GraphBuilder::sample(TensorId logits, bool advance) {
+  Attributes attributes;
+  attributes.advance = advance;
+  emit(Op::kSample, {logits}, {}, attributes, "sample");
+}
+
+void GraphBuilder::finish() { program_.graphs.push_back(std::move(graph_)); }
+
+}  // namespace jllm::ir

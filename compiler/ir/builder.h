@@ -1,0 +1,48 @@
+// Builds one graph of a Program from primitive operations. Architecture files use only this.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "compiler/ir/graph.h"
+
+namespace jllm::ir {
+
+class GraphBuilder {
+ public:
+  GraphBuilder(Program& program, GraphKind kind, uint32_t rows);
+
+  uint32_t rows() const { return graph_.rows; }
+  // Prefix of the labels and names that follow ("blk.3").
+  void set_scope(std::string scope) { scope_ = std::move(scope); }
+
+  TensorId embed(TensorId table);
+  TensorId rms_norm(TensorId x, TensorId weight, float epsilon, const char* name);
+  TensorId matmul(TensorId x, TensorId weight, const char* name);
+  TensorId matmul_into(TensorId x, TensorId weight, TensorId out, const char* name);
+  TensorId add_bias(TensorId x, TensorId bias, const char* name);
+  // attributes: heads, head_dim, pairs, neox, magnitude
+  TensorId rope(TensorId x, TensorId frequencies, const Attributes& attributes, const char* name);
+  void kv_append(TensorId x, TensorId cache, uint32_t heads, uint32_t head_dim, const char* name);
+  // attributes: heads, kv_heads, head_dim, scale
+  TensorId attention(TensorId q, TensorId k_cache, TensorId v_cache, const Attributes& attributes);
+  TensorId glu(TensorId gate, TensorId up);
+  TensorId add(TensorId a, TensorId b, const char* name);
+  void finish_chunk(TensorId x);
+  void sample(TensorId logits, bool advance);
+
+  // Moves the graph into the program.
+  void finish();
+
+ private:
+  TensorId activation(uint64_t cols, const char* name);
+  void emit(Op op, std::vector<TensorId> inputs, std::vector<TensorId> outputs,
+            const Attributes& attributes, const char* name);
+  std::string scoped(const char* name) const;
+
+  Program& program_;
+  Graph graph_;
+  std::string scope_;
+};
+
+}  // namespace jllm::ir

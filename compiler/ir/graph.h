@@ -1,0 +1,116 @@
+// The intermediate representation: linear lists of primitive operations over statically shaped tensors.
+// One Program holds all graphs of a plan (decode, prefill chunks, head) and one table of tensors; weights,
+// caches and state are shared between graphs, activations belong to one.
+#pragma once
+
+#include <llvm/Support/raw_ostream.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "compiler/gguf/file.h"
+#include "schema/weight_type.h"
+
+namespace jllm::ir {
+
+using TensorId = uint32_t;
+
+enum class TensorKind : uint8_t {
+  kWeight,      // matrix from the GGUF, `type`, repacked for the target
+  kConstant,    // f32 vector: norm weights, biases, rope frequencies
+  kActivation,  // f32, lives from its producer to its last consumer
+  kKvCache,     // [heads][context][head_dim], `type`
+  kPersistent,  // keeps its contents between replays; zero at start
+  kRing,        // host-visible ring of sampled tokens
+};
+
+struct Tensor {
+  std::string name;
+  TensorKind kind = TensorKind::kActivation;
+  uint64_t rows = 0;  // leading dimension (tokens, output features)
+  uint64_t cols = 0;  // contiguous dimension
+  WeightType type = WeightType::kF32;
+  const gguf::TensorInfo* source = nullptr;  // weights, and constants that come from the file
+  std::vector<float> values;                 // constants that are computed
+
+  uint64_t elements() const { return rows * cols; }
+};
+
+enum class Op : uint8_t {
+  // Primitive operations; inputs -> outputs.
+  kEmbed,        // table -> x[T][dim]
+  kRmsNorm,      // x, weight -> y
+  kMatmul,       // x, weight -> y[T][n]
+  kAddBias,      // x, bias -> y
+  kRope,         // x, frequencies -> y
+  kKvAppend,     // x, cache ->
+  kAttention,    // q, k cache, v cache -> y
+  kGlu,          // gate, up -> y
+  kAdd,          // a, b -> y
+  kFinishChunk,  // x[T][dim] -> hidden[1][dim]; advances the position
+  kSample,       // logits ->
+  // What fusion passes make of them.
+  kQkv,          // x, norm, wq, wk, wv, frequencies, k cache, v cache [, bq, bk, bv] -> q
+  kRopeAppend,   // q, k, v, frequencies, k cache, v cache -> q (in place)
+  kMatmulAdd,    // x, weight, residual -> y
+  kGateUp,       // x, norm, gate, up -> y
+  kHead,         // x, norm, weight -> logits
+};
+
+const char* op_name(Op op);
+
+// Static parameters; an operation reads only its own.
+struct Attributes {
+  uint32_t heads = 0;     // rope, kv_append: of this tensor; attention, qkv: query heads
+  uint32_t kv_heads = 0;  // attention, qkv, rope_append
+  uint32_t head_dim = 0;
+  uint32_t pairs = 0;     // rotated pairs per head
+  bool neox = false;      // pairs (i, i + pairs) instead of (2i, 2i + 1)
+  float magnitude = 1;    // rope: factor on cos and sin
+  float epsilon = 0;      // norms
+  float scale = 0;        // attention: factor on the scores
+  bool advance = false;   // sample: this step consumed a token
+};
+
+struct Node {
+  Op op;
+  std::vector<TensorId> inputs;
+  std::vector<TensorId> outputs;
+  Attributes attributes;
+  std::string label;  // "blk.3.attn_q"
+};
+
+enum class GraphKind : uint8_t { kDecode, kPrefill, kHead };
+
+struct Graph {
+  GraphKind kind = GraphKind::kDecode;
+  uint32_t rows = 1;  // T: tokens that one replay takes at most
+  std::vector<Node> nodes;
+};
+
+// The buffers that every plan has, by tensor id.
+struct Bindings {
+  TensorId state = 0;   // StepState
+  TensorId tokens = 0;  // u32[context]
+  TensorId logits = 0;  // f32[vocab]
+  TensorId hidden = 0;  // f32[dim]: last row of a prefilled chunk, input of the head graph
+  TensorId ring = 0;
+};
+
+struct Program {
+  std::vector<Tensor> tensors;
+  std::vector<Graph> graphs;
+  Bindings bindings;
+  uint32_t context = 0;  // positions
+
+  TensorId add(Tensor tensor);
+  const Tensor& operator[](TensorId id) const { return tensors[id]; }
+};
+
+std::string graph_name(const Graph& graph);  // "decode", "prefill_64", "head"
+
+// One line per node; what `--dump-after` prints and tests compare.
+void dump(const Program& program, llvm::raw_ostream& os);
+
+}  // namespace jllm::ir

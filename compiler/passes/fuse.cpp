@@ -1,0 +1,231 @@
+#include "compiler/passes/fuse.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+namespace jllm::passes {
+namespace {
+
+using ir::Graph;
+using ir::Node;
+using ir::Op;
+using ir::Program;
+using ir::TensorId;
+
+// Who reads each activation of one graph. Indices into the node list, which passes only
+// shorten at the end (removed nodes are marked).
+class Editor {
+ public:
+  explicit Editor(Graph& graph) : graph_(graph), removed_(graph.nodes.size(), false) {
+    for (size_t i = 0; i < graph.nodes.size(); ++i) {
+      for (const TensorId id : graph.nodes[i].inputs) consumers_[id].push_back(i);
+    }
+  }
+  ~Editor() {
+    size_t kept = 0;
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (removed_[i]) continue;
+      if (kept != i) graph_.nodes[kept] = std::move(graph_.nodes[i]);
+      ++kept;
+    }
+    graph_.nodes.resize(kept);
+  }
+
+  size_t size() const { return graph_.nodes.size(); }
+  Node& node(size_t i) { return graph_.nodes[i]; }
+  bool alive(size_t i) const { return !removed_[i]; }
+
+  // Readers of node i's only output that are still there.
+  std::vector<size_t> users(size_t i) const {
+    std::vector<size_t> result;
+    const auto it = consumers_.find(graph_.nodes[i].outputs.at(0));
+    if (it == consumers_.end()) return result;
+    for (const size_t user : it->second) {
+      if (!removed_[user]) result.push_back(user);
+    }
+    return result;
+  }
+  // The only reader of node i, if it has the operation `op` and reads i as input number `input`.
+  std::optional<size_t> only_user(size_t i, Op op, size_t input = 0) const {
+    const std::vector<size_t> all = users(i);
+    if (all.size() != 1 || graph_.nodes[all[0]].op != op) return std::nullopt;
+    if (graph_.nodes[all[0]].inputs[input] != graph_.nodes[i].outputs[0]) return std::nullopt;
+    return all[0];
+  }
+
+  // Puts `fused` in the place of the last of `members` and removes the others.
+  void replace(const std::vector<size_t>& members, Node fused) {
+    const size_t last = *std::max_element(members.begin(), members.end());
+    for (const size_t i : members) removed_[i] = i != last;
+    for (const TensorId id : fused.inputs) consumers_[id].push_back(last);
+    graph_.nodes[last] = std::move(fused);
+  }
+
+ private:
+  Graph& graph_;
+  std::vector<bool> removed_;
+  std::map<TensorId, std::vector<size_t>> consumers_;
+};
+
+// One of q, k, v: matmul [-> add_bias] [-> rope] [-> kv_append].
+struct Branch {
+  std::vector<size_t> members;
+  TensorId weight = 0;
+  std::optional<TensorId> bias;
+  std::optional<size_t> rope, append;
+  size_t last = 0;
+};
+
+Branch follow_branch(Editor& e, size_t matmul) {
+  Branch branch;
+  branch.members = {matmul};
+  branch.weight = e.node(matmul).inputs[1];
+  branch.last = matmul;
+  const auto extend = [&](Op op) -> std::optional<size_t> {
+    const std::optional<size_t> next = e.only_user(branch.last, op);
+    if (next) {
+      branch.members.push_back(*next);
+      branch.last = *next;
+    }
+    return next;
+  };
+  if (const std::optional<size_t> bias = extend(Op::kAddBias)) branch.bias = e.node(*bias).inputs[1];
+  branch.rope = extend(Op::kRope);
+  const std::optional<size_t> append = e.only_user(branch.last, Op::kKvAppend);
+  if (append) {
+    branch.append = append;
+    branch.members.push_back(*append);
+  }
+  return branch;
+}
+
+// rms_norm whose result feeds exactly the q, k and v branches.
+bool fuse_qkv(Editor& e, size_t norm) {
+  if (e.node(norm).op != Op::kRmsNorm) return false;
+  const std::vector<size_t> users = e.users(norm);
+  if (users.size() != 3) return false;
+  std::optional<Branch> q, k, v;
+  for (const size_t user : users) {
+    if (e.node(user).op != Op::kMatmul) return false;
+    Branch branch = follow_branch(e, user);
+    std::optional<Branch>& slot = !branch.append ? q : branch.rope ? k : v;
+    if (slot) return false;
+    slot = std::move(branch);
+  }
+  if (!q || !k || !v || !q->rope) return false;
+  const bool biases = q->bias.has_value();
+  if (k->bias.has_value() != biases || v->bias.has_value() != biases) return false;
+  const Node& rope_q = e.node(*q->rope);
+  const Node& rope_k = e.node(*k->rope);
+  if (rope_q.inputs[1] != rope_k.inputs[1]) return false;
+
+  Node fused{Op::kQkv, {}, {rope_q.outputs[0]}, rope_q.attributes, e.node(norm).label};
+  fused.label = fused.label.substr(0, fused.label.rfind('.') + 1) + "attn_qkv";
+  fused.attributes.kv_heads = rope_k.attributes.heads;
+  fused.attributes.epsilon = e.node(norm).attributes.epsilon;
+  fused.inputs = {e.node(norm).inputs[0], e.node(norm).inputs[1],      q->weight,
+                  k->weight,              v->weight,                   rope_q.inputs[1],
+                  e.node(*k->append).inputs[1], e.node(*v->append).inputs[1]};
+  if (biases) fused.inputs.insert(fused.inputs.end(), {*q->bias, *k->bias, *v->bias});
+  std::vector<size_t> members = {norm};
+  for (const Branch* branch : {&*q, &*k, &*v}) {
+    members.insert(members.end(), branch->members.begin(), branch->members.end());
+  }
+  e.replace(members, std::move(fused));
+  return true;
+}
+
+bool fuse_gate_up(Editor& e, size_t norm) {
+  if (e.node(norm).op != Op::kRmsNorm) return false;
+  const std::vector<size_t> users = e.users(norm);
+  if (users.size() != 2 || e.node(users[0]).op != Op::kMatmul || e.node(users[1]).op != Op::kMatmul) {
+    return false;
+  }
+  const std::optional<size_t> glu = e.only_user(users[0], Op::kGlu, 0);
+  if (!glu || e.only_user(users[1], Op::kGlu, 1) != glu) return false;
+  Node fused{Op::kGateUp,
+             {e.node(norm).inputs[0], e.node(norm).inputs[1], e.node(users[0]).inputs[1],
+              e.node(users[1]).inputs[1]},
+             e.node(*glu).outputs,
+             e.node(norm).attributes,
+             e.node(norm).label};
+  fused.label = fused.label.substr(0, fused.label.rfind('.') + 1) + "ffn_gate_up";
+  e.replace({norm, users[0], users[1], *glu}, std::move(fused));
+  return true;
+}
+
+bool fuse_head(Editor& e, size_t norm) {
+  if (e.node(norm).op != Op::kRmsNorm) return false;
+  const std::optional<size_t> matmul = e.only_user(norm, Op::kMatmul);
+  if (!matmul) return false;
+  Node fused{Op::kHead,
+             {e.node(norm).inputs[0], e.node(norm).inputs[1], e.node(*matmul).inputs[1]},
+             e.node(*matmul).outputs,
+             e.node(norm).attributes,
+             e.node(*matmul).label};
+  e.replace({norm, *matmul}, std::move(fused));
+  return true;
+}
+
+bool fuse_matmul_add(Editor& e, size_t matmul) {
+  if (e.node(matmul).op != Op::kMatmul) return false;
+  const std::optional<size_t> add = e.only_user(matmul, Op::kAdd);
+  if (!add) return false;
+  Node fused{Op::kMatmulAdd,
+             {e.node(matmul).inputs[0], e.node(matmul).inputs[1], e.node(*add).inputs[1]},
+             e.node(*add).outputs,
+             {},
+             e.node(matmul).label};
+  e.replace({matmul, *add}, std::move(fused));
+  return true;
+}
+
+// rope(q), rope(k), append(k), append(v) of one layer: the appends whose caches the same attention reads.
+bool fuse_rope_append(Editor& e, size_t attention) {
+  if (e.node(attention).op != Op::kAttention) return false;
+  std::optional<size_t> rope_q, rope_k, append_k, append_v;
+  for (size_t i = 0; i < attention; ++i) {
+    if (!e.alive(i)) continue;
+    const Node& node = e.node(i);
+    if (node.op == Op::kRope && node.outputs[0] == e.node(attention).inputs[0]) rope_q = i;
+    if (node.op == Op::kKvAppend && node.inputs[1] == e.node(attention).inputs[1]) append_k = i;
+    if (node.op == Op::kKvAppend && node.inputs[1] == e.node(attention).inputs[2]) append_v = i;
+  }
+  if (!rope_q || !append_k || !append_v) return false;
+  for (size_t i = 0; i < *append_k; ++i) {
+    const Node& node = e.node(i);
+    if (e.alive(i) && node.op == Op::kRope && node.outputs[0] == e.node(*append_k).inputs[0]) rope_k = i;
+  }
+  if (!rope_k || e.users(*rope_k).size() != 1 || e.users(*rope_q).size() != 1) return false;
+  if (e.node(*rope_q).inputs[1] != e.node(*rope_k).inputs[1]) return false;
+  const TensorId q = e.node(*rope_q).inputs[0];
+  Node fused{Op::kRopeAppend,
+             {q, e.node(*rope_k).inputs[0], e.node(*append_v).inputs[0], e.node(*rope_q).inputs[1],
+              e.node(*append_k).inputs[1], e.node(*append_v).inputs[1]},
+             {q},  // rotated in place
+             e.node(*rope_q).attributes,
+             e.node(*rope_q).label};
+  fused.label = fused.label.substr(0, fused.label.rfind('.') + 1) + "rope_append";
+  fused.attributes.kv_heads = e.node(*rope_k).attributes.heads;
+  e.replace({*rope_q, *rope_k, *append_k, *append_v}, std::move(fused));
+  e.node(attention).inputs[0] = q;
+  return true;
+}
+
+}  // namespace
+
+void fuse(Program& program) {
+  for (Graph& graph : program.graphs) {
+    Editor e(graph);
+    const bool single_row = graph.kind != ir::GraphKind::kPrefill;
+    for (size_t i = 0; i < e.size(); ++i) {
+      if (!e.alive(i)) continue;
+      if (single_row && (fuse_qkv(e, i) || fuse_gate_up(e, i) || fuse_head(e, i))) continue;
+      if (!single_row && fuse_rope_append(e, i)) continue;
+      fuse_matmul_add(e, i);
+    }
+  }
+}
+
+}  // namespace jllm::passes

@@ -1,0 +1,187 @@
+#include "compiler/report/report.h"
+
+#include <llvm/Support/FormatVariadic.h>
+#include <llvm/Support/JSON.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace jllm::report {
+namespace {
+
+using llvm::formatv;
+
+struct Line {
+  const char* name;
+  uint64_t bytes;
+  std::string note;
+};
+
+std::vector<Line> lines_of(const Facts& facts) {
+  const Budget& b = facts.budget;
+  const uint64_t bound = facts.layout->scratch_lower_bound;
+  const std::string ratio =
+      bound == 0 ? "" : formatv("{0:F2} x the lower bound", double(b.scratch) / double(bound)).str();
+  std::vector<Line> lines = {
+      {"weights", b.weights, ""},
+      {"kv cache", b.kv, formatv("{0} positions, K {1}, V {2}", facts.program->context,
+                                 weight_type_name(facts.kv_type_k),
+                                 weight_type_name(facts.kv_type_v)).str()},
+      {"scratch", b.scratch, ratio},
+      {"state", b.state, "tokens, logits, sampler"},
+      {"pinned host", b.pinned, "token ring"},
+  };
+  if (!facts.target->is_host) {
+    lines.push_back({"code", b.code, formatv("{0} kernels", facts.schedule->kernels.size()).str()});
+    lines.push_back({"cuda context", b.context, "estimate"});
+  }
+  if (b.reserve > 0) lines.push_back({"reserve", b.reserve, "--reserve"});
+  return lines;
+}
+
+// Launches of each kernel in the decode graph.
+std::vector<uint32_t> decode_counts(const select::Schedule& schedule) {
+  std::vector<uint32_t> counts(schedule.kernels.size(), 0);
+  for (const select::ScheduledGraph& graph : schedule.graphs) {
+    if (graph.kind != ir::GraphKind::kDecode) continue;
+    for (const select::Launch& launch : graph.launches) ++counts[launch.kernel];
+  }
+  return counts;
+}
+
+size_t decode_launches(const select::Schedule& schedule) {
+  for (const select::ScheduledGraph& graph : schedule.graphs) {
+    if (graph.kind == ir::GraphKind::kDecode) return graph.launches.size();
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::string format_bytes(uint64_t bytes) {
+  if (bytes < 1024) return formatv("{0} B", bytes).str();
+  if (bytes < 1024 * 1024) return formatv("{0:F1} KiB", double(bytes) / 1024).str();
+  return formatv("{0:F1} MiB", double(bytes) / (1024 * 1024)).str();
+}
+
+Budget make_budget(const memory::Layout& layout, const target::Target& target, uint64_t limit,
+                   uint64_t reserve) {
+  using memory::ArenaKind;
+  Budget budget;
+  budget.weights = layout.total(ArenaKind::kWeights);
+  budget.kv = layout.total(ArenaKind::kKv);
+  budget.scratch = layout.total(ArenaKind::kScratch);
+  budget.state = layout.total(ArenaKind::kState);
+  budget.pinned = layout.total(ArenaKind::kHostPinned);
+  budget.context = target.context_bytes;
+  budget.reserve = reserve;
+  budget.limit = limit;
+  return budget;
+}
+
+void print_text(const Facts& facts, llvm::raw_ostream& os) {
+  const model::HyperParameters& p = facts.model->params;
+  const Budget& b = facts.budget;
+  os << formatv("\n{0}  ({1}, {2:F1} M parameters)  for  {3}\n\n", p.name, p.architecture,
+                double(facts.model->parameter_count) / 1e6, facts.target->device_name);
+  const uint64_t scale = std::max<uint64_t>(b.limit != 0 ? std::max(b.limit, b.total()) : b.total(), 1);
+  const auto bar = [&](uint64_t from, uint64_t bytes) {
+    constexpr uint64_t kWidth = 32;
+    std::string text;
+    const uint64_t first = uint64_t(double(from) / double(scale) * kWidth);
+    const uint64_t last = uint64_t(double(from + bytes) / double(scale) * kWidth);
+    for (uint64_t i = 0; i < kWidth; ++i) {
+      const bool full = i >= first && (i < last || i == first) && bytes > 0;
+      text += full ? "\u2588" : "\u00b7";
+    }
+    return text;
+  };
+  if (facts.target->visible_bytes != 0) {
+    os << formatv("  {0,-14} {1,13}\n", "device memory", format_bytes(facts.target->visible_bytes));
+  }
+  if (b.limit != 0) {
+    os << formatv("  {0,-14} {1,13}  {2}\n", "budget", format_bytes(b.limit), bar(0, b.limit));
+  }
+  uint64_t sum = 0;
+  for (const Line& line : lines_of(facts)) {
+    os << formatv("    {0,-12} {1,13}  {2}  {3}\n", line.name, format_bytes(line.bytes),
+                  bar(sum, line.bytes), line.note);
+    sum += line.bytes;
+  }
+  os << formatv("  {0,-14} {1,13}\n", "total", format_bytes(b.total()));
+  if (b.limit != 0 && b.fits()) {
+    os << formatv("  {0,-14} {1,13}\n", "free", format_bytes(b.limit - b.total()));
+  }
+  os << formatv("\n  decode: {0} launches a token, reads {1} of weights",
+                decode_launches(*facts.schedule), format_bytes(facts.weights_per_token));
+  if (facts.target->bandwidth_gbps > 0 && facts.weights_per_token > 0) {
+    os << formatv("; {0} GB/s allow at most {1:F0} tok/s (bandwidth / bytes)",
+                  facts.target->bandwidth_gbps,
+                  facts.target->bandwidth_gbps * 1e9 / double(facts.weights_per_token));
+  }
+  os << "\n  kernels (launches in decode):\n";
+  const std::vector<uint32_t> counts = decode_counts(*facts.schedule);
+  for (size_t i = 0; i < facts.schedule->kernels.size(); ++i) {
+    const select::KernelSpec& kernel = facts.schedule->kernels[i];
+    std::string defines;
+    for (const std::string& define : kernel.defines) defines += " " + define;
+    os << formatv("    {0,-20} {1,4}x {2}\n", kernel.name, counts[i], defines);
+  }
+  if (!facts.nvrtc.empty()) os << formatv("  nvrtc: {0}\n", facts.nvrtc);
+  if (!facts.output.empty()) {
+    os << formatv("\n{0}: {1}\n", facts.output, format_bytes(facts.file_bytes));
+  }
+}
+
+void print_json(const Facts& facts, llvm::raw_ostream& os) {
+  const model::HyperParameters& p = facts.model->params;
+  const Budget& b = facts.budget;
+  llvm::json::OStream json(os, 2);
+  json.object([&] {
+    json.attributeObject("model", [&] {
+      json.attribute("name", p.name);
+      json.attribute("architecture", p.architecture);
+      json.attribute("parameter_count", int64_t(facts.model->parameter_count));
+      json.attribute("context", int64_t(facts.program->context));
+      json.attribute("kv_type_k", weight_type_name(facts.kv_type_k));
+      json.attribute("kv_type_v", weight_type_name(facts.kv_type_v));
+    });
+    json.attribute("target", facts.target->name);
+    json.attribute("fits", b.fits());
+    json.attributeObject("bytes", [&] {
+      json.attribute("weights", int64_t(b.weights));
+      json.attribute("kv", int64_t(b.kv));
+      json.attribute("scratch", int64_t(b.scratch));
+      json.attribute("scratch_lower_bound", int64_t(facts.layout->scratch_lower_bound));
+      json.attribute("state", int64_t(b.state));
+      json.attribute("pinned", int64_t(b.pinned));
+      json.attribute("code", int64_t(b.code));
+      json.attribute("cuda_context_estimate", int64_t(b.context));
+      json.attribute("reserve", int64_t(b.reserve));
+      json.attribute("total", int64_t(b.total()));
+      json.attribute("budget", int64_t(b.limit));
+      json.attribute("file", int64_t(facts.file_bytes));
+    });
+    json.attribute("weights_read_per_token", int64_t(facts.weights_per_token));
+    json.attribute("decode_launches", int64_t(decode_launches(*facts.schedule)));
+    json.attribute("nvrtc", facts.nvrtc);
+    json.attribute("plan", facts.output);
+    const std::vector<uint32_t> counts = decode_counts(*facts.schedule);
+    json.attributeArray("kernels", [&] {
+      for (size_t i = 0; i < facts.schedule->kernels.size(); ++i) {
+        const select::KernelSpec& kernel = facts.schedule->kernels[i];
+        json.object([&] {
+          json.attribute("name", kernel.name);
+          json.attribute("source", kernel.source);
+          json.attribute("decode_launches", int64_t(counts[i]));
+          json.attributeArray("defines", [&] {
+            for (const std::string& define : kernel.defines) json.value(define);
+          });
+        });
+      }
+    });
+  });
+  os << '\n';
+}
+
+}  // namespace jllm::report

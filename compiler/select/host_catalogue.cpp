@@ -1,0 +1,98 @@
+// The host backend's operations: one launch per primitive node, arguments as schema/host_ops.h lists them.
+#include <cassert>
+
+#include "compiler/select/schedule.h"
+#include "compiler/support/error.h"
+#include "schema/host_ops.h"
+
+namespace jllm::select {
+namespace {
+
+using Args = std::vector<Argument>;
+
+// Launches operation ArgsStruct with `args`, holding their number against the struct.
+template <typename ArgsStruct>
+void emit(ScheduleBuilder& out, const ir::Node& node, Args args) {
+  assert(args.size() * 8 == sizeof(ArgsStruct));
+  KernelSpec spec;
+  spec.name = ir::op_name(node.op);
+  out.launch(out.kernel(std::move(spec)), std::move(args), node.label);
+}
+
+uint64_t type_id(WeightType type) { return static_cast<uint64_t>(type); }
+
+}  // namespace
+
+llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, ScheduleBuilder& out) {
+  // The head graph works on one row that was consumed before: all its rows count.
+  const Argument step = tensor(program.bindings.state);
+  const Argument state = graph.kind == ir::GraphKind::kHead ? immediate(0) : step;
+  const Argument tokens = tensor(program.bindings.tokens);
+  const Argument rows = immediate(graph.rows);
+  for (const ir::Node& node : graph.nodes) {
+    const ir::Attributes& a = node.attributes;
+    const auto in = [&](size_t i) { return tensor(node.inputs[i]); };
+    const auto in_info = [&](size_t i) -> const ir::Tensor& { return program[node.inputs[i]]; };
+    const auto result = [&]() { return tensor(node.outputs[0]); };
+    const auto width = [&](size_t i) { return immediate(in_info(i).cols); };
+    switch (node.op) {
+      case ir::Op::kEmbed:
+        emit<host::EmbedArgs>(out, node,
+                              {state, tokens, in(0), result(), rows, width(0),
+                               immediate(in_info(0).rows), immediate(type_id(in_info(0).type))});
+        break;
+      case ir::Op::kRmsNorm:
+        emit<host::RmsNormArgs>(
+            out, node, {state, in(0), in(1), result(), rows, width(0), immediate_f32(a.epsilon)});
+        break;
+      case ir::Op::kMatmul:
+        emit<host::MatmulArgs>(
+            out, node, {state, in(0), in(1), result(), rows, immediate(in_info(1).rows), width(1),
+                        immediate(type_id(in_info(1).type))});
+        break;
+      case ir::Op::kAddBias:
+        emit<host::AddBiasArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)});
+        break;
+      case ir::Op::kRope:
+        emit<host::RopeArgs>(out, node,
+                             {state, in(0), in(1), result(), rows, immediate(a.heads),
+                              immediate(a.head_dim), immediate(a.pairs), immediate(a.neox ? 1 : 0),
+                              immediate_f32(a.magnitude)});
+        break;
+      case ir::Op::kKvAppend:
+        emit<host::KvAppendArgs>(
+            out, node, {state, in(0), in(1), rows, immediate(a.heads), immediate(a.head_dim),
+                        immediate(program.context), immediate(type_id(in_info(1).type))});
+        break;
+      case ir::Op::kAttention:
+        emit<host::AttentionArgs>(
+            out, node,
+            {state, in(0), in(1), in(2), result(),
+             out.scratch(node.label + "/scores", uint64_t{a.heads} * program.context), rows,
+             immediate(a.heads), immediate(a.kv_heads), immediate(a.head_dim),
+             immediate(program.context), immediate(type_id(in_info(1).type)),
+             immediate(type_id(in_info(2).type)), immediate_f32(a.scale)});
+        break;
+      case ir::Op::kGlu:
+        emit<host::GluArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)});
+        break;
+      case ir::Op::kAdd:
+        emit<host::AddArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)});
+        break;
+      case ir::Op::kFinishChunk:
+        emit<host::FinishChunkArgs>(out, node, {state, in(0), result(), rows, width(0)});
+        break;
+      case ir::Op::kSample:
+        emit<host::SampleArgs>(
+            out, node, {step, tokens, in(0), out.scratch(node.label + "/work", in_info(0).cols),
+                        tensor(program.bindings.ring), width(0), immediate(a.advance ? 1 : 0)});
+        break;
+      default:
+        return fail(ExitCode::kFailed, "internal: the host backend has no operation '{0}'",
+                    ir::op_name(node.op));
+    }
+  }
+  return llvm::Error::success();
+}
+
+}  // namespace jllm::select

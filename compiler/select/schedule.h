@@ -1,0 +1,88 @@
+// The schedule: which kernel runs each node, with which constants, grid and arguments. What follows it
+// (layout, code, file) no longer knows operations, only launches and tensors.
+#pragma once
+
+#include <llvm/Support/Error.h>
+#include <llvm/Support/raw_ostream.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "compiler/ir/graph.h"
+#include "compiler/target/target.h"
+
+namespace jllm::select {
+
+// One specialised kernel. On the host `name` is an operation of the host backend and the rest is empty.
+struct KernelSpec {
+  std::string name;                  // symbol in its module: "qkv_2"
+  std::string source;                // device source file: "qkv.cu"
+  std::vector<std::string> defines;  // "K=2048", in a fixed order
+  uint32_t block = 1;                // threads
+  uint32_t shared_bytes = 0;         // dynamic shared memory
+};
+
+struct Argument {
+  enum class Kind : uint8_t { kTensor, kImmediate };
+  Kind kind = Kind::kImmediate;
+  ir::TensorId tensor = 0;
+  uint64_t immediate = 0;
+};
+
+struct Launch {
+  uint32_t kernel = 0;
+  uint32_t grid[3] = {1, 1, 1};
+  std::vector<Argument> args;
+  std::string label;
+};
+
+struct ScheduledGraph {
+  ir::GraphKind kind = ir::GraphKind::kDecode;
+  uint32_t rows = 1;
+  std::vector<Launch> launches;
+};
+
+struct Schedule {
+  std::vector<KernelSpec> kernels;  // each distinct specialisation once
+  std::vector<ScheduledGraph> graphs;
+};
+
+// Chooses kernels for a fused (cuda) or plain (host) program. Adds the tensors that kernels need beside the
+// program's own (attention partials, sampler work) to `program`.
+llvm::Expected<Schedule> select(ir::Program& program, const target::Target& target);
+
+// Collects launches and kernel specialisations; the two catalogues use it.
+class ScheduleBuilder {
+ public:
+  explicit ScheduleBuilder(ir::Program& program) : program_(program) {}
+
+  void begin_graph(const ir::Graph& graph);
+  // Index of the specialisation, adding it when it is new. spec.name is the stem of its symbol; host
+  // operations keep it as it is.
+  uint32_t kernel(KernelSpec spec);
+  void launch(uint32_t kernel, std::vector<Argument> args, const std::string& label,
+              uint32_t grid_x = 1, uint32_t grid_y = 1, uint32_t grid_z = 1);
+  // Scratch that one launch needs; it lives only for that launch.
+  Argument scratch(const std::string& name, uint64_t words);
+  // A buffer that is zero at start and keeps its contents, shared under its name.
+  Argument persistent(const std::string& name, uint64_t words);
+  Schedule take() { return std::move(schedule_); }
+
+ private:
+  ir::Program& program_;
+  Schedule schedule_;
+};
+
+Argument tensor(ir::TensorId id);
+Argument immediate(uint64_t value);
+Argument immediate_f32(float value);  // IEEE-754 bits
+
+llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, ScheduleBuilder& out);
+llvm::Error select_cuda(const ir::Program& program, const ir::Graph& graph,
+                        const target::Target& target, ScheduleBuilder& out);
+
+// One line per launch: kernel, grid, constants.
+void dump(const Schedule& schedule, llvm::raw_ostream& os);
+
+}  // namespace jllm::select

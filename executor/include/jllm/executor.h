@@ -1,0 +1,129 @@
+// Replays a plan. All memory is taken in create(); afterwards neither the host heap nor the device's
+// allocator is touched. One Executor belongs to one thread; several may share one PlanView.
+//
+// The life of a sequence: prefill() consumes a prompt, then each enqueue() asks for one more token and each
+// next() waits for the oldest one asked for. Enqueueing a few tokens ahead keeps a GPU busy.
+#pragma once
+
+#include <cstdint>
+
+#include "jllm/plan_source.h"
+#include "schema/plan_view.h"
+#include "schema/result.h"
+#include "schema/step_state.h"
+
+namespace jllm {
+
+class Backend;
+
+struct ExecutorOptions {
+  unsigned threads = 0;   // host backend: worker threads, 0 = one per CPU (at most 64)
+  int device = 0;         // CUDA: ordinal
+  bool graphs = true;     // CUDA: false launches kernel by kernel (debugging)
+};
+
+// How the next token is chosen; the fields of StepState with the same names.
+struct Sampling {
+  float temperature = 0.0f;
+  uint32_t top_k = 0;
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float repeat_penalty = 1.0f;
+  uint32_t repeat_last_n = 64;
+  uint64_t seed = 0;
+  bool ignore_end = false;
+};
+
+struct SampledToken {
+  uint32_t id = 0;
+  StepDone done = kRunning;  // why the sequence ended with this token, if it did
+};
+
+// What create() found and took, bytes.
+struct MemoryUse {
+  uint64_t weights = 0, kv = 0, scratch = 0, state = 0, pinned = 0;
+  uint64_t device_total() const { return weights + kv + scratch + state; }
+};
+
+class Executor {
+ public:
+  // Size of the block that create() needs for its own tables.
+  static uint64_t required_bytes(const PlanView& view);
+
+  // Checks the device against the plan, allocates the arenas, loads weights and code, captures the graphs.
+  // `memory` (64-byte aligned, at least required_bytes()) and `view` must outlive the Executor; `source` is
+  // used only here. On failure everything taken is given back and `message` says what to do.
+  static Result<Executor*> create(const PlanView& view, PlanSource& source, void* memory,
+                                  uint64_t memory_size, const ExecutorOptions& options,
+                                  Message* message);
+  void destroy();
+
+  // Resets the seed's draw counter. Takes effect for tokens enqueued afterwards.
+  [[nodiscard]] Error set_sampling(const Sampling& sampling);
+
+  // Keeps the first `count` tokens of the sequence (0 = start afresh); what followed is forgotten.
+  // Tokens in flight are waited for and dropped.
+  [[nodiscard]] Error rewind(uint32_t count);
+
+  // Appends tokens and runs them through the model. kContextFull when they do not fit: nothing is changed.
+  [[nodiscard]] Error prefill(const uint32_t* tokens, uint32_t n);
+
+  // Asks for one more token. At most kRingSlots may be in flight.
+  [[nodiscard]] Error enqueue();
+  // Waits for the oldest token in flight.
+  Result<SampledToken> next();
+
+  // Appends one token and computes the logits behind it without keeping a sampled token: evaluation.
+  [[nodiscard]] Error force(uint32_t token);
+
+  // Logits of the last token sampled or forced; `out` holds vocab_size floats. Waits for the device.
+  [[nodiscard]] Error read_logits(float* out);
+
+  uint32_t count() const { return count_; }  // tokens known: prompt and output, in-flight ones excluded
+  uint32_t in_flight() const { return enqueued_ - received_; }
+  uint32_t context() const { return view_.plan().model()->context(); }
+  uint32_t vocab_size() const { return view_.plan().model()->vocab_size(); }
+  const MemoryUse& memory_use() const { return memory_use_; }
+  // The device that was found, for people; valid while the Executor lives.
+  const char* device_name() const;
+  // Why the last call failed.
+  const char* last_error() const { return message_.text; }
+
+ private:
+  Executor(const PlanView& view, const ExecutorOptions& options) : view_(view), options_(options) {}
+  Error start(PlanSource& source);
+  Error allocate_arenas();
+  Error load_segments(PlanSource& source);
+  Error find_kernels();
+  Error prepare_graphs();
+  Error launch_graph(uint32_t graph);
+  Error replay(uint32_t graph);
+  Error write_state(uint32_t first_field, const uint32_t* values, uint32_t n);
+  Error initialise_state();
+  Error append(const uint32_t* tokens, uint32_t n);
+  Error drain();
+  Error discard_step();
+  Result<SampledToken> wait_for_slot();
+  Error set_sequence(uint32_t position, uint32_t count, StepDone done);
+  uint64_t address(uint32_t arena, uint64_t offset) const { return arenas_[arena] + offset; }
+
+  PlanView view_;
+  ExecutorOptions options_;
+  Message message_;
+  Backend* backend_ = nullptr;
+  uint64_t* arenas_ = nullptr;   // address of each arena as kernels see it
+  uint64_t* kernels_ = nullptr;  // backend handle of each kernel
+  uint64_t* graphs_ = nullptr;   // backend handle of each graph, 0: launched eagerly
+  RingSlot* ring_ = nullptr;     // host view of the pinned ring
+  uint32_t count_ = 0;
+  uint32_t enqueued_ = 0;        // tokens asked for since create
+  uint32_t received_ = 0;        // tokens handed out (or given up) since create
+  uint32_t sampled_ = 0;         // ring slots read since create
+  uint32_t decode_graph_ = 0;
+  uint32_t head_graph_ = 0;
+  bool head_next_ = false;       // the whole sequence was consumed: the next token comes from the head graph
+  StepDone done_ = kRunning;
+  MemoryUse memory_use_;
+};
+
+}  // namespace jllm

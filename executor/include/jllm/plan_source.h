@@ -1,0 +1,53 @@
+// Where a plan's bytes come from: a file, flash, or memory.
+#pragma once
+
+#include <cstdint>
+
+#include "schema/plan_view.h"
+#include "schema/result.h"
+
+namespace jllm {
+
+class PlanSource {
+ public:
+  virtual uint64_t size() const = 0;
+  // Fills dst with bytes [offset, offset + size) of the plan.
+  virtual Error read(uint64_t offset, uint64_t size, void* dst) = 0;
+
+ protected:
+  ~PlanSource() = default;
+};
+
+// Reads a file with pread and drops what it read from the page cache, so that on memory shared by CPU and
+// GPU the weights exist once.
+class FileSource final : public PlanSource {
+ public:
+  FileSource() = default;
+  ~FileSource();
+  FileSource(const FileSource&) = delete;
+  FileSource& operator=(const FileSource&) = delete;
+
+  // The message names the path and the system's reason.
+  Error open(const char* path, Message* message);
+  uint64_t size() const override { return size_; }
+  Error read(uint64_t offset, uint64_t size, void* dst) override;
+
+ private:
+  int fd_ = -1;
+  uint64_t size_ = 0;
+};
+
+// A plan that is already in memory (linked into the program, or mapped).
+class MemorySource final : public PlanSource {
+ public:
+  MemorySource(const void* data, uint64_t size)
+      : data_(static_cast<const uint8_t*>(data)), size_(size) {}
+  uint64_t size() const override { return size_; }
+  Error read(uint64_t offset, uint64_t size, void* dst) override;
+
+ private:
+  const uint8_t* data_;
+  uint64_t size_;
+};
+
+}  // namespace jllm

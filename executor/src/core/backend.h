@@ -1,0 +1,50 @@
+// What the executor needs of a device. Two implementations: `host` (threads) and `cuda` (driver API).
+// Addresses are what kernels see; on the host they are ordinary pointers. Every failure leaves a line in the
+// Message that the backend was made with.
+#pragma once
+
+#include <cstdint>
+
+#include "jllm/executor.h"
+
+namespace jllm {
+
+struct Grid {
+  uint32_t x, y, z;
+};
+
+class Backend {
+ public:
+  virtual const char* device_name() const = 0;
+
+  // `host_view` receives the address for the CPU (pinned arenas and the host backend), else null.
+  virtual Error allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address, void** host_view) = 0;
+  // Streams a segment to device memory through a bounded buffer.
+  virtual Error load(PlanSource& source, uint64_t offset, uint64_t size, uint64_t address) = 0;
+  // Loads the module segment, or finds the host operation; called once per kernel.
+  virtual Error find_kernel(const PlanView& view, PlanSource& source, const fb::Kernel& kernel,
+                            uint64_t* handle) = 0;
+
+  // One kernel, with its arguments resolved to addresses and immediates.
+  virtual Error launch(uint64_t kernel, const fb::Kernel& info, Grid grid, const uint64_t* args,
+                       uint32_t arg_count) = 0;
+  // Launches between begin and end become a graph. A backend without graphs hands out handle 0.
+  virtual Error begin_capture() = 0;
+  virtual Error end_capture(uint64_t* graph) = 0;
+  virtual Error replay(uint64_t graph) = 0;
+
+  // Small copies in stream order; read() waits.
+  virtual Error write(uint64_t address, const void* data, uint64_t size) = 0;
+  virtual Error read(uint64_t address, void* data, uint64_t size) = 0;
+  virtual Error zero(uint64_t address, uint64_t size) = 0;
+  virtual Error synchronise() = 0;
+  // Called while a token is awaited: yields, and reports a device that has failed.
+  virtual Error poll() = 0;
+
+  virtual void destroy() = 0;  // gives back everything, in any state
+
+ protected:
+  ~Backend() = default;
+};
+
+}  // namespace jllm

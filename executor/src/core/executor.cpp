@@ -1,0 +1,372 @@
+#include "jllm/executor.h"
+
+#include <cinttypes>
+#include <cstddef>
+#include <cstring>
+#include <new>
+
+#include "executor/src/core/backend.h"
+#include "executor/src/core/bump_allocator.h"
+#include "executor/src/cuda/cuda_backend.h"
+#include "executor/src/host/host_backend.h"
+#include "schema/checked_math.h"
+
+namespace jllm {
+namespace {
+
+// Field numbers of StepState, in 32-bit words.
+constexpr uint32_t word_of(uint64_t byte_offset) { return static_cast<uint32_t>(byte_offset / 4); }
+
+struct Blocks {
+  void* executor;
+  void* backend;
+  uint64_t* arenas;
+  uint64_t* kernels;
+  uint64_t* graphs;
+};
+
+Blocks carve(BumpAllocator& bump, const PlanView& view) {
+  const fb::Plan& plan = view.plan();
+  Blocks blocks = {};
+  blocks.executor = bump.take(sizeof(Executor));
+  blocks.backend = bump.take(view.is_host() ? host_backend_bytes(view) : cuda_backend_bytes(view));
+  blocks.arenas = bump.take_array<uint64_t>(plan.arenas()->size());
+  blocks.kernels = bump.take_array<uint64_t>(plan.kernels()->size());
+  blocks.graphs = bump.take_array<uint64_t>(plan.graphs()->size());
+  return blocks;
+}
+
+}  // namespace
+
+uint64_t Executor::required_bytes(const PlanView& view) {
+  BumpAllocator bump(nullptr, 0);
+  carve(bump, view);
+  return bump.used();
+}
+
+Result<Executor*> Executor::create(const PlanView& view, PlanSource& source, void* memory,
+                                   uint64_t memory_size, const ExecutorOptions& options,
+                                   Message* message) {
+  BumpAllocator bump(memory, memory_size);
+  const Blocks blocks = carve(bump, view);
+  if (!bump.fits() || reinterpret_cast<uintptr_t>(memory) % 64 != 0) {
+    message->format("the executor needs a 64-byte aligned block of %" PRIu64 " bytes, got %" PRIu64,
+                    bump.used(), memory_size);
+    return Error::kHostMemoryTooSmall;
+  }
+  auto* self = new (blocks.executor) Executor(view, options);
+  self->arenas_ = blocks.arenas;
+  self->kernels_ = blocks.kernels;
+  self->graphs_ = blocks.graphs;
+  memset(blocks.graphs, 0, view.plan().graphs()->size() * sizeof(uint64_t));
+  const Result<Backend*> backend =
+      view.is_host() ? create_host_backend(view, options, blocks.backend, &self->message_)
+                     : create_cuda_backend(view, options, blocks.backend, &self->message_);
+  Error error = backend.error();
+  if (backend.ok()) {
+    self->backend_ = backend.value();
+    error = self->start(source);
+  }
+  if (error == Error::kOk) return self;
+  *message = self->message_;
+  self->destroy();
+  return error;
+}
+
+void Executor::destroy() {
+  if (backend_ != nullptr) backend_->destroy();
+  backend_ = nullptr;
+}
+
+const char* Executor::device_name() const { return backend_->device_name(); }
+
+Error Executor::start(PlanSource& source) {
+  Error error = allocate_arenas();
+  if (error == Error::kOk) error = load_segments(source);
+  if (error != Error::kOk) return error;
+  const fb::Plan& plan = view_.plan();
+  for (uint32_t i = 0; i < plan.kernels()->size(); ++i) {
+    error = backend_->find_kernel(view_, source, *plan.kernels()->Get(i), &kernels_[i]);
+    if (error != Error::kOk) return error;
+  }
+  error = initialise_state();
+  return error == Error::kOk ? prepare_graphs() : error;
+}
+
+Error Executor::allocate_arenas() {
+  const fb::Plan& plan = view_.plan();
+  for (uint32_t i = 0; i < plan.arenas()->size(); ++i) {
+    const fb::Arena& arena = *plan.arenas()->Get(i);
+    void* host_view = nullptr;
+    const Error error = backend_->allocate(arena.kind(), arena.size(), &arenas_[i], &host_view);
+    if (error != Error::kOk) return error;
+    switch (arena.kind()) {
+      case fb::ArenaKind::Weights: memory_use_.weights += arena.size(); break;
+      case fb::ArenaKind::Kv: memory_use_.kv += arena.size(); break;
+      case fb::ArenaKind::Scratch: memory_use_.scratch += arena.size(); break;
+      case fb::ArenaKind::State: memory_use_.state += arena.size(); break;
+      case fb::ArenaKind::HostPinned: memory_use_.pinned += arena.size(); break;
+    }
+    if (i == plan.bindings()->ring_arena()) {
+      ring_ = reinterpret_cast<RingSlot*>(static_cast<uint8_t*>(host_view) + plan.bindings()->ring());
+    }
+  }
+  return Error::kOk;
+}
+
+Error Executor::load_segments(PlanSource& source) {
+  for (const fb::Segment* segment : *view_.plan().segments()) {
+    if (segment->kind() != fb::SegmentKind::Weights) continue;
+    const Error error = backend_->load(source, segment->offset(), segment->size(),
+                                       address(segment->dest_arena(), segment->dest_offset()));
+    if (error != Error::kOk) return error;
+  }
+  return Error::kOk;
+}
+
+Error Executor::initialise_state() {
+  const fb::Bindings& bindings = *view_.plan().bindings();
+  // Tickets and token histories must start from zero; so does every ring slot.
+  for (uint32_t i = 0; i < view_.plan().arenas()->size(); ++i) {
+    const fb::Arena& arena = *view_.plan().arenas()->Get(i);
+    if (arena.kind() != fb::ArenaKind::State) continue;
+    const Error error = backend_->zero(arenas_[i], arena.size());
+    if (error != Error::kOk) return error;
+  }
+  memset(static_cast<void*>(ring_), 0, kRingSlots * sizeof(RingSlot));
+  StepState state = {};
+  state.context = context();
+  state.top_p = 1.0f;
+  state.repeat_penalty = 1.0f;
+  const auto* end_tokens = view_.plan().end_tokens();
+  state.end_token_count = end_tokens->size();
+  for (uint32_t i = 0; i < end_tokens->size(); ++i) state.end_tokens[i] = end_tokens->Get(i);
+  const Error error =
+      backend_->write(address(bindings.state_arena(), bindings.step_state()), &state, sizeof state);
+  return error == Error::kOk ? backend_->synchronise() : error;
+}
+
+Error Executor::prepare_graphs() {
+  const auto* graphs = view_.plan().graphs();
+  for (uint32_t i = 0; i < graphs->size(); ++i) {
+    if (graphs->Get(i)->kind() == fb::GraphKind::Decode) decode_graph_ = i;
+    if (graphs->Get(i)->kind() == fb::GraphKind::Head) head_graph_ = i;
+    if (!options_.graphs || view_.is_host()) continue;
+    Error error = backend_->begin_capture();
+    if (error == Error::kOk) error = launch_graph(i);
+    if (error == Error::kOk) error = backend_->end_capture(&graphs_[i]);
+    if (error != Error::kOk) return error;
+  }
+  return backend_->synchronise();
+}
+
+Error Executor::launch_graph(uint32_t graph) {
+  const fb::Plan& plan = view_.plan();
+  uint64_t args[32];
+  for (const fb::Launch* launch : *plan.graphs()->Get(graph)->launches()) {
+    uint32_t n = 0;
+    for (const fb::Arg* arg : *launch->args()) {
+      const bool pointer = arg->kind() == fb::ArgKind::Pointer;
+      args[n++] = pointer ? address(arg->arena(), arg->value()) : arg->value();
+    }
+    const Grid grid = {launch->grid_x(), launch->grid_y(), launch->grid_z()};
+    const Error error = backend_->launch(kernels_[launch->kernel()],
+                                         *plan.kernels()->Get(launch->kernel()), grid, args, n);
+    if (error != Error::kOk) return error;
+  }
+  return Error::kOk;
+}
+
+Error Executor::replay(uint32_t graph) {
+  return graphs_[graph] != 0 ? backend_->replay(graphs_[graph]) : launch_graph(graph);
+}
+
+Error Executor::write_state(uint32_t first_field, const uint32_t* values, uint32_t n) {
+  const fb::Bindings& bindings = *view_.plan().bindings();
+  return backend_->write(
+      address(bindings.state_arena(), bindings.step_state() + first_field * uint64_t{4}), values,
+      n * uint64_t{4});
+}
+
+Error Executor::set_sampling(const Sampling& sampling) {
+  if (!(sampling.temperature >= 0) || !(sampling.repeat_penalty > 0) || !(sampling.top_p > 0) ||
+      !(sampling.min_p >= 0 && sampling.min_p <= 1)) {
+    message_.format("temperature and min-p must be at least 0, top-p and repeat penalty above 0");
+    return Error::kBadArgument;
+  }
+  StepState state = {};
+  state.seed_low = static_cast<uint32_t>(sampling.seed);
+  state.seed_high = static_cast<uint32_t>(sampling.seed >> 32);
+  state.temperature = sampling.temperature;
+  state.top_p = sampling.top_p;
+  state.min_p = sampling.min_p;
+  state.repeat_penalty = sampling.repeat_penalty;
+  state.top_k = sampling.top_k;
+  state.repeat_last_n = sampling.repeat_last_n;
+  uint32_t words[sizeof(StepState) / 4];
+  memcpy(words, &state, sizeof state);
+  constexpr uint32_t kFirst = word_of(offsetof(StepState, seed_low));
+  constexpr uint32_t kLast = word_of(offsetof(StepState, repeat_last_n));
+  const Error error = write_state(kFirst, words + kFirst, kLast - kFirst + 1);
+  if (error != Error::kOk) return error;
+  const uint32_t ignore_end = sampling.ignore_end ? 1 : 0;
+  return write_state(word_of(offsetof(StepState, ignore_end)), &ignore_end, 1);
+}
+
+Error Executor::set_sequence(uint32_t position, uint32_t count, StepDone done) {
+  static_assert(offsetof(StepState, position) == 0 && offsetof(StepState, count) == 4, "fields");
+  const uint32_t sequence[2] = {position, count};
+  const uint32_t state = done;
+  count_ = count;
+  done_ = done;
+  const Error error = write_state(0, sequence, 2);
+  return error == Error::kOk ? write_state(word_of(offsetof(StepState, done)), &state, 1) : error;
+}
+
+Error Executor::drain() {
+  while (in_flight() > 0) {
+    const Result<SampledToken> token = next();
+    if (!token.ok()) return token.error();
+  }
+  return Error::kOk;
+}
+
+Error Executor::rewind(uint32_t count) {
+  const Error error = drain();
+  if (error != Error::kOk) return error;
+  if (count > count_) {
+    message_.format("cannot rewind to %u tokens: the sequence has %u", count, count_);
+    return Error::kBadArgument;
+  }
+  // The last kept token counts as not consumed, so that a following step has one to consume.
+  head_next_ = false;
+  return set_sequence(count > 0 ? count - 1 : 0, count, kRunning);
+}
+
+Error Executor::append(const uint32_t* tokens, uint32_t n) {
+  const Error error = drain();
+  if (error != Error::kOk) return error;
+  if (n > context() - count_) {
+    message_.format("%u more tokens do not fit: %u of %u positions of the context are taken", n,
+                    count_, context());
+    return Error::kContextFull;
+  }
+  for (uint32_t i = 0; i < n; ++i) {
+    if (tokens[i] >= vocab_size()) {
+      message_.format("token id %u is not in the vocabulary of %u", tokens[i], vocab_size());
+      return Error::kBadArgument;
+    }
+  }
+  const fb::Bindings& bindings = *view_.plan().bindings();
+  return n == 0 ? Error::kOk
+                : backend_->write(address(bindings.state_arena(),
+                                          bindings.tokens() + uint64_t{count_} * 4),
+                                  tokens, n * uint64_t{4});
+}
+
+Error Executor::prefill(const uint32_t* tokens, uint32_t n) {
+  if (n == 0) return Error::kOk;
+  Error error = append(tokens, n);
+  if (error != Error::kOk) return error;
+  // Consumed so far: all, when the head graph is due; else all but the last.
+  const uint32_t consumed = head_next_ || count_ == 0 ? count_ : count_ - 1;
+  error = set_sequence(consumed, count_ + n, kRunning);
+  uint32_t left = count_ - consumed;
+  head_next_ = left > 1;  // a single token is left to the decode graph
+  while (error == Error::kOk && head_next_ && left > 0) {
+    // The smallest graph that takes all that is left, else the largest.
+    const auto* graphs = view_.plan().graphs();
+    int64_t best = -1;
+    for (uint32_t i = 0; i < graphs->size(); ++i) {
+      if (graphs->Get(i)->kind() != fb::GraphKind::Prefill) continue;
+      const uint32_t rows = graphs->Get(i)->rows();
+      const uint32_t best_rows = best < 0 ? 0 : graphs->Get(static_cast<uint32_t>(best))->rows();
+      const bool better = best < 0 || (best_rows < left ? rows > best_rows
+                                                        : rows >= left && rows < best_rows);
+      if (better) best = i;
+    }
+    if (best < 0) {
+      message_.format("the plan has no prefill graph");
+      return Error::kPlanInvalid;
+    }
+    error = replay(static_cast<uint32_t>(best));
+    const uint32_t rows = graphs->Get(static_cast<uint32_t>(best))->rows();
+    left -= rows < left ? rows : left;
+  }
+  return error;
+}
+
+Error Executor::enqueue() {
+  if (count_ == 0 || done_ != kRunning) {
+    message_.format(count_ == 0 ? "there is no prompt: call prefill() first"
+                                : "the sequence has ended; prefill() or rewind() first");
+    return Error::kNothingToDo;
+  }
+  if (in_flight() >= kRingSlots) {
+    message_.format("%u tokens are in flight already", kRingSlots);
+    return Error::kBadArgument;
+  }
+  const Error error = replay(head_next_ ? head_graph_ : decode_graph_);
+  if (error != Error::kOk) return error;
+  head_next_ = false;
+  ++enqueued_;
+  return Error::kOk;
+}
+
+Result<SampledToken> Executor::next() {
+  if (in_flight() == 0) {
+    message_.format("no token was asked for");
+    return Error::kNothingToDo;
+  }
+  if (done_ != kRunning) {  // replays behind the end change nothing and write no slot
+    const Error error = backend_->synchronise();
+    received_ = enqueued_;
+    if (error != Error::kOk) return error;
+    return SampledToken{0, done_};
+  }
+  return wait_for_slot();
+}
+
+Result<SampledToken> Executor::wait_for_slot() {
+  const RingSlot* slot = &ring_[sampled_ % kRingSlots];
+  while (__atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != sampled_ + 1) {
+    const Error error = backend_->poll();
+    if (error != Error::kOk) return error;
+  }
+  ++sampled_;
+  ++received_;
+  const SampledToken token = {slot->token, static_cast<StepDone>(slot->done)};
+  done_ = token.done;
+  if (done_ == kBadLogits) {
+    message_.format("the model produced no usable logits at position %u", count_);
+    return Error::kBadLogits;
+  }
+  if (done_ != kContextFull) ++count_;
+  return token;
+}
+
+Error Executor::discard_step() {
+  const Error error = replay(decode_graph_);
+  if (error != Error::kOk) return error;
+  ++enqueued_;
+  const uint32_t count = count_;
+  const Result<SampledToken> sampled = next();
+  if (!sampled.ok()) return sampled.error();
+  head_next_ = true;
+  return set_sequence(count, count, kRunning);
+}
+
+Error Executor::force(uint32_t token) {
+  Error error = append(&token, 1);
+  if (error == Error::kOk && count_ > 0 && !head_next_) error = discard_step();  // the pending token
+  if (error == Error::kOk) error = set_sequence(count_, count_ + 1, kRunning);
+  return error == Error::kOk ? discard_step() : error;
+}
+
+Error Executor::read_logits(float* out) {
+  const fb::Bindings& bindings = *view_.plan().bindings();
+  return backend_->read(address(bindings.logits_arena(), bindings.logits()), out,
+                        uint64_t{vocab_size()} * 4);
+}
+
+}  // namespace jllm

@@ -1,0 +1,165 @@
+#include "executor/src/host/host_backend.h"
+
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "executor/src/core/bump_allocator.h"
+#include "executor/src/host/host_op.h"
+#include "executor/src/host/thread_pool.h"
+
+namespace jllm {
+namespace {
+
+constexpr uint32_t kMaxArenas = 64;
+
+struct Mapping {
+  void* memory;
+  uint64_t size;
+};
+
+class HostBackend final : public Backend {
+ public:
+  explicit HostBackend(Message* message) : message_(*message) {}
+
+  Error open(unsigned threads);
+
+  const char* device_name() const override { return name_; }
+  Error allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address, void** host_view) override;
+  Error load(PlanSource& source, uint64_t offset, uint64_t size, uint64_t address) override;
+  Error find_kernel(const PlanView& view, PlanSource& source, const fb::Kernel& kernel,
+                    uint64_t* handle) override;
+  Error launch(uint64_t kernel, const fb::Kernel& info, Grid grid, const uint64_t* args,
+               uint32_t arg_count) override;
+  Error begin_capture() override { return Error::kOk; }
+  Error end_capture(uint64_t* graph) override {
+    *graph = 0;
+    return Error::kOk;
+  }
+  Error replay(uint64_t) override { return Error::kBadArgument; }
+  Error write(uint64_t address, const void* data, uint64_t size) override;
+  Error read(uint64_t address, void* data, uint64_t size) override;
+  Error zero(uint64_t address, uint64_t size) override;
+  Error synchronise() override { return Error::kOk; }
+  Error poll() override;
+  void destroy() override;
+
+ private:
+  Message& message_;
+  char name_[32] = "CPU";
+  host::ThreadPool pool_;
+  Mapping mappings_[kMaxArenas] = {};
+  uint32_t mapping_count_ = 0;
+};
+
+Error HostBackend::open(unsigned threads) {
+  if (threads == 0) {
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    threads = online > 0 ? static_cast<unsigned>(online) : 1;
+  }
+  if (threads > host::ThreadPool::kMaxWorkers) threads = host::ThreadPool::kMaxWorkers;
+  const int error = pool_.start(threads);
+  if (error != 0) {
+    message_.format("cannot start %u worker threads: %s", threads, strerror(error));
+    return Error::kThreads;
+  }
+  snprintf(name_, sizeof name_, "CPU, %u threads", threads);
+  return Error::kOk;
+}
+
+Error HostBackend::allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address,
+                            void** host_view) {
+  const uint64_t bytes = size > 0 ? size : 1;
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    message_.format("%s: no memory for an arena of %" PRIu64 " MiB: %s", fb::EnumNameArenaKind(kind),
+                    bytes >> 20, strerror(errno));
+    return Error::kDeviceMemory;
+  }
+  mappings_[mapping_count_++] = {memory, bytes};
+  *address = reinterpret_cast<uint64_t>(memory);
+  *host_view = memory;
+  return Error::kOk;
+}
+
+Error HostBackend::load(PlanSource& source, uint64_t offset, uint64_t size, uint64_t address) {
+  const Error error = source.read(offset, size, reinterpret_cast<void*>(address));
+  if (error != Error::kOk) {
+    message_.format("cannot read %" PRIu64 " bytes of weights at %" PRIu64 " from the plan", size,
+                    offset);
+  }
+  return error;
+}
+
+Error HostBackend::find_kernel(const PlanView&, PlanSource&, const fb::Kernel& kernel,
+                               uint64_t* handle) {
+  const host::HostOp* op = host::find_host_op(kernel.name()->c_str());
+  if (op == nullptr || op->arg_count != kernel.arg_count()) {
+    message_.format("the plan asks for operation '%.64s' with %u arguments, which this program does "
+                    "not have; was it compiled by a newer jllmc?",
+                    kernel.name()->c_str(), kernel.arg_count());
+    return Error::kUnknownKernel;
+  }
+  *handle = reinterpret_cast<uint64_t>(op);
+  return Error::kOk;
+}
+
+Error HostBackend::launch(uint64_t kernel, const fb::Kernel&, Grid, const uint64_t* args, uint32_t) {
+  struct Call {
+    const host::HostOp* op;
+    const uint64_t* args;
+  } call = {reinterpret_cast<const host::HostOp*>(kernel), args};
+  pool_.run(
+      [](void* context, const host::Worker& worker) {
+        const Call& c = *static_cast<const Call*>(context);
+        c.op->run(c.args, worker);
+      },
+      &call);
+  return Error::kOk;
+}
+
+Error HostBackend::write(uint64_t address, const void* data, uint64_t size) {
+  memcpy(reinterpret_cast<void*>(address), data, size);
+  return Error::kOk;
+}
+
+Error HostBackend::read(uint64_t address, void* data, uint64_t size) {
+  memcpy(data, reinterpret_cast<const void*>(address), size);
+  return Error::kOk;
+}
+
+Error HostBackend::zero(uint64_t address, uint64_t size) {
+  memset(reinterpret_cast<void*>(address), 0, size);
+  return Error::kOk;
+}
+
+Error HostBackend::poll() {
+  // Launches have run to their end before anybody waits: an absent token will never come.
+  message_.format("the step finished without handing out a token");
+  return Error::kPlanInvalid;
+}
+
+void HostBackend::destroy() {
+  pool_.stop();
+  for (uint32_t i = 0; i < mapping_count_; ++i) munmap(mappings_[i].memory, mappings_[i].size);
+  mapping_count_ = 0;
+}
+
+}  // namespace
+
+uint64_t host_backend_bytes(const PlanView&) { return sizeof(HostBackend); }
+
+Result<Backend*> create_host_backend(const PlanView&, const ExecutorOptions& options, void* memory,
+                                     Message* message) {
+  auto* backend = new (memory) HostBackend(message);
+  const Error error = backend->open(options.threads);
+  if (error == Error::kOk) return static_cast<Backend*>(backend);
+  backend->destroy();
+  return error;
+}
+
+}  // namespace jllm

@@ -1,0 +1,10 @@
+// The commands of jllm; each takes the words behind its name and returns an exit code.
+#pragma once
+
+namespace jllm::tool {
+
+int run_command(int argc, char** argv);
+int eval_command(int argc, char** argv);
+int tokenize_command(int argc, char** argv);
+
+}  // namespace jllm::tool

@@ -1,0 +1,58 @@
+// jllm: replays compiled plans on the device.
+#include <cstdio>
+#include <cstring>
+#include <exception>
+
+#include "jllm_version.h"
+#include "tools/jllm/commands.h"
+#include "tools/jllm/session.h"
+
+namespace {
+
+struct Command {
+  const char* name;
+  int (*run)(int argc, char** argv);
+  const char* help;
+};
+
+constexpr Command kCommands[] = {
+    {"run", jllm::tool::run_command, "continue a prompt"},
+    {"eval", jllm::tool::eval_command, "perplexity and raw logits of a text"},
+    {"tokenize", jllm::tool::tokenize_command, "show the tokens of a text"},
+};
+
+void print_help(FILE* out) {
+  std::fprintf(out,
+               "usage: jllm COMMAND PLAN.jllm [options]      (jllm COMMAND --help for its options)\n\n"
+               "Replays a plan that jllmc compiled.\n\ncommands:\n");
+  for (const Command& command : kCommands) std::fprintf(out, "  %-10s %s\n", command.name, command.help);
+  std::fprintf(out,
+               "\nexit codes: 0 done, 1 failed, 2 usage, 3 does not fit, 4 invalid file, 5 unsupported, "
+               "6 device\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc >= 2 && (std::strcmp(argv[1], "--help") == 0 || std::strcmp(argv[1], "-h") == 0)) {
+    print_help(stdout);
+    return jllm::tool::kDone;
+  }
+  if (argc >= 2 && std::strcmp(argv[1], "--version") == 0) {
+    std::printf("jllm %s\n", JLLM_VERSION);
+    return jllm::tool::kDone;
+  }
+  try {
+    for (const Command& command : kCommands) {
+      if (argc >= 2 && std::strcmp(argv[1], command.name) == 0) return command.run(argc - 2, argv + 2);
+    }
+    print_help(stderr);
+    return jllm::tool::kUsage;
+  } catch (const jllm::tool::Failure& failure) {
+    std::fprintf(stderr, "jllm: %s\n", failure.what());
+    return failure.code;
+  } catch (const std::exception& failure) {
+    std::fprintf(stderr, "jllm: %s\n", failure.what());
+    return jllm::tool::kFailed;
+  }
+}
