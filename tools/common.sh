@@ -109,6 +109,8 @@ show_progress() {
 }
 
 # Configures build/ with the preset `release` when that has not been done, or was done for another folder.
+# Warnings stop the build only where they are asked to (JLLM_WERROR=ON, as .ci/run does): a compiler newer than
+# ours may know new ones.
 configure() {
   local cache="$build_dir/CMakeCache.txt" llvm_dir
   if [ -f "$cache" ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$repo" "$cache"; then
@@ -119,7 +121,8 @@ configure() {
     return 0
   fi
   llvm_dir=$(find_llvm_dir)
-  (cd "$repo" && run_logged configure cmake --preset release ${llvm_dir:+"-DLLVM_DIR=$llvm_dir"}) ||
+  (cd "$repo" && run_logged configure cmake --preset release "-DJLLM_WERROR=${JLLM_WERROR:-OFF}" \
+    ${llvm_dir:+"-DLLVM_DIR=$llvm_dir"}) ||
     return 1
   touch "$build_dir/.configured"
 }
