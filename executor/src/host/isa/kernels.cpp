@@ -60,6 +60,12 @@ void multiply_tile(const float* in, uint64_t stride, uint64_t count, const float
   }
 }
 
+// Asks for memory that the next panel reads: rows are too short for the hardware to learn in time.
+void prefetch(const uint8_t* p, uint64_t bytes) {
+  constexpr uint64_t kLine = 64;
+  for (uint64_t offset = 0; offset < bytes; offset += kLine) __builtin_prefetch(p + offset, 0, 2);
+}
+
 // One panel: `columns` <= kColumns weight rows from `column` on, activation rows first .. first +
 // rows.
 template <WeightType kType>
@@ -73,8 +79,12 @@ void multiply_panel(const MatmulPart& part, uint64_t column, unsigned columns, u
   for (uint64_t start = 0; start < part.k; start += kChunk) {
     const uint64_t count = part.k - start < kChunk ? part.k - start : kChunk;
     for (unsigned c = 0; c < columns; ++c) {
-      const uint8_t* row = part.weight + (column + c) * row_bytes;
-      decode<kType>(row + start / kShape.elements * kShape.bytes, panel.weights[c], count);
+      const uint64_t offset = (column + c) * row_bytes + start / kShape.elements * kShape.bytes;
+      const uint8_t* blocks = part.weight + offset;
+      if (column + c + kColumns < part.end) {
+        prefetch(blocks + kColumns * row_bytes, count / kShape.elements * kShape.bytes);
+      }
+      decode<kType>(blocks, panel.weights[c], count);
     }
     const float* in = part.in + first * part.k + start;
     uint64_t r = 0;

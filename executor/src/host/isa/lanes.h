@@ -8,7 +8,7 @@
 
 #include "executor/src/host/half.h"
 
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -28,6 +28,7 @@ constexpr unsigned kLanes = 4;
 
 typedef float Floats __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+typedef uint32_t UnsignedInts __attribute__((vector_size(4 * kLanes)));
 
 inline Floats zeros() { return Floats{}; }
 inline Floats all(float value) { return Floats{} + value; }
@@ -56,31 +57,38 @@ inline void store_some(float* p, Floats value, uint64_t count) {
 inline Floats to_floats(Ints value) { return __builtin_convertvector(value, Floats); }
 
 // kLanes bytes, zero- or sign-extended.
-inline Ints load_u8(const uint8_t* p) {
 #if defined(__AVX512F__)
+inline Ints load_u8(const uint8_t* p) {
   return (Ints)_mm512_maskz_cvtepu8_epi32(kEveryLane,
                                           _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-#elif defined(__AVX2__)
-  return (Ints)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-#else
-  Ints value = {};
-  for (unsigned i = 0; i < kLanes; ++i) value[i] = p[i];
-  return value;
-#endif
 }
-
 inline Ints load_s8(const uint8_t* p) {
-#if defined(__AVX512F__)
   return (Ints)_mm512_maskz_cvtepi8_epi32(kEveryLane,
                                           _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 #elif defined(__AVX2__)
+inline Ints load_u8(const uint8_t* p) {
+  return (Ints)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+inline Ints load_s8(const uint8_t* p) {
   return (Ints)_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
 #else
-  Ints value = {};
-  for (unsigned i = 0; i < kLanes; ++i) value[i] = static_cast<int8_t>(p[i]);
-  return value;
+// Each byte in the highest quarter of its lane.
+inline Ints load_high_bytes(const uint8_t* p) {
+  int32_t word;
+  std::memcpy(&word, p, sizeof(word));
+#if defined(__SSE2__)  // has no shift by lane
+  const __m128i bytes = _mm_cvtsi32_si128(word);
+  const __m128i pairs = _mm_unpacklo_epi8(bytes, bytes);
+  return (Ints)_mm_unpacklo_epi16(pairs, pairs);
+#else
+  return (Ints{} + word) << Ints{24, 16, 8, 0};
 #endif
 }
+inline Ints load_u8(const uint8_t* p) { return (Ints)((UnsignedInts)load_high_bytes(p) >> 24); }
+inline Ints load_s8(const uint8_t* p) { return load_high_bytes(p) >> 24; }
+#endif
 
 // kLanes halves in GGUF byte order, at any alignment.
 inline Floats load_f16(const uint8_t* p) {
@@ -92,9 +100,11 @@ inline Floats load_f16(const uint8_t* p) {
 #else
   uint16_t halves[kLanes];
   std::memcpy(halves, p, sizeof(halves));
-  Floats value = {};
-  for (unsigned i = 0; i < kLanes; ++i) value[i] = f16_to_f32(halves[i]);
-  return value;
+  const Ints bits = {halves[0], halves[1], halves[2], halves[3]};
+  // As the scalar f16_to_f32.
+  const Floats magnitude = (Floats)((bits & 0x7fff) << 13) * 0x1p112f;
+  const Ints special = ((bits & 0x7c00) == 0x7c00) & 0x7f800000;
+  return (Floats)((Ints)magnitude | special | (bits & 0x8000) << 16);
 #endif
 }
 
