@@ -136,7 +136,7 @@ build() {
     tee "$log" | show_progress || status=1
   if [ "$status" != 0 ]; then
     warn 'the build failed; the first errors are:'
-    grep -m 15 -E 'error|FAILED|undefined reference|ninja:' "$log" | sed 's/^/  | /' >&2 || true
+    grep -m 15 -E 'error|FAILED|undefined reference|ninja: (error|build)' "$log" | sed 's/^/  | /' >&2 || true
     warn "full log: $log"
   fi
   return "$status"
