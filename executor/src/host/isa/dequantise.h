@@ -55,17 +55,22 @@ inline void decode_block<WeightType::kQ8_0>(const uint8_t* block, float* out) {
 template <>
 inline void decode_block<WeightType::kQ4_K>(const uint8_t* block, float* out) {
   const float d = f16_at(block), dmin = f16_at(block + 2);
-  // Eight 6-bit scales and minima, packed so that four at a time unpack with 32-bit masks.
+  // Eight 6-bit scales, then eight minima, packed so that four at a time unpack with 32-bit masks.
   uint32_t packed[3];
   std::memcpy(packed, block + 4, sizeof(packed));
   const uint32_t words[4] = {
       packed[0] & 0x3f3f3f3f, (packed[2] & 0x0f0f0f0f) | (packed[0] >> 2 & 0x30303030),
       packed[1] & 0x3f3f3f3f, (packed[2] >> 4 & 0x0f0f0f0f) | (packed[1] >> 2 & 0x30303030)};
-  float scales[8], minima[8];
-  for (unsigned s = 0; s < 8; ++s) {
-    scales[s] = d * static_cast<float>(words[s / 4] >> (s % 4 * 8) & 63);
-    minima[s] = dmin * static_cast<float>(words[2 + s / 4] >> (s % 4 * 8) & 63);
+  uint8_t bytes[16];
+  std::memcpy(bytes, words, sizeof(bytes));
+  float by_d[16], by_dmin[16];
+  for (unsigned j = 0; j < 16; j += kLanes) {
+    const Floats factors = to_floats(load_u8(bytes + j));
+    store(by_d + j, factors * d);
+    store(by_dmin + j, factors * dmin);
   }
+  const float* scales = by_d;
+  const float* minima = by_dmin + 8;
   for (unsigned c = 0; c < 4; ++c) {
     const uint8_t* quants = block + 16 + 32 * c;
     for (unsigned j = 0; j < 32; j += kLanes) {
