@@ -34,6 +34,7 @@ std::string_view kernel_name(std::string_view file) {
 }  // namespace
 
 const Source* find_source(std::string_view kernel) {
+  if (is_kernel(kernel)) kernel.remove_suffix(kKernelSuffix.size());
   for (unsigned i = 0; i < detail::kSourceCount; ++i) {
     const Source& source = detail::kSources[i];
     if (is_kernel(source.name) && kernel_name(source.name) == kernel) return &source;

@@ -14,7 +14,7 @@ struct Source {
   std::string_view text;
 };
 
-// The source of a kernel ("qkv" for kernels/device/qkv.cu); null when there is none.
+// The source of a kernel ("qkv" or "qkv.cu" for kernels/device/qkv.cu); null when there is none.
 const Source* find_source(std::string_view kernel);
 
 // Every kernel's name, sorted.

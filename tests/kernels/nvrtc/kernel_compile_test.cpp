@@ -1,0 +1,148 @@
+// Compiles every kernel x type x representative shape with NVRTC for Orin (sm_87) and Hopper
+// (sm_90), and checks that the matrix-vector kernels keep their loads in registers. Needs no GPU.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "compiler/codegen/nvrtc.h"
+#include "kernels/catalogue.h"
+#include "tests/kernels/kernel_cases.h"
+#include "tests/kernels/nvrtc/cubin_info.h"
+
+namespace jllm::kernels {
+namespace {
+
+// A handful of bytes outside the inner loop costs nothing; a spilled batch of loads is hundreds.
+constexpr int kFrameLimit = 32;
+
+std::string check(const Nvrtc& nvrtc, const KernelCase& test, unsigned arch) {
+  const Source* source = find_source(test.kernel);
+  if (source == nullptr) return "no such kernel";
+  CompileRequest request;
+  request.name = std::string(source->name);
+  request.source = std::string(source->text);
+  for (const Source& header : all_headers()) request.headers.emplace_back(header.name, header.text);
+  request.options = compile_options();
+  request.options.push_back("-DJLLM_KERNEL=" + test.kernel);
+  for (const std::string& define : test.defines) request.options.push_back("-D" + define);
+  request.arch = arch;
+  llvm::Expected<std::vector<uint8_t>> cubin = nvrtc.compile_cubin(request);
+  if (!cubin) return take_error(cubin.takeError()).second;
+  const int frame = frame_bytes(*cubin);
+  if (frame < 0) return "the cubin notes no frame size";
+  if (test.is_gemv && frame > kFrameLimit) return "spills " + std::to_string(frame) + " bytes";
+  return "";
+}
+
+class KernelCompile : public testing::TestWithParam<unsigned> {};
+
+TEST_P(KernelCompile, EveryKernelTypeAndShape) {
+  const unsigned arch = GetParam();
+  llvm::Expected<Nvrtc> nvrtc = Nvrtc::open({"", 0, arch});
+  if (!nvrtc) GTEST_SKIP() << take_error(nvrtc.takeError()).second;
+  const std::vector<KernelCase> cases = all_kernel_cases();
+  std::atomic<size_t> next{0};
+  std::mutex mutex;
+  std::vector<std::string> problems;
+  const auto work = [&] {
+    for (size_t i = next++; i < cases.size(); i = next++) {
+      const std::string problem = check(*nvrtc, cases[i], arch);
+      if (problem.empty()) continue;
+      const std::lock_guard<std::mutex> lock(mutex);
+      problems.push_back(cases[i].label() + ": " + problem);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+  std::sort(problems.begin(), problems.end());
+  for (const std::string& problem : problems) ADD_FAILURE() << problem;
+}
+
+INSTANTIATE_TEST_SUITE_P(Archs, KernelCompile, testing::Values(87u, 90u),
+                         [](const auto& test) { return "sm_" + std::to_string(test.param); });
+
+TEST(KernelCatalogue, EveryKernelHasCases) {
+  std::set<std::string> tested;
+  for (const KernelCase& test : all_kernel_cases()) tested.insert(test.kernel);
+  for (std::string_view name : kernel_names()) {
+    EXPECT_EQ(tested.count(std::string(name)), 1u) << name << " is in no case of kernel_cases.h";
+  }
+  EXPECT_EQ(kernel_names().size(), tested.size());
+}
+
+TEST(KernelCatalogue, FindsSourcesAndHeaders) {
+  ASSERT_NE(find_source("qkv"), nullptr);
+  EXPECT_EQ(find_source("qkv")->name, "kernels/device/qkv.cu");
+  EXPECT_EQ(find_source("qkv.cu"), find_source("qkv"));
+  EXPECT_EQ(find_source("common.cuh"), nullptr);
+  EXPECT_EQ(find_source(""), nullptr);
+  std::set<std::string_view> names;
+  for (const Source& header : all_headers()) names.insert(header.name);
+  EXPECT_EQ(names.count("kernels/device/common.cuh"), 1u);
+  EXPECT_EQ(names.count("schema/step_state.h"), 1u);
+}
+
+TEST(KernelCatalogue, LaunchShapes) {
+  EXPECT_EQ(gemv_shape(2048, 128256, 8).grid_x, 16u);
+  EXPECT_EQ(gemv_shape(2048, 2048, 132).grid_x, 256u);
+  EXPECT_EQ(gemv_shape(64, 1, 8).grid_x, 1u);
+  EXPECT_EQ(gemv_shape(172, 64, 8).shared_bytes, 6u * 144);
+  EXPECT_EQ(attention_decode_splits(8, 132), 32u);
+  EXPECT_EQ(attention_decode_splits(8, 8), 2u);
+  EXPECT_EQ(attention_decode_splits(64, 4), 1u);
+  EXPECT_EQ(matmul_shape(65, 65).grid_x, 2u);
+  EXPECT_EQ(matmul_shape(65, 65).grid_y, 2u);
+  EXPECT_EQ(attention_shape(16, 32, 8, 64).grid_y, 2u);
+}
+
+TEST(Nvrtc, NamesWhatItRefused) {
+  llvm::Expected<Nvrtc> nvrtc = Nvrtc::open({"/nonexistent/libnvrtc.so.12", 12, 87});
+  ASSERT_FALSE(bool(nvrtc));
+  const auto [code, message] = take_error(nvrtc.takeError());
+  EXPECT_EQ(code, ExitCode::kFailed);
+  EXPECT_NE(message.find("/nonexistent/libnvrtc.so.12"), std::string::npos) << message;
+  EXPECT_NE(message.find("tools/get_nvrtc.sh"), std::string::npos) << message;
+  EXPECT_NE(message.find("sm_87"), std::string::npos) << message;
+}
+
+TEST(Nvrtc, HonoursTheDriversMajorVersion) {
+  llvm::Expected<Nvrtc> any = Nvrtc::open({"", 0, 87});
+  if (!any) GTEST_SKIP() << take_error(any.takeError()).second;
+  llvm::Expected<Nvrtc> old = Nvrtc::open({any->path(), any->version().major - 1, 87});
+  ASSERT_FALSE(bool(old));
+  const std::string message = take_error(old.takeError()).second;
+  EXPECT_NE(message.find("newer than the target's driver"), std::string::npos) << message;
+}
+
+TEST(Nvrtc, ErrorCarriesTheWholeLogAndOutputIsReproducible) {
+  llvm::Expected<Nvrtc> nvrtc = Nvrtc::open({"", 0, 87});
+  if (!nvrtc) GTEST_SKIP() << take_error(nvrtc.takeError()).second;
+  CompileRequest request;
+  request.name = "broken.cu";
+  request.source = "extern \"C\" __global__ void broken() { undeclared_thing(); }\n";
+  request.arch = 87;
+  llvm::Expected<std::vector<uint8_t>> cubin = nvrtc->compile_cubin(request);
+  ASSERT_FALSE(bool(cubin));
+  const std::string message = take_error(cubin.takeError()).second;
+  EXPECT_NE(message.find("broken.cu(1)"), std::string::npos) << message;
+  EXPECT_NE(message.find("undeclared_thing"), std::string::npos) << message;
+  EXPECT_NE(message.find("--gpu-architecture=sm_87"), std::string::npos) << message;
+
+  request.source = "extern \"C\" __global__ void fine(float* x) { x[threadIdx.x] = 1.0f; }\n";
+  llvm::Expected<std::vector<uint8_t>> first = nvrtc->compile_cubin(request);
+  llvm::Expected<std::vector<uint8_t>> second = nvrtc->compile_cubin(request);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(*first, *second);
+  llvm::Expected<std::string> ptx = nvrtc->compile_ptx(request);
+  ASSERT_TRUE(bool(ptx));
+  EXPECT_NE(ptx->find(".visible .entry fine"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace jllm::kernels
