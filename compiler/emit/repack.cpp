@@ -18,9 +18,24 @@ struct Planes {
   uint8_t* super;
 };
 
-// 32 four-bit values in the low half of v[] to the 16 bytes of a nibble sub-block.
-void put_nibbles(const uint8_t* __restrict v, uint8_t* __restrict out) {
-  for (int j = 0; j < 16; ++j) out[j] = uint8_t(v[j] | v[j + 16] << 4);
+constexpr uint64_t kLowNibbles = 0x0f0f0f0f0f0f0f0f, kLowPairs = 0x0303030303030303;
+
+uint64_t load8(const uint8_t* at) {
+  uint64_t value;
+  std::memcpy(&value, at, 8);
+  return value;
+}
+
+void store8(uint8_t* at, uint64_t value) { std::memcpy(at, &value, 8); }
+
+// The low (shift 0) or high (shift 4) nibbles of 32 bytes, one weight each, to the 16 bytes of a
+// nibble sub-block: weight j beside weight j + 16.
+void put_nibbles(const uint8_t* from, int shift, uint8_t* out) {
+  for (int j = 0; j < 16; j += 8) {
+    const uint64_t low = load8(from + j) >> shift & kLowNibbles;
+    const uint64_t high = load8(from + j + 16) >> shift & kLowNibbles;
+    store8(out + j, low | high << 4);
+  }
 }
 
 // Block `b` of a row: f16 scale, 16 bytes of nibbles in the order that we keep.
@@ -68,13 +83,9 @@ void q4_k(const uint8_t* block, uint64_t b, const Planes& to) {
   std::memcpy(header + 12, &high_bits, 4);
   for (int group = 0; group < 4; ++group) {
     const uint8_t* from = block + 16 + 32 * group;
-    uint8_t low[32], high[32];
-    for (int j = 0; j < 32; ++j) {
-      low[j] = from[j] & 15;
-      high[j] = from[j] >> 4;
-    }
-    put_nibbles(low, to.quants + 128 * b + 32 * group);
-    put_nibbles(high, to.quants + 128 * b + 32 * group + 16);
+    uint8_t* out = to.quants + 128 * b + 32 * group;
+    put_nibbles(from, 0, out);
+    put_nibbles(from, 4, out + 16);
   }
 }
 
@@ -85,20 +96,13 @@ void q6_k(const uint8_t* block, uint64_t b, const Planes& to) {
     const uint8_t* low = block + 64 * half;
     const uint8_t* high = block + 128 + 32 * half;
     for (int sub = 0; sub < 4; ++sub) {
-      const uint8_t* from = low + 32 * (sub & 1);
-      const int nibble_shift = sub < 2 ? 0 : 4, pair_shift = 2 * sub;
-      uint8_t nibbles[32], pairs[32];
-      for (int j = 0; j < 32; ++j) {
-        nibbles[j] = from[j] >> nibble_shift & 15;
-        pairs[j] = high[j] >> pair_shift & 3;
-      }
       const uint64_t index = 8 * b + 4 * uint64_t(half) + uint64_t(sub);
-      put_nibbles(nibbles, to.quants + 16 * index);
-      uint8_t* pair_out = to.high + 8 * index;
-      for (int j = 0; j < 8; ++j) {
-        pair_out[j] =
-            uint8_t(pairs[j] | pairs[j + 8] << 2 | pairs[j + 16] << 4 | pairs[j + 24] << 6);
+      put_nibbles(low + 32 * (sub & 1), sub < 2 ? 0 : 4, to.quants + 16 * index);
+      uint64_t pairs = 0;
+      for (int j = 0; j < 4; ++j) {
+        pairs |= (load8(high + 8 * j) >> (2 * sub) & kLowPairs) << (2 * j);
       }
+      store8(to.high + 8 * index, pairs);
     }
   }
   std::memcpy(to.scales + 16 * b, block + 192, 16);
