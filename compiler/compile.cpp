@@ -1,5 +1,6 @@
 #include "compiler/compile.h"
 
+#include <llvm/ADT/STLExtras.h>
 #include <llvm/ADT/StringExtras.h>
 
 #include <algorithm>
@@ -22,7 +23,7 @@
 namespace jllm {
 namespace {
 
-constexpr const char* kStages[] = {"ir", "passes", "select", "memory"};
+constexpr llvm::StringRef kStages[] = {"ir", "passes", "select", "memory"};
 constexpr uint32_t kSmallestPrefill = 16;
 constexpr uint32_t kLargestPrefill = 2048;
 
@@ -35,11 +36,9 @@ std::vector<uint32_t> prefill_rows(uint32_t chunk, uint32_t context) {
 }
 
 llvm::Error check_options(const CompileOptions& options) {
-  const auto& stages = kStages;
-  if (!options.dump_after.empty() &&
-      std::find(std::begin(stages), std::end(stages), options.dump_after) == std::end(stages)) {
+  if (!options.dump_after.empty() && !llvm::is_contained(kStages, options.dump_after)) {
     return fail(ExitCode::kUsage, "--dump-after {0}: known stages are {1}", options.dump_after,
-                llvm::join(std::begin(stages), std::end(stages), ", "));
+                llvm::join(llvm::ArrayRef<llvm::StringRef>(kStages), ", "));
   }
   if (options.prefill_chunk > kLargestPrefill) {
     return fail(ExitCode::kUsage, "--prefill-chunk {0}: at most {1}", options.prefill_chunk,

@@ -21,13 +21,15 @@ namespace {
 
 CompileRequest make_request(const select::KernelSpec& kernel, uint32_t arch) {
   CompileRequest request;
-  request.name = kernel.source;
-  request.source = std::string(kernels::find_source(kernel.source)->text);
+  const kernels::Source& source = *kernels::find_source(kernel.source);
+  request.name = std::string(source.name);
+  request.source = std::string(source.text);
   for (const kernels::Source& header : kernels::all_headers()) {
     request.headers.emplace_back(header.name, header.text);
   }
   request.arch = arch;
-  request.options = {"--std=c++17", "-default-device", "-DJLLM_KERNEL=" + kernel.name};
+  request.options = kernels::compile_options();
+  request.options.push_back("-DJLLM_KERNEL=" + kernel.name);
   for (const std::string& define : kernel.defines) request.options.push_back("-D" + define);
   return request;
 }

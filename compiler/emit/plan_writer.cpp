@@ -61,9 +61,9 @@ class PlanWriter {
     }
     llvm::Expected<OutputFile> file = OutputFile::create(path);
     if (!file) return file.takeError();
-    if (llvm::Error error = write_segments(*file, first)) return std::move(error);
-    if (llvm::Error error = write_head(*file, first, end)) return std::move(error);
-    if (llvm::Error error = file->commit()) return std::move(error);
+    if (llvm::Error error = write_segments(*file, first)) return error;
+    if (llvm::Error error = write_head(*file, first, end)) return error;
+    if (llvm::Error error = file->commit()) return error;
     PlanSizes sizes;
     sizes.file_bytes = end;
     sizes.weight_bytes = in_.layout->total(memory::ArenaKind::kWeights);

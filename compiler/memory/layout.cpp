@@ -40,10 +40,10 @@ class LayoutPlanner {
     const ArenaKind linear[] = {ArenaKind::kWeights, ArenaKind::kKv, ArenaKind::kState,
                                 ArenaKind::kHostPinned};
     for (const ArenaKind kind : linear) {
-      if (llvm::Error error = place_linearly(kind)) return std::move(error);
+      if (llvm::Error error = place_linearly(kind)) return error;
     }
-    if (llvm::Error error = place_scratch()) return std::move(error);
-    if (llvm::Error error = verify_linear()) return std::move(error);
+    if (llvm::Error error = place_scratch()) return error;
+    if (llvm::Error error = verify_linear()) return error;
     return std::move(layout_);
   }
 

@@ -116,7 +116,7 @@ llvm::Expected<Model> load(const gguf::File& file) {
                "rope.dimension_count is odd or larger than a head");
   keys.require(p.rope_freq_base > 0 && p.rms_epsilon > 0, "rope base or epsilon is not positive");
   keys.require(uint64_t{p.head_count} * p.head_dim <= kMaxWidth, "the heads are too wide");
-  if (llvm::Error error = keys.take_error()) return std::move(error);
+  if (llvm::Error error = keys.take_error()) return error;
 
   const gguf::TensorInfo* embedding = file.find_tensor("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2 || embedding->shape[1] > kMaxVocab) {

@@ -129,7 +129,7 @@ llvm::Expected<ir::Program> build(const Model& model, const ProgramOptions& opti
     layer.v_cache = add_kv_cache(model, options, program, i, false);
     llama.layers.push_back(layer);
   }
-  if (llvm::Error error = tensors.take_error()) return std::move(error);
+  if (llvm::Error error = tensors.take_error()) return error;
 
   GraphBuilder decode(program, ir::GraphKind::kDecode, 1);
   llama.head(decode, llama.blocks(decode), program.bindings.logits, true);

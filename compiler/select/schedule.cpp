@@ -69,7 +69,7 @@ llvm::Expected<Schedule> select(ir::Program& program, const target::Target& targ
     builder.begin_graph(graph);
     llvm::Error error = target.is_host ? select_host(program, graph, builder)
                                        : select_cuda(program, graph, target, builder);
-    if (error) return std::move(error);
+    if (error) return error;
   }
   return builder.take();
 }

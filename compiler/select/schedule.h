@@ -17,7 +17,7 @@ namespace jllm::select {
 // One specialised kernel. On the host `name` is an operation of the host backend and the rest is empty.
 struct KernelSpec {
   std::string name;                  // symbol in its module: "qkv_2"
-  std::string source;                // device source file: "qkv.cu"
+  std::string source;                // device kernel: "qkv" for kernels/device/qkv.cu
   std::vector<std::string> defines;  // "K=2048", in a fixed order
   uint32_t block = 1;                // threads
   uint32_t shared_bytes = 0;         // dynamic shared memory

@@ -37,9 +37,8 @@ class FieldReader {
   }
   llvm::Error finish() {
     for (const auto& field : object_) {
-      if (problem_.empty() && seen_.count(field.first.str().str()) == 0) {
-        problem_ = "unknown field '" + field.first.str().str() + "'";
-      }
+      const std::string name = llvm::StringRef(field.first).str();
+      if (problem_.empty() && seen_.count(name) == 0) problem_ = "unknown field '" + name + "'";
     }
     if (problem_.empty()) return llvm::Error::success();
     return fail(ExitCode::kInvalidFile, "target {0}: {1}", where_, problem_);
@@ -86,7 +85,7 @@ llvm::Expected<Target> parse(llvm::StringRef json, llvm::StringRef where) {
   if (kv != "f32" && kv != "f16") fields.keep("default_kv", "\"f16\" or \"f32\"");
   target.default_kv = kv == "f32" ? WeightType::kF32 : WeightType::kF16;
   fields.text("note", false);
-  if (llvm::Error error = fields.finish()) return std::move(error);
+  if (llvm::Error error = fields.finish()) return error;
   return target;
 }
 
