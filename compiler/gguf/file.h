@@ -59,12 +59,13 @@ class File {
   uint64_t alignment() const;
   uint64_t file_bytes() const;  // all parts together
   llvm::StringRef path() const;
-  // Over everything in front of the tensor data, all parts in order: names the model without reading weights.
+  // Over everything in front of the tensor data, all parts in order: names the model without
+  // reading weights.
   std::array<uint8_t, 32> header_sha256() const;
 
-  // --- metadata
-  // ----------------------------------------------------------------------------------- Keys in
-  // file order.
+  // --- metadata ---
+
+  // Keys in file order.
   std::vector<std::string> keys() const;
   bool has(llvm::StringRef key) const;
   std::optional<ValueType> value_type(llvm::StringRef key) const;
@@ -86,8 +87,8 @@ class File {
   // Element type and length of an array value, without reading it.
   std::optional<std::pair<ValueType, uint64_t>> array_shape(llvm::StringRef key) const;
 
-  // --- tensors
-  // ------------------------------------------------------------------------------------
+  // --- tensors ---
+
   llvm::ArrayRef<TensorInfo> tensors() const;
   const TensorInfo* find_tensor(llvm::StringRef name) const;  // null when absent
   // The tensor's bytes in the mapping. Valid while the File lives.
