@@ -41,7 +41,7 @@ def print_array(kind, name, values):
 
 def main():
     rng = np.random.default_rng(20240131)
-    print("// Random blocks of every weight type and the bits of the fp32 values that they decode to.")
+    print("// Random blocks of every weight type, and the bits of the fp32 values they decode to.")
     print(f"// Made by make_quants.py with gguf {version()}; do not edit.")
     print("// clang-format off")
     print("#pragma once\n\n#include <cstdint>\n\nnamespace jllm::golden {\n")

@@ -1,4 +1,4 @@
-// Random blocks of every weight type and the bits of the fp32 values that they decode to.
+// Random blocks of every weight type, and the bits of the fp32 values they decode to.
 // Made by make_quants.py with gguf 0.19.0; do not edit.
 // clang-format off
 #pragma once
