@@ -116,7 +116,26 @@ TEST_F(HostSample, DrawsWhatTheReferenceDrawsFromALargeVocabulary) {
   }
 }
 
-// The largest token ids that survive, recovered by sampling until each has come up.
+// Many tokens of next to no probability weigh something together, and top-p must see it. The hot
+// temperature draws from the whole set of survivors.
+TEST_F(HostSample, LongTailsCountTowardsTopP) {
+  Vector values = random_.vector(50000, -20, -11);
+  values[random_.integer(0, 49999)] = 0;
+  for (float top_p : {0.9f, 0.97f, 0.99f, 0.9999f}) {
+    Sequence host(80), reference(80);
+    host.state.top_p = top_p;
+    host.state.temperature = 20;
+    host.state.seed_low = random_.integer(0, ~0u);
+    reference.state = host.state;
+    for (int step = 0; step < 10; ++step) {
+      host.sample_on_host(values);
+      reference.sample_by_reference(values);
+    }
+    expect_same(host, reference);
+  }
+}
+
+// The tokens that survive, found by sampling until each has come up.
 std::set<uint32_t> drawn_tokens(Sequence& sequence, const Vector& logits, int draws) {
   std::set<uint32_t> seen;
   for (int i = 0; i < draws; ++i) {

@@ -97,10 +97,20 @@ inline Floats load_f16(const uint8_t* p) {
                                        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 #elif defined(__AVX2__)
   return (Floats)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__aarch64__)
+  typedef __fp16 Halves __attribute__((vector_size(2 * kLanes)));
+  Halves halves;
+  std::memcpy(&halves, p, sizeof(halves));
+  return __builtin_convertvector(halves, Floats);
+#else
+#if defined(__SSE2__)
+  const __m128i halves = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  const Ints bits = (Ints)_mm_unpacklo_epi16(halves, _mm_setzero_si128());
 #else
   uint16_t halves[kLanes];
   std::memcpy(halves, p, sizeof(halves));
   const Ints bits = {halves[0], halves[1], halves[2], halves[3]};
+#endif
   // As the scalar f16_to_f32.
   const Floats magnitude = (Floats)((bits & 0x7fff) << 13) * 0x1p112f;
   const Ints special = ((bits & 0x7c00) == 0x7c00) & 0x7f800000;
@@ -109,12 +119,18 @@ inline Floats load_f16(const uint8_t* p) {
 }
 
 inline float f16_at(const uint8_t* p) {
+#if defined(__aarch64__)
+  __fp16 half;
+  std::memcpy(&half, p, sizeof(half));
+  return half;
+#else
   uint16_t half;
   std::memcpy(&half, p, sizeof(half));
 #if defined(__F16C__)
   return _cvtsh_ss(half);
 #else
   return f16_to_f32(half);
+#endif
 #endif
 }
 
