@@ -5,6 +5,8 @@
 #include <cpuid.h>
 #endif
 
+#include <atomic>
+
 namespace jllm::host {
 namespace {
 
@@ -42,8 +44,14 @@ const Kernels& choose() {
 }  // namespace
 
 const Kernels& kernels() {
-  static const Kernels& chosen = choose();
-  return chosen;
+  // Whoever comes first chooses; all choose the same. (A local static would need the C++ runtime.)
+  static std::atomic<const Kernels*> chosen{nullptr};
+  const Kernels* set = chosen.load(std::memory_order_relaxed);
+  if (set == nullptr) {
+    set = &choose();
+    chosen.store(set, std::memory_order_relaxed);
+  }
+  return *set;
 }
 
 const KernelSet* kernel_sets(unsigned* count) {
