@@ -54,7 +54,7 @@ cl::opt<std::string> reserve("reserve", cl::value_desc("SIZE"),
 cl::opt<std::string> nvrtc("nvrtc", cl::value_desc("PATH"),
                            cl::desc("NVRTC library, or a folder that holds one"),
                            cl::sub(compile_command), cl::cat(options_category));
-cl::opt<std::string> report("report", cl::value_desc("text|json"), cl::ValueOptional,
+cl::opt<std::string> report("report", cl::value_desc("text|json"),
                             cl::desc("print the memory budget and the kernels chosen"),
                             cl::sub(compile_command), cl::cat(options_category));
 cl::opt<std::string> dump_after("dump-after", cl::value_desc("STAGE"),
@@ -146,7 +146,7 @@ llvm::Error fill_options(jllm::CompileOptions* options) {
   if (report.getNumOccurrences() > 0) {
     if (report == "json") {
       options->report = jllm::ReportFormat::kJson;
-    } else if (report == "text" || report.empty()) {
+    } else if (report == "text") {
       options->report = jllm::ReportFormat::kText;
     } else {
       return jllm::fail(ExitCode::kUsage, "--report {0}: expected text or json", report);
@@ -199,7 +199,7 @@ int main(int argc, char** argv) {
   cl::HideUnrelatedOptions(options_category, targets_command);
   const char* overview =
       "compiles a language model (GGUF) ahead of time for one device\n\n"
-      "  jllmc compile MODEL.gguf --target orin-nano-8gb -o PLAN.jllm --report\n"
+      "  jllmc compile MODEL.gguf --target orin-nano-8gb -o PLAN.jllm --report text\n"
       "  jllmc compile MODEL.gguf --target host -o PLAN.jllm && jllm run PLAN.jllm -p \"Hello\"\n\n"
       "exit codes: 0 done, 1 failed, 2 usage, 3 does not fit, 4 invalid file, 5 unsupported, 6 device\n";
   if (!cl::ParseCommandLineOptions(argc, argv, overview, &llvm::errs())) {
