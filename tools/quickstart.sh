@@ -61,7 +61,7 @@ compile_for_device() {
     say "      skipped: compiling for a GPU needs NVRTC 12, and there is none (step 2 says how to get it)"
     return 0
   fi
-  show compile-orin "$jllmc" compile "$model" --target orin-nano-8gb -o "$device_plan" --report text ||
+  show compile-orin "$jllmc" compile "$model" --target orin-nano-8gb -o "$device_plan" --report=text ||
     fail "the model could not be compiled for orin-nano-8gb"
   step_done
 }
@@ -83,7 +83,7 @@ next_steps() {
   else
     say "Finished in $(seconds_since "$started"), without the plan for the Orin Nano (no NVRTC: see step 2). What next:"
   fi
-  say "  another model       build/bin/jllmc compile MODEL.gguf --target orin-nano-8gb -o MODEL.jllm --report text"
+  say "  another model       build/bin/jllmc compile MODEL.gguf --target orin-nano-8gb -o MODEL.jllm --report=text"
   say "  another device      build/bin/jllmc compile $shown_model --target h200 -o tiny.h200.jllm"
   say "  the tests           tools/test.sh"
   say "  all of it           README.md"
