@@ -357,8 +357,10 @@ Error Executor::discard_step() {
 }
 
 Error Executor::force(uint32_t token) {
-  Error error = append(&token, 1);
-  if (error == Error::kOk && count_ > 0 && !head_next_) error = discard_step();  // the pending token
+  // A pending token comes first: the token that its step samples lands where ours will stand.
+  Error error = drain();
+  if (error == Error::kOk && count_ > 0 && !head_next_) error = discard_step();
+  if (error == Error::kOk) error = append(&token, 1);
   if (error == Error::kOk) error = set_sequence(count_, count_ + 1, kRunning);
   return error == Error::kOk ? discard_step() : error;
 }
