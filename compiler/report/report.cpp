@@ -4,6 +4,7 @@
 #include <llvm/Support/JSON.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 namespace jllm::report {
@@ -47,6 +48,20 @@ std::vector<uint32_t> decode_counts(const select::Schedule& schedule) {
     for (const select::Launch& launch : graph.launches) ++counts[launch.kernel];
   }
   return counts;
+}
+
+// "Q_TYPE=q4_k" instead of a number; bit patterns of floats are left out.
+std::string readable(const std::string& define) {
+  const size_t equals = define.find('=');
+  const std::string name = define.substr(0, equals);
+  const auto ends_with = [&](const char* suffix) {
+    const size_t n = std::strlen(suffix);
+    return name.size() >= n && name.compare(name.size() - n, n, suffix) == 0;
+  };
+  if (ends_with("_BITS")) return "";
+  if (!ends_with("TYPE")) return " " + define;
+  const auto type = static_cast<WeightType>(std::stoul(define.substr(equals + 1)));
+  return " " + name + "=" + weight_type_name(type);
 }
 
 size_t decode_launches(const select::Schedule& schedule) {
@@ -124,7 +139,7 @@ void print_text(const Facts& facts, llvm::raw_ostream& os) {
   for (size_t i = 0; i < facts.schedule->kernels.size(); ++i) {
     const select::KernelSpec& kernel = facts.schedule->kernels[i];
     std::string defines;
-    for (const std::string& define : kernel.defines) defines += " " + define;
+    for (const std::string& define : kernel.defines) defines += readable(define);
     os << formatv("    {0,-20} {1,4}x {2}\n", kernel.name, counts[i], defines);
   }
   if (!facts.nvrtc.empty()) os << formatv("  nvrtc: {0}\n", facts.nvrtc);
