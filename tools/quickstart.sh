@@ -78,8 +78,9 @@ next_steps() {
   say ''
   if [ "$have_nvrtc" = 1 ]; then
     say "Finished in $(seconds_since "$started"). What next:"
-    say "  on an Orin Nano     copy ${device_plan#"$repo/"} and jllm there and run"
-    say "                      jllm run tiny.orin-nano-8gb.jllm -p '$prompt'"
+    say "  on an Orin Nano     in a clone there: tools/setup.sh --device && cmake --preset device &&"
+    say "                      cmake --build --preset device; then copy ${device_plan#"$repo/"} there and"
+    say "                      build-device/bin/jllm run tiny.orin-nano-8gb.jllm -p '$prompt'"
   else
     say "Finished in $(seconds_since "$started"), without the plan for the Orin Nano (no NVRTC: see step 2). What next:"
   fi
