@@ -9,11 +9,7 @@
 #include "compiler/emit/plan_writer.h"
 #include "compiler/emit/tokenizer_segment.h"
 #include "compiler/gguf/file.h"
-#include "compiler/memory/layout.h"
-#include "compiler/model/model.h"
-#include "compiler/passes/fuse.h"
 #include "compiler/report/report.h"
-#include "compiler/select/schedule.h"
 #include "compiler/support/error.h"
 #include "compiler/support/progress.h"
 #include "compiler/target/target.h"
@@ -23,45 +19,19 @@
 namespace jllm {
 namespace {
 
-constexpr llvm::StringRef kStages[] = {"ir", "passes", "select", "memory"};
-constexpr uint32_t kSmallestPrefill = 16;
-constexpr uint32_t kLargestPrefill = 2048;
-
-// Chunk sizes: powers of two up to the largest, so that a prompt's tail wastes at most half a chunk.
-std::vector<uint32_t> prefill_rows(uint32_t chunk, uint32_t context) {
-  std::vector<uint32_t> rows;
-  for (uint32_t n = kSmallestPrefill; n < chunk && n < context; n *= 2) rows.push_back(n);
-  rows.push_back(std::min(chunk, context));
-  return rows;
-}
-
-llvm::Error check_options(const CompileOptions& options) {
-  if (!options.dump_after.empty() && !llvm::is_contained(kStages, options.dump_after)) {
-    return fail(ExitCode::kUsage, "--dump-after {0}: known stages are {1}", options.dump_after,
-                llvm::join(llvm::ArrayRef<llvm::StringRef>(kStages), ", "));
-  }
-  if (options.prefill_chunk > kLargestPrefill) {
-    return fail(ExitCode::kUsage, "--prefill-chunk {0}: at most {1}", options.prefill_chunk,
-                kLargestPrefill);
-  }
-  return llvm::Error::success();
-}
-
-llvm::Error does_not_fit(const report::Facts& facts) {
-  const report::Budget& b = facts.budget;
-  const uint64_t without_kv = b.total() - b.kv;
-  const uint64_t per_position = b.kv / std::max(1u, facts.program->context);
+llvm::Error does_not_fit(const gguf::File& file, const PlannedModel& planned,
+                         const CompileOptions& options, const Budget& b) {
   std::string advice;
-  if (without_kv < b.limit && per_position > 0) {
-    // Scratch grows a little with the context too (attention partials), so this is stated as about.
-    const uint64_t positions = (b.limit - without_kv) / per_position / 64 * 64;
-    if (positions > 0) advice = llvm::formatv("about --context {0} would fit; ", positions).str();
-  }
+  llvm::Expected<uint32_t> context =
+      largest_context(file, planned.target, options.plan, options.budget);
+  if (!context) return context.takeError();
+  if (*context > 0) advice = llvm::formatv("--context {0} would fit; ", *context).str();
   return fail(ExitCode::kDoesNotFit,
-              "{0} does not fit {1}: it needs {2}, the budget is {3}, {4} too much ({5}a smaller "
-              "quantisation or --budget help too)",
-              facts.model->params.name, facts.target->device_name, report::format_bytes(b.total()),
-              report::format_bytes(b.limit), report::format_bytes(b.total() - b.limit), advice);
+              "{0} with a context of {1} does not fit {2}: it needs {3}, the budget is {4}, {5} too "
+              "much ({6}a smaller quantisation or --budget help too)",
+              planned.model.params.name, planned.options.context, planned.target.device_name,
+              report::format_bytes(b.total()), report::format_bytes(b.limit),
+              report::format_bytes(b.total() - b.limit), advice);
 }
 
 // The tokens that end a text, as far as the model knows them and the device has room for them.
@@ -75,21 +45,46 @@ std::vector<uint32_t> end_tokens(const std::vector<uint8_t>& tokenizer, uint32_t
 }
 
 // The options that shape the plan, for its provenance.
-std::vector<std::string> provenance_options(const report::Facts& facts, bool fuse,
-                                            const std::vector<uint32_t>& rows) {
-  return {"target=" + facts.target->name, "context=" + std::to_string(facts.program->context),
-          std::string("kv_k=") + weight_type_name(facts.kv_type_k),
-          std::string("kv_v=") + weight_type_name(facts.kv_type_v),
-          "prefill_chunk=" + std::to_string(rows.back()), fuse ? "fuse=1" : "fuse=0"};
+std::vector<std::string> provenance_options(const PlannedModel& planned) {
+  const model::ProgramOptions& o = planned.options;
+  return {"target=" + planned.target.name, "context=" + std::to_string(o.context),
+          std::string("kv_k=") + weight_type_name(o.kv_type_k),
+          std::string("kv_v=") + weight_type_name(o.kv_type_v),
+          "prefill_chunk=" + std::to_string(o.prefill_rows.back()),
+          planned.fused ? "fuse=1" : "fuse=0"};
+}
+
+// Prints a stage's result when it is the one that --dump-after names.
+StageObserver dump_observer(const std::string& stage, llvm::raw_ostream& out) {
+  return [&stage, &out](llvm::StringRef reached, const PlannedModel& planned) {
+    if (reached != stage) return false;
+    if (stage == "ir" || stage == "passes") ir::dump(planned.program, out);
+    if (stage == "select") select::dump(planned.schedule, out);
+    if (stage == "memory") memory::dump(planned.program, planned.layout, out);
+    return true;
+  };
+}
+
+// --context max: the largest that fits.
+llvm::Error resolve_context(const gguf::File& file, const target::Target& target,
+                            const CompileOptions& options, PlanOptions* plan) {
+  *plan = options.plan;
+  if (!options.context_max) return llvm::Error::success();
+  llvm::Expected<uint32_t> context = largest_context(file, target, *plan, options.budget);
+  if (!context) return context.takeError();
+  // Nothing fits: plan the smallest context, so that the error says by how much.
+  plan->context = std::max(*context, 1u);
+  return llvm::Error::success();
 }
 
 llvm::Expected<std::vector<std::vector<uint8_t>>> compile_code(const CompileOptions& options,
                                                                report::Facts& facts,
                                                                emit::PlanInputs& inputs) {
+  const target::Target& target = facts.planned->target;
   NvrtcSearchOptions search;
   search.explicit_path = options.nvrtc;
-  search.max_major = static_cast<int>(facts.target->max_cuda_major);
-  search.arch = facts.target->compute_capability;
+  search.max_major = static_cast<int>(target.max_cuda_major);
+  search.arch = target.compute_capability;
   llvm::Expected<Nvrtc> nvrtc = Nvrtc::open(search);
   if (!nvrtc) return nvrtc.takeError();
   const NvrtcVersion version = nvrtc->version();
@@ -99,72 +94,41 @@ llvm::Expected<std::vector<std::vector<uint8_t>>> compile_code(const CompileOpti
 
   Progress progress("compiling kernels");
   codegen::ModuleOptions module_options;
-  module_options.arch = facts.target->compute_capability;
+  module_options.arch = target.compute_capability;
   module_options.cache_dir = options.use_cache ? codegen::default_cache_dir() : "";
   module_options.progress = [&](size_t done, size_t total) { progress.update(done, total); };
-  return codegen::compile_modules(*facts.schedule, *nvrtc, module_options);
+  return codegen::compile_modules(facts.planned->schedule, *nvrtc, module_options);
 }
 
-llvm::Error print_report(ReportFormat format, const report::Facts& facts, llvm::raw_ostream& out) {
+void print_report(ReportFormat format, const report::Facts& facts, llvm::raw_ostream& out) {
   if (format == ReportFormat::kText) report::print_text(facts, out);
   if (format == ReportFormat::kJson) report::print_json(facts, out);
-  return llvm::Error::success();
 }
 
 }  // namespace
 
 llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
-  if (llvm::Error error = check_options(options)) return error;
+  if (!options.dump_after.empty() && !llvm::is_contained(kPlanStages, options.dump_after)) {
+    return fail(ExitCode::kUsage, "--dump-after {0}: known stages are {1}", options.dump_after,
+                llvm::join(kPlanStages, ", "));
+  }
   llvm::Expected<target::Target> target = target::find(options.target);
   if (!target) return target.takeError();
   llvm::Expected<gguf::File> file = gguf::File::open(options.input);
   if (!file) return file.takeError();
-  llvm::Expected<model::Model> model = model::load(*file);
-  if (!model) return model.takeError();
-
-  model::ProgramOptions program_options;
-  program_options.context = options.context;
-  if (options.context == 0) {
-    program_options.context = std::min(model->params.context_length, kDefaultContext);
-  } else if (options.context == kMaxContext) {
-    program_options.context = model->params.context_length;
-  }
-  if (program_options.context > model->params.context_length) {
-    return fail(ExitCode::kUsage, "--context {0}: the model was trained for at most {1} positions",
-                program_options.context, model->params.context_length);
-  }
-  program_options.kv_type_k = options.kv_k.value_or(target->default_kv);
-  program_options.kv_type_v = options.kv_v.value_or(target->default_kv);
-  program_options.prefill_rows =
-      prefill_rows(options.prefill_chunk != 0 ? options.prefill_chunk : target->prefill_chunk,
-                   program_options.context);
-  llvm::Expected<ir::Program> program = model::build_program(*model, program_options);
-  if (!program) return program.takeError();
-  if (options.dump_after == "ir") return ir::dump(*program, out), llvm::Error::success();
-
-  if (!target->is_host && options.fuse) passes::fuse(*program);
-  if (options.dump_after == "passes") return ir::dump(*program, out), llvm::Error::success();
-  llvm::Expected<select::Schedule> schedule = select::select(*program, *target);
-  if (!schedule) return schedule.takeError();
-  if (options.dump_after == "select") return select::dump(*schedule, out), llvm::Error::success();
-  llvm::Expected<memory::Layout> layout = memory::plan_layout(*program, *schedule, *target);
-  if (!layout) return layout.takeError();
-  if (options.dump_after == "memory") {
-    return memory::dump(*program, *layout, out), llvm::Error::success();
-  }
-
+  PlanOptions plan;
+  if (llvm::Error error = resolve_context(*file, *target, options, &plan)) return error;
+  llvm::Expected<PlannedModel> planned =
+      plan_model(*file, *target, plan, dump_observer(options.dump_after, out));
+  if (!planned) return planned.takeError();
+  if (!options.dump_after.empty()) return llvm::Error::success();
   report::Facts facts;
-  facts.model = &*model;
-  facts.target = &*target;
-  facts.program = &*program;
-  facts.schedule = &*schedule;
-  facts.layout = &*layout;
-  facts.kv_type_k = program_options.kv_type_k;
-  facts.kv_type_v = program_options.kv_type_v;
-  facts.weights_per_token = emit::weights_read_per_token(*program, target->is_host);
-  facts.budget = report::make_budget(*layout, *target,
-                                     options.budget.value_or(target->budget_bytes), options.reserve);
-  if (!facts.budget.fits()) return does_not_fit(facts);  // before any long work
+  facts.planned = &*planned;
+  facts.weights_per_token = emit::weights_read_per_token(planned->program, target->is_host);
+  facts.budget = make_budget(*planned, options.budget);
+  if (!facts.budget.fits()) {  // before any long work
+    return does_not_fit(*file, *planned, options, facts.budget);
+  }
 
   emit::PlanInputs inputs;
   llvm::Expected<std::vector<uint8_t>> tokenizer = emit::build_tokenizer_segment(*file);
@@ -174,28 +138,24 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     llvm::Expected<std::vector<std::vector<uint8_t>>> code = compile_code(options, facts, inputs);
     if (!code) return code.takeError();
     modules = std::move(*code);
+    facts.budget.code = 0;  // known now
     for (const std::vector<uint8_t>& module : modules) facts.budget.code += module.size();
-    if (!facts.budget.fits()) return does_not_fit(facts);
+    if (!facts.budget.fits()) return does_not_fit(*file, *planned, options, facts.budget);
   }
 
   Progress progress("repacking weights");
-  inputs.model = &*model;
-  inputs.program = &*program;
-  inputs.schedule = &*schedule;
-  inputs.layout = &*layout;
-  inputs.target = &*target;
+  inputs.planned = &*planned;
   inputs.modules = &modules;
-  inputs.end_tokens = end_tokens(*tokenizer, model->params.vocab_size);
+  inputs.end_tokens = end_tokens(*tokenizer, planned->model.params.vocab_size);
   inputs.tokenizer = std::move(*tokenizer);
-  inputs.kv_type_k = facts.kv_type_k;
-  inputs.kv_type_v = facts.kv_type_v;
-  inputs.options = provenance_options(facts, options.fuse, program_options.prefill_rows);
+  inputs.options = provenance_options(*planned);
   inputs.progress = [&](uint64_t done, uint64_t total) { progress.update(done, total); };
   llvm::Expected<emit::PlanSizes> sizes = emit::write_plan(inputs, options.output);
   if (!sizes) return sizes.takeError();
   facts.output = options.output;
   facts.file_bytes = sizes->file_bytes;
-  return print_report(options.report, facts, out);
+  print_report(options.report, facts, out);
+  return llvm::Error::success();
 }
 
 }  // namespace jllm

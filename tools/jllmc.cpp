@@ -33,7 +33,7 @@ cl::opt<std::string> target_name("target", cl::value_desc("NAME|FILE.json"), cl:
                                  cl::sub(compile_command), cl::cat(options_category));
 cl::opt<std::string> context("context", cl::value_desc("N|max"),
                              cl::desc("positions of the KV cache (default: the model's own, at most 4096; "
-                                      "max: all that the model was trained for)"),
+                                      "max: the largest that fits)"),
                              cl::sub(compile_command), cl::cat(options_category));
 cl::opt<std::string> kv("kv", cl::value_desc("TYPE"),
                         cl::desc("type of the KV cache: f16 or f32 (default: f16, on host f32)"),
@@ -112,23 +112,23 @@ llvm::Error fill_options(jllm::CompileOptions* options) {
   options->target = target_name;
   options->nvrtc = nvrtc;
   options->dump_after = dump_after;
-  options->fuse = !no_fuse;
+  options->plan.fuse = !no_fuse;
   options->use_cache = !no_cache;
-  options->prefill_chunk = prefill_chunk;
+  options->plan.prefill_chunk = prefill_chunk;
   if (options->output.empty() && options->dump_after.empty()) {
     return jllm::fail(ExitCode::kUsage, "where should the plan go? Say -o PLAN.jllm");
   }
   if (context == "max") {
-    options->context = jllm::kMaxContext;
+    options->context_max = true;
   } else if (!context.empty()) {
     unsigned n = 0;
     if (llvm::StringRef(context).getAsInteger(10, n) || n == 0) {
       return jllm::fail(ExitCode::kUsage, "--context {0}: expected a number above 0, or max", context);
     }
-    options->context = n;
+    options->plan.context = n;
   }
-  for (const auto& [text, slot] : {std::pair(kv_k.empty() ? kv.getValue() : kv_k.getValue(), &options->kv_k),
-                                   std::pair(kv_v.empty() ? kv.getValue() : kv_v.getValue(), &options->kv_v)}) {
+  for (const auto& [text, slot] : {std::pair(kv_k.empty() ? kv.getValue() : kv_k.getValue(), &options->plan.kv_k),
+                                   std::pair(kv_v.empty() ? kv.getValue() : kv_v.getValue(), &options->plan.kv_v)}) {
     llvm::Expected<std::optional<jllm::WeightType>> type = parse_kv(text);
     if (!type) return type.takeError();
     *slot = *type;
@@ -136,12 +136,12 @@ llvm::Error fill_options(jllm::CompileOptions* options) {
   if (!budget.empty()) {
     llvm::Expected<uint64_t> bytes = parse_size("budget", budget);
     if (!bytes) return bytes.takeError();
-    options->budget = *bytes;
+    options->budget.limit = *bytes;
   }
   if (!reserve.empty()) {
     llvm::Expected<uint64_t> bytes = parse_size("reserve", reserve);
     if (!bytes) return bytes.takeError();
-    options->reserve = *bytes;
+    options->budget.reserve = *bytes;
   }
   if (report.getNumOccurrences() > 0) {
     if (report == "json") {

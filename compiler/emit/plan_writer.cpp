@@ -43,7 +43,7 @@ Digest sha256(llvm::ArrayRef<uint8_t> bytes) {
 
 class PlanWriter {
  public:
-  explicit PlanWriter(const PlanInputs& inputs) : in_(inputs) {}
+  explicit PlanWriter(const PlanInputs& inputs) : in_(inputs), plan_(*inputs.planned) {}
 
   llvm::Expected<PlanSizes> write(llvm::StringRef path) {
     list_segments();
@@ -66,7 +66,7 @@ class PlanWriter {
     if (llvm::Error error = file->commit()) return error;
     PlanSizes sizes;
     sizes.file_bytes = end;
-    sizes.weight_bytes = in_.layout->total(memory::ArenaKind::kWeights);
+    sizes.weight_bytes = plan_.layout.total(memory::ArenaKind::kWeights);
     sizes.code_bytes = code_bytes();
     return sizes;
   }
@@ -83,8 +83,8 @@ class PlanWriter {
     for (const std::vector<uint8_t>& module : *in_.modules) {
       segments_.push_back({fb::SegmentKind::Module, module.size(), 0, module, 0, {}});
     }
-    for (uint32_t i = 0; i < in_.layout->arenas.size(); ++i) {
-      const memory::Arena& arena = in_.layout->arenas[i];
+    for (uint32_t i = 0; i < plan_.layout.arenas.size(); ++i) {
+      const memory::Arena& arena = plan_.layout.arenas[i];
       if (arena.kind != memory::ArenaKind::kWeights) continue;
       segments_.push_back({fb::SegmentKind::Weights, arena.size, i, {}, 0, {}});
     }
@@ -98,7 +98,7 @@ class PlanWriter {
 
   llvm::Error write_segments(OutputFile& file, uint64_t first) {
     if (llvm::Error error = pad_to(file, first)) return error;
-    const uint64_t total = in_.layout->total(memory::ArenaKind::kWeights);
+    const uint64_t total = plan_.layout.total(memory::ArenaKind::kWeights);
     uint64_t done = 0;
     for (SegmentPlan& segment : segments_) {
       if (llvm::Error error = pad_to(file, segment.offset)) return error;
@@ -109,7 +109,7 @@ class PlanWriter {
       }
       llvm::SHA256 hash;
       llvm::Error error = stream_weights(
-          *in_.model->file, *in_.program, *in_.layout, segment.dest_arena, in_.target->is_host,
+          *plan_.model.file, plan_.program, plan_.layout, segment.dest_arena, plan_.target.is_host,
           [&](llvm::ArrayRef<uint8_t> piece) {
             hash.update(piece);
             done += piece.size();
@@ -141,28 +141,28 @@ class PlanWriter {
   }
 
   Offset<fb::Target> target(FlatBufferBuilder& b) const {
-    const target::Target& t = *in_.target;
+    const target::Target& t = plan_.target;
     return fb::CreateTarget(b, b.CreateString(t.name),
                             t.is_host ? fb::Backend::Host : fb::Backend::Cuda, t.compute_capability,
                             in_.cuda_version, b.CreateString(t.device_name));
   }
 
   Offset<fb::Model> model(FlatBufferBuilder& b) const {
-    const model::HyperParameters& p = in_.model->params;
+    const model::HyperParameters& p = plan_.model.params;
     return fb::CreateModel(b, b.CreateString(p.name), b.CreateString(p.architecture),
-                           in_.model->parameter_count, p.vocab_size, in_.program->context,
+                           plan_.model.parameter_count, p.vocab_size, plan_.program.context,
                            p.embedding_length, p.block_count, p.head_count, p.head_count_kv,
-                           p.head_dim, static_cast<uint32_t>(in_.kv_type_k),
-                           static_cast<uint32_t>(in_.kv_type_v),
-                           weights_read_per_token(*in_.program, in_.target->is_host));
+                           p.head_dim, static_cast<uint32_t>(plan_.options.kv_type_k),
+                           static_cast<uint32_t>(plan_.options.kv_type_v),
+                           weights_read_per_token(plan_.program, plan_.target.is_host));
   }
 
   std::vector<Offset<fb::Buffer>> buffers(FlatBufferBuilder& b) const {
     std::vector<Offset<fb::Buffer>> result;
-    for (ir::TensorId id = 0; id < in_.layout->tensors.size(); ++id) {
-      const std::optional<memory::Location>& l = in_.layout->tensors[id];
+    for (ir::TensorId id = 0; id < plan_.layout.tensors.size(); ++id) {
+      const std::optional<memory::Location>& l = plan_.layout.tensors[id];
       if (!l) continue;
-      result.push_back(fb::CreateBuffer(b, b.CreateString((*in_.program)[id].name),
+      result.push_back(fb::CreateBuffer(b, b.CreateString(plan_.program[id].name),
                                         static_cast<uint16_t>(l->arena), l->offset, l->size,
                                         l->graph, l->first_use, l->last_use));
     }
@@ -175,7 +175,7 @@ class PlanWriter {
       if (arg.kind == select::Argument::Kind::kImmediate) {
         args.emplace_back(arg.immediate, 0, 0, fb::ArgKind::Immediate, 0, 0);
       } else {
-        const memory::Location& l = *in_.layout->tensors[arg.tensor];
+        const memory::Location& l = *plan_.layout.tensors[arg.tensor];
         args.emplace_back(l.offset, l.size, static_cast<uint16_t>(l.arena), fb::ArgKind::Pointer, 0,
                           0);
       }
@@ -186,9 +186,9 @@ class PlanWriter {
 
   Offset<fb::Bindings> bindings(FlatBufferBuilder& b) const {
     const auto at = [&](ir::TensorId id) -> const memory::Location& {
-      return *in_.layout->tensors[id];
+      return *plan_.layout.tensors[id];
     };
-    const ir::Bindings& ids = in_.program->bindings;
+    const ir::Bindings& ids = plan_.program.bindings;
     return fb::CreateBindings(b, static_cast<uint16_t>(at(ids.state).arena), at(ids.state).offset,
                               at(ids.tokens).offset, static_cast<uint16_t>(at(ids.logits).arena),
                               at(ids.logits).offset, static_cast<uint16_t>(at(ids.ring).arena),
@@ -198,12 +198,12 @@ class PlanWriter {
   Offset<fb::Provenance> provenance(FlatBufferBuilder& b) const {
     std::vector<Offset<flatbuffers::String>> options;
     for (const std::string& option : in_.options) options.push_back(b.CreateString(option));
-    const Digest digest = in_.model->file->header_sha256();
+    const Digest digest = plan_.model.file->header_sha256();
     return fb::CreateProvenance(
         b, b.CreateString(JLLM_VERSION),
-        b.CreateString(llvm::StringRef(in_.model->file->path()).rsplit('/').second.empty()
-                           ? in_.model->file->path().str()
-                           : in_.model->file->path().rsplit('/').second.str()),
+        b.CreateString(llvm::StringRef(plan_.model.file->path()).rsplit('/').second.empty()
+                           ? plan_.model.file->path().str()
+                           : plan_.model.file->path().rsplit('/').second.str()),
         b.CreateString(llvm::toHex(llvm::ArrayRef<uint8_t>(digest.data(), digest.size()), true)),
         b.CreateString(in_.nvrtc_version), b.CreateVector(options));
   }
@@ -211,7 +211,7 @@ class PlanWriter {
   std::vector<uint8_t> build_tables() const {
     FlatBufferBuilder b(1 << 20);
     std::vector<Offset<fb::Arena>> arenas;
-    for (const memory::Arena& arena : in_.layout->arenas) {
+    for (const memory::Arena& arena : plan_.layout.arenas) {
       arenas.push_back(fb::CreateArena(b, static_cast<fb::ArenaKind>(arena.kind), arena.size,
                                        memory::kBufferAlignment));
     }
@@ -223,20 +223,20 @@ class PlanWriter {
     }
     const std::vector<uint32_t> arg_counts = argument_counts();
     std::vector<Offset<fb::Kernel>> kernels;
-    for (uint32_t i = 0; i < in_.schedule->kernels.size(); ++i) {
-      const select::KernelSpec& kernel = in_.schedule->kernels[i];
+    for (uint32_t i = 0; i < plan_.schedule.kernels.size(); ++i) {
+      const select::KernelSpec& kernel = plan_.schedule.kernels[i];
       kernels.push_back(fb::CreateKernel(b, b.CreateString(kernel.name),
-                                         in_.target->is_host ? -1 : static_cast<int32_t>(i),
+                                         plan_.target.is_host ? -1 : static_cast<int32_t>(i),
                                          kernel.block, 1, 1, kernel.shared_bytes, arg_counts[i]));
     }
     std::vector<Offset<fb::Graph>> graphs;
-    for (const select::ScheduledGraph& graph : in_.schedule->graphs) {
+    for (const select::ScheduledGraph& graph : plan_.schedule.graphs) {
       std::vector<Offset<fb::Launch>> launches;
       for (const select::Launch& l : graph.launches) launches.push_back(launch(b, l));
       graphs.push_back(fb::CreateGraph(b, static_cast<fb::GraphKind>(graph.kind), graph.rows,
                                        b.CreateVector(launches)));
     }
-    const auto requirements = fb::CreateRequirements(b, code_bytes(), in_.target->context_bytes);
+    const auto requirements = fb::CreateRequirements(b, code_bytes(), plan_.target.context_bytes);
     const auto target_table = target(b);
     const auto model_table = model(b);
     const auto buffer_tables = buffers(b);
@@ -251,8 +251,8 @@ class PlanWriter {
   }
 
   std::vector<uint32_t> argument_counts() const {
-    std::vector<uint32_t> counts(in_.schedule->kernels.size(), 0);
-    for (const select::ScheduledGraph& graph : in_.schedule->graphs) {
+    std::vector<uint32_t> counts(plan_.schedule.kernels.size(), 0);
+    for (const select::ScheduledGraph& graph : plan_.schedule.graphs) {
       for (const select::Launch& l : graph.launches) {
         counts[l.kernel] = static_cast<uint32_t>(l.args.size());
       }
@@ -261,6 +261,7 @@ class PlanWriter {
   }
 
   const PlanInputs& in_;
+  const PlannedModel& plan_;
   std::vector<SegmentPlan> segments_;
 };
 

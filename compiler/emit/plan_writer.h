@@ -10,25 +10,15 @@
 #include <string>
 #include <vector>
 
-#include "compiler/ir/graph.h"
-#include "compiler/memory/layout.h"
-#include "compiler/model/model.h"
-#include "compiler/select/schedule.h"
-#include "compiler/target/target.h"
+#include "compiler/plan.h"
 
 namespace jllm::emit {
 
 struct PlanInputs {
-  const model::Model* model = nullptr;
-  const ir::Program* program = nullptr;
-  const select::Schedule* schedule = nullptr;
-  const memory::Layout* layout = nullptr;
-  const target::Target* target = nullptr;
+  const PlannedModel* planned = nullptr;
   const std::vector<std::vector<uint8_t>>* modules = nullptr;  // one per kernel; empty on the host
   std::vector<uint8_t> tokenizer;                              // segment
   std::vector<uint32_t> end_tokens;
-  WeightType kv_type_k = WeightType::kF16;
-  WeightType kv_type_v = WeightType::kF16;
   uint32_t cuda_version = 0;  // 12060 for 12.6
   std::string nvrtc_version;  // "12.6"
   std::vector<std::string> options;

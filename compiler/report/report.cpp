@@ -20,20 +20,20 @@ struct Line {
 
 std::vector<Line> lines_of(const Facts& facts) {
   const Budget& b = facts.budget;
-  const uint64_t bound = facts.layout->scratch_lower_bound;
+  const uint64_t bound = facts.planned->layout.scratch_lower_bound;
   const std::string ratio =
       bound == 0 ? "" : formatv("{0:F2} x the lower bound", double(b.scratch) / double(bound)).str();
   std::vector<Line> lines = {
       {"weights", b.weights, ""},
-      {"kv cache", b.kv, formatv("{0} positions, K {1}, V {2}", facts.program->context,
-                                 weight_type_name(facts.kv_type_k),
-                                 weight_type_name(facts.kv_type_v)).str()},
+      {"kv cache", b.kv, formatv("{0} positions, K {1}, V {2}", facts.planned->program.context,
+                                 weight_type_name(facts.planned->options.kv_type_k),
+                                 weight_type_name(facts.planned->options.kv_type_v)).str()},
       {"scratch", b.scratch, ratio},
       {"state", b.state, "tokens, logits, sampler"},
       {"pinned host", b.pinned, "token ring"},
   };
-  if (!facts.target->is_host) {
-    lines.push_back({"code", b.code, formatv("{0} kernels", facts.schedule->kernels.size()).str()});
+  if (!facts.planned->target.is_host) {
+    lines.push_back({"code", b.code, formatv("{0} kernels", facts.planned->schedule.kernels.size()).str()});
     lines.push_back({"cuda context", b.context, "estimate"});
   }
   if (b.reserve > 0) lines.push_back({"reserve", b.reserve, "--reserve"});
@@ -79,26 +79,11 @@ std::string format_bytes(uint64_t bytes) {
   return formatv("{0:F1} MiB", double(bytes) / (1024 * 1024)).str();
 }
 
-Budget make_budget(const memory::Layout& layout, const target::Target& target, uint64_t limit,
-                   uint64_t reserve) {
-  using memory::ArenaKind;
-  Budget budget;
-  budget.weights = layout.total(ArenaKind::kWeights);
-  budget.kv = layout.total(ArenaKind::kKv);
-  budget.scratch = layout.total(ArenaKind::kScratch);
-  budget.state = layout.total(ArenaKind::kState);
-  budget.pinned = layout.total(ArenaKind::kHostPinned);
-  budget.context = target.context_bytes;
-  budget.reserve = reserve;
-  budget.limit = limit;
-  return budget;
-}
-
 void print_text(const Facts& facts, llvm::raw_ostream& os) {
-  const model::HyperParameters& p = facts.model->params;
+  const model::HyperParameters& p = facts.planned->model.params;
   const Budget& b = facts.budget;
   os << formatv("\n{0}  ({1}, {2:F1} M parameters)  for  {3}\n\n", p.name, p.architecture,
-                double(facts.model->parameter_count) / 1e6, facts.target->device_name);
+                double(facts.planned->model.parameter_count) / 1e6, facts.planned->target.device_name);
   const uint64_t scale = std::max<uint64_t>(b.limit != 0 ? std::max(b.limit, b.total()) : b.total(), 1);
   const auto bar = [&](uint64_t from, uint64_t bytes) {
     constexpr uint64_t kWidth = 32;
@@ -111,8 +96,8 @@ void print_text(const Facts& facts, llvm::raw_ostream& os) {
     }
     return text;
   };
-  if (facts.target->visible_bytes != 0) {
-    os << formatv("  {0,-14} {1,13}\n", "device memory", format_bytes(facts.target->visible_bytes));
+  if (facts.planned->target.visible_bytes != 0) {
+    os << formatv("  {0,-14} {1,13}\n", "device memory", format_bytes(facts.planned->target.visible_bytes));
   }
   if (b.limit != 0) {
     os << formatv("  {0,-14} {1,13}  {2}\n", "budget", format_bytes(b.limit), bar(0, b.limit));
@@ -128,16 +113,16 @@ void print_text(const Facts& facts, llvm::raw_ostream& os) {
     os << formatv("  {0,-14} {1,13}\n", "free", format_bytes(b.limit - b.total()));
   }
   os << formatv("\n  decode: {0} launches a token, reads {1} of weights",
-                decode_launches(*facts.schedule), format_bytes(facts.weights_per_token));
-  if (facts.target->bandwidth_gbps > 0 && facts.weights_per_token > 0) {
+                decode_launches(facts.planned->schedule), format_bytes(facts.weights_per_token));
+  if (facts.planned->target.bandwidth_gbps > 0 && facts.weights_per_token > 0) {
     os << formatv("; {0} GB/s allow at most {1:F0} tok/s (bandwidth / bytes)",
-                  facts.target->bandwidth_gbps,
-                  facts.target->bandwidth_gbps * 1e9 / double(facts.weights_per_token));
+                  facts.planned->target.bandwidth_gbps,
+                  facts.planned->target.bandwidth_gbps * 1e9 / double(facts.weights_per_token));
   }
   os << "\n  kernels (launches in decode):\n";
-  const std::vector<uint32_t> counts = decode_counts(*facts.schedule);
-  for (size_t i = 0; i < facts.schedule->kernels.size(); ++i) {
-    const select::KernelSpec& kernel = facts.schedule->kernels[i];
+  const std::vector<uint32_t> counts = decode_counts(facts.planned->schedule);
+  for (size_t i = 0; i < facts.planned->schedule.kernels.size(); ++i) {
+    const select::KernelSpec& kernel = facts.planned->schedule.kernels[i];
     std::string defines;
     for (const std::string& define : kernel.defines) defines += readable(define);
     os << formatv("    {0,-20} {1,4}x {2}\n", kernel.name, counts[i], defines);
@@ -149,25 +134,25 @@ void print_text(const Facts& facts, llvm::raw_ostream& os) {
 }
 
 void print_json(const Facts& facts, llvm::raw_ostream& os) {
-  const model::HyperParameters& p = facts.model->params;
+  const model::HyperParameters& p = facts.planned->model.params;
   const Budget& b = facts.budget;
   llvm::json::OStream json(os, 2);
   json.object([&] {
     json.attributeObject("model", [&] {
       json.attribute("name", p.name);
       json.attribute("architecture", p.architecture);
-      json.attribute("parameter_count", int64_t(facts.model->parameter_count));
-      json.attribute("context", int64_t(facts.program->context));
-      json.attribute("kv_type_k", weight_type_name(facts.kv_type_k));
-      json.attribute("kv_type_v", weight_type_name(facts.kv_type_v));
+      json.attribute("parameter_count", int64_t(facts.planned->model.parameter_count));
+      json.attribute("context", int64_t(facts.planned->program.context));
+      json.attribute("kv_type_k", weight_type_name(facts.planned->options.kv_type_k));
+      json.attribute("kv_type_v", weight_type_name(facts.planned->options.kv_type_v));
     });
-    json.attribute("target", facts.target->name);
+    json.attribute("target", facts.planned->target.name);
     json.attribute("fits", b.fits());
     json.attributeObject("bytes", [&] {
       json.attribute("weights", int64_t(b.weights));
       json.attribute("kv", int64_t(b.kv));
       json.attribute("scratch", int64_t(b.scratch));
-      json.attribute("scratch_lower_bound", int64_t(facts.layout->scratch_lower_bound));
+      json.attribute("scratch_lower_bound", int64_t(facts.planned->layout.scratch_lower_bound));
       json.attribute("state", int64_t(b.state));
       json.attribute("pinned", int64_t(b.pinned));
       json.attribute("code", int64_t(b.code));
@@ -178,13 +163,13 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
       json.attribute("file", int64_t(facts.file_bytes));
     });
     json.attribute("weights_read_per_token", int64_t(facts.weights_per_token));
-    json.attribute("decode_launches", int64_t(decode_launches(*facts.schedule)));
+    json.attribute("decode_launches", int64_t(decode_launches(facts.planned->schedule)));
     json.attribute("nvrtc", facts.nvrtc);
     json.attribute("plan", facts.output);
-    const std::vector<uint32_t> counts = decode_counts(*facts.schedule);
+    const std::vector<uint32_t> counts = decode_counts(facts.planned->schedule);
     json.attributeArray("kernels", [&] {
-      for (size_t i = 0; i < facts.schedule->kernels.size(); ++i) {
-        const select::KernelSpec& kernel = facts.schedule->kernels[i];
+      for (size_t i = 0; i < facts.planned->schedule.kernels.size(); ++i) {
+        const select::KernelSpec& kernel = facts.planned->schedule.kernels[i];
         json.object([&] {
           json.attribute("name", kernel.name);
           json.attribute("source", kernel.source);

@@ -1,0 +1,84 @@
+#include "compiler/plan.h"
+
+#include <algorithm>
+
+#include "compiler/passes/fuse.h"
+#include "compiler/support/error.h"
+
+namespace jllm {
+namespace {
+
+constexpr uint32_t kSmallestPrefill = 16;
+
+// Chunk sizes: powers of two up to the largest, so that a prompt's tail wastes at most half a chunk.
+std::vector<uint32_t> prefill_rows(uint32_t chunk, uint32_t context) {
+  std::vector<uint32_t> rows;
+  for (uint32_t n = kSmallestPrefill; n < chunk && n < context; n *= 2) rows.push_back(n);
+  rows.push_back(std::min(chunk, context));
+  return rows;
+}
+
+llvm::Expected<model::ProgramOptions> resolve(const model::HyperParameters& p,
+                                              const target::Target& target,
+                                              const PlanOptions& options) {
+  model::ProgramOptions resolved;
+  resolved.context =
+      options.context != 0 ? options.context : std::min(p.context_length, kDefaultContext);
+  if (resolved.context > p.context_length) {
+    return fail(ExitCode::kUsage, "--context {0}: the model was trained for at most {1} positions",
+                resolved.context, p.context_length);
+  }
+  if (options.prefill_chunk > kMaxPrefillChunk) {
+    return fail(ExitCode::kUsage, "--prefill-chunk {0}: at most {1}", options.prefill_chunk,
+                kMaxPrefillChunk);
+  }
+  resolved.kv_type_k = options.kv_k.value_or(target.default_kv);
+  resolved.kv_type_v = options.kv_v.value_or(target.default_kv);
+  resolved.prefill_rows =
+      prefill_rows(options.prefill_chunk != 0 ? options.prefill_chunk : target.prefill_chunk,
+                   resolved.context);
+  return resolved;
+}
+
+}  // namespace
+
+const std::vector<llvm::StringRef> kPlanStages = {"ir", "passes", "select", "memory"};
+
+llvm::Expected<PlannedModel> plan_model(const gguf::File& file, const target::Target& target,
+                                        const PlanOptions& options, const StageObserver& observe) {
+  const auto stop_after = [&](llvm::StringRef stage, const PlannedModel& planned) {
+    return observe && observe(stage, planned);
+  };
+  PlannedModel planned;
+  planned.target = target;
+  llvm::Expected<model::Model> model = model::load(file);
+  if (!model) return model.takeError();
+  planned.model = std::move(*model);
+  llvm::Expected<model::ProgramOptions> resolved = resolve(planned.model.params, target, options);
+  if (!resolved) return resolved.takeError();
+  planned.options = std::move(*resolved);
+
+  llvm::Expected<ir::Program> program = model::build_program(planned.model, planned.options);
+  if (!program) return program.takeError();
+  planned.program = std::move(*program);
+  if (stop_after("ir", planned)) return planned;
+
+  // The host runs primitive operations: it is the reference for what fusion makes of them.
+  planned.fused = options.fuse && !target.is_host;
+  if (planned.fused) passes::fuse(planned.program);
+  if (stop_after("passes", planned)) return planned;
+
+  llvm::Expected<select::Schedule> schedule = select::select(planned.program, target);
+  if (!schedule) return schedule.takeError();
+  planned.schedule = std::move(*schedule);
+  if (stop_after("select", planned)) return planned;
+
+  llvm::Expected<memory::Layout> layout =
+      memory::plan_layout(planned.program, planned.schedule, target);
+  if (!layout) return layout.takeError();
+  planned.layout = std::move(*layout);
+  stop_after("memory", planned);
+  return planned;
+}
+
+}  // namespace jllm
