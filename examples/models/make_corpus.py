@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the training text: one JSON line per document, all of it generated here.
 
-    python make_corpus.py --out corpus.jsonl [--documents 150000] [--seed 1]
+    python make_corpus.py --out corpus.jsonl [--documents 400000] [--seed 1]
 
 A document is {"text": "..."} or {"chat": [["user", "..."], ["assistant", "..."], ...]}. Each one
 depends on the seed and on its own number only, so the work can be split over processes and the
@@ -29,7 +29,7 @@ def document(job):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, help="the .jsonl file to write")
-    parser.add_argument("--documents", type=int, default=150000)
+    parser.add_argument("--documents", type=int, default=400000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     args = parser.parse_args()

@@ -3,8 +3,8 @@
 
     python train.py --corpus corpus.jsonl --out trained
 
-Writes tokenizer.json, config.json and model.safetensors (float16) to the output folder. The model is
-a plain Llama: RMSNorm, RoPE on adjacent pairs, grouped-query attention, SwiGLU, tied embeddings.
+Writes tokenizer.json, config.json and model.safetensors (float16) to the output folder. The model
+is a plain Llama: RMSNorm, RoPE on adjacent pairs, grouped-query attention, SwiGLU, tied embeddings.
 Needs torch, tokenizers, safetensors and numpy; with a data-centre GPU it takes minutes.
 """
 
@@ -27,7 +27,10 @@ BOS, END_OF_TEXT, TURN_START, TURN_END = "<|bos|>", "<|endoftext|>", "<|im_start
 PROMPTS = (
     BOS + "Once there was",
     BOS + "The rain had stopped, and the robot",
-    f"{BOS}{TURN_START}user\nTell me a story about a broken radio.{TURN_END}\n{TURN_START}assistant\n",
+    (
+        f"{BOS}{TURN_START}user\nTell me a story about a broken"
+        f" radio.{TURN_END}\n{TURN_START}assistant\n"
+    ),
     f"{BOS}{TURN_START}user\nWhat is a fuse?{TURN_END}\n{TURN_START}assistant\n",
 )
 
@@ -116,7 +119,7 @@ def rope_tables(config: Config, device) -> tuple:
 
 
 def rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Turns the pairs (0, 1), (2, 3), ... of each head; x is [batch, head, position, head_length]."""
+    """Turns the pairs (0, 1), (2, 3), ... of x, which is [batch, head, position, head_length]."""
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = cos[: x.shape[-2]], sin[: x.shape[-2]]
     turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
@@ -211,7 +214,7 @@ def validation_loss(model, rows: torch.Tensor, batch: int) -> float:
 
 @torch.no_grad()
 def continue_text(model, tokenizer: Tokenizer, prompt: str, count: int, device) -> str:
-    """Greedy continuation; the whole text is computed again for each token, which is slow but short."""
+    """Greedy continuation; computes the whole text again for each token: slow, but simple."""
     tokens = tokenizer.encode(prompt).ids
     stops = {tokenizer.token_to_id(END_OF_TEXT), tokenizer.token_to_id(TURN_END)}
     for _ in range(count):
@@ -275,7 +278,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", required=True, help="the .jsonl file of make_corpus.py")
     parser.add_argument("--out", required=True, help="folder for the results")
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=128, help="rows of one context each")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--max-seconds", type=float, default=0, help="end early; 0: never")

@@ -1,4 +1,4 @@
-"""Chats: a user asks, the assistant answers, and all it knows stands in the tables of this folder."""
+"""Chats: a user asks, the assistant answers; all it knows stands in the tables of this folder."""
 
 import random
 from typing import List, Tuple
@@ -33,7 +33,10 @@ GREETINGS = (
     ("How are you?", "I am fine, thank you. I am always ready to help."),
     (
         "Who are you?",
-        "I am a tiny language model. I know a little about tools, sensors, robots and animals, and I can tell short stories.",
+        (
+            "I am a tiny language model. I know a little about tools, sensors, robots and animals,"
+            " and I can tell short stories."
+        ),
     ),
     ("What is your name?", "My name is Tiny Workshop. I am a very small language model."),
     (
@@ -154,8 +157,10 @@ def trouble(rng: random.Random) -> List[Turn]:
         ("user", ask),
         (
             "assistant",
-            f"Unplug it first and look inside. It may be {fault.cause}: {fault.advice}. "
-            f"It may also be {other.cause}: {other.advice}.",
+            (
+                f"Unplug it first and look inside. It may be {fault.cause}: {fault.advice}. "
+                f"It may also be {other.cause}: {other.advice}."
+            ),
         ),
     ]
 
@@ -215,7 +220,10 @@ def sums(rng: random.Random) -> List[Turn]:
         ("user", f"{name} has {a + b} {item} and gives away {b}. How many {item} are left?"),
         (
             "assistant",
-            f"{a + b} less {b} is {a}. {capitalise(left)} of the {item} {'are' if a != 1 else 'is'} left.",
+            (
+                f"{a + b} less {b} is {a}. {capitalise(left)} of the {item}"
+                f" {'are' if a != 1 else 'is'} left."
+            ),
         ),
     ]
 

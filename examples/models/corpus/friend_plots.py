@@ -429,7 +429,10 @@ def learn_word(t: Teller) -> None:
             (
                 "a joke",
                 "a broken sentence",
-                "{b} told a funny story about a goat in a hat, and they laughed until they had to sit down",
+                (
+                    "{b} told a funny story about a goat in a hat, and they laughed until they had"
+                    " to sit down"
+                ),
                 "a joke is a small surprise that makes one laugh",
             ),
             (

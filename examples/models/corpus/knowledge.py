@@ -258,7 +258,10 @@ WHY = (
     ("How does a bee find its way?", "A bee uses the sun and remembers the places it has seen."),
     (
         "How can I find north without a compass?",
-        "At noon the sun stands in the south, so north is behind you when you face it. That is true in the northern half of the world.",
+        (
+            "At noon the sun stands in the south, so north is behind you when you face it. That is"
+            " true in the northern half of the world."
+        ),
     ),
     (
         "How do I water a plant?",
@@ -270,7 +273,10 @@ WHY = (
     ),
     (
         "How do I find a lost thing?",
-        "Think of where you saw it last. Then go back your way, place by place, and look low as well as high.",
+        (
+            "Think of where you saw it last. Then go back your way, place by place, and look low as"
+            " well as high."
+        ),
     ),
     (
         "What should I do when I am angry?",

@@ -1,4 +1,4 @@
-"""Machines with their faults, and sensors with their readings: what there is to repair and to watch."""
+"""Machines with their faults, and sensors with their readings: what to repair and to watch."""
 
 from dataclasses import dataclass
 from typing import Tuple

@@ -214,8 +214,10 @@ def message(t: Teller) -> None:
         "It was too far to shout, but a lamp could be seen.",
     )
     t.tell(
-        "So they made a code: one flash meant good night, two meant all is well, and three meant help.",
-        "One flash was good night, two flashes were all is well, and three flashes were a call for help.",
+        "So they made a code: one flash meant good night, two meant all is well, and three meant"
+        " help.",
+        "One flash was good night, two flashes were all is well, and three flashes were a call for"
+        " help.",
     )
     t.tell(
         "Every evening {a} sent one flash, and {b} sent one flash back.",

@@ -1,7 +1,7 @@
 """The story engine: who is where, who holds what, and how that is put into sentences.
 
 A plot (see plots.py) drives a Teller. The Teller draws the cast and the places, keeps the state and
-offers many ways to say the same thing, so that a model can learn the story and not one wording of it.
+offers many ways to say the same thing, so that a model can learn the story, not one wording of it.
 """
 
 import random
@@ -56,7 +56,7 @@ class Teller:
         self.paragraphs[-1].append(self._with_pronoun(sentence))
 
     def _with_pronoun(self, sentence: str) -> str:
-        """Now and then 'Mia ...' becomes 'She ...', where the sentence before was about Mia alone."""
+        """Often turns 'Mia ...' into 'She ...', where the sentence before was about Mia alone."""
         if not self.paragraphs[-1]:
             return sentence
         named = [

@@ -123,7 +123,7 @@ def repair(t: Teller) -> None:
 
 
 def sensor(t: Teller) -> None:
-    """A reading is out of its range; the reason is found, something is done, the reading comes back."""
+    """A reading is out of its range; the reason is found and removed; the reading comes back."""
     a, b = t.robot(), t.pick((t.child, t.adult))()
     s = t.pick(machines.SENSORS)
     low = t.chance(0.5)
@@ -175,7 +175,8 @@ def sensor(t: Teller) -> None:
     t.paragraph()
     if t.chance(0.5):
         t.tell(
-            "First {a} checked the {s} itself. It was clean and its wire was tight, so the number was true.",
+            "First {a} checked the {s} itself. It was clean and its wire was tight, so the number"
+            " was true.",
             "{a} measured a second time. Again it was {bad} {unit}.",
             "A sensor can be wrong, so {a} looked around. {sign}.",
         )
@@ -535,8 +536,10 @@ def two_sensors(t: Teller) -> None:
     t.befriend(a, b)
     t.scene(p, a, b)
     t.tell(
-        "There were two thermometers. The {left} one showed {bad} degrees, and the {right} one showed {good} degrees.",
-        "The {left} thermometer said {bad} degrees, but the {right} thermometer said {good} degrees.",
+        "There were two thermometers. The {left} one showed {bad} degrees, and the {right} one"
+        " showed {good} degrees.",
+        "The {left} thermometer said {bad} degrees, but the {right} thermometer said {good}"
+        " degrees.",
     )
     t.quote(a, "Which one is right?", "They cannot both be right.", "Who tells the truth?")
     t.quote(
