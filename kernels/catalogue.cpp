@@ -116,11 +116,16 @@ LaunchShape elementwise_shape(uint32_t rows, uint64_t n, uint32_t sm_count) {
   return shape;
 }
 
-LaunchShape matmul_shape(uint32_t rows, uint64_t n) {
+uint32_t matmul_tile(uint32_t rows, uint64_t n, uint32_t sm_count) {
+  const uint64_t large_tiles = divide_up(rows, 128) * divide_up(n, 128);
+  return rows > 64 && large_tiles >= sm_count ? 128 : 64;
+}
+
+LaunchShape matmul_shape(uint32_t rows, uint64_t n, uint32_t tile) {
   LaunchShape shape;
-  shape.block = 256;                               // kGemmThreads
-  shape.grid_x = clamp_grid(divide_up(n, 64));     // kGemmRows
-  shape.grid_y = clamp_grid(divide_up(rows, 64));  // kGemmTokens
+  shape.block = 256;  // kGemmThreads
+  shape.grid_x = clamp_grid(divide_up(n, tile));
+  shape.grid_y = clamp_grid(divide_up(rows, tile));
   return shape;
 }
 

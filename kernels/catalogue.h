@@ -50,7 +50,12 @@ LaunchShape row_shape(uint32_t rows, uint64_t dim);
 // rope_append ((HEADS + 2 * KV_HEADS) * HEAD_DIM / 2): n work items per row. grid_y is fixed.
 LaunchShape elementwise_shape(uint32_t rows, uint64_t n, uint32_t sm_count);
 
-LaunchShape matmul_shape(uint32_t rows, uint64_t n);
+// matmul: the macro TILE (64 or 128: weight rows and tokens of a tile) that suits this many rows;
+// large tiles convert each operand less often, but need enough of them to fill the device. 64 is
+// the default.
+uint32_t matmul_tile(uint32_t rows, uint64_t n, uint32_t sm_count);
+LaunchShape matmul_shape(uint32_t rows, uint64_t n, uint32_t tile = 64);
+
 LaunchShape attention_shape(uint32_t rows, uint32_t heads, uint32_t kv_heads,
                             uint32_t head_dim);  // grid fixed
 LaunchShape finish_chunk_shape();                // one block

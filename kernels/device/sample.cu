@@ -19,12 +19,19 @@ JLLM_DEVICE unsigned key_of(float logit) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// Share of a logit in the softmax's mass, in units of 2^-32.
+// The logit or score that has this key.
+JLLM_DEVICE float score_of(unsigned key) {
+  return bits_to_float(key & 0x80000000u ? key & 0x7fffffffu : ~key);
+}
+
+// Share of a logit in the softmax's mass, in units of 2^-32. Far from the largest logit, f32 is
+// exact to less than a unit; doubles are slow on embedded GPUs and most logits are far away.
 JLLM_DEVICE U64 softmax_mass(float logit, float max) {
   if (logit == max) return 1ull << 32;
-  const double distance = (double)logit - (double)max;
-  if (!(distance > -23.0)) return 0;
-  return (U64)(exp(distance) * 4294967296.0 + 0.5);
+  const float distance = logit - max;
+  if (!(distance > -23.0f)) return 0;
+  if (distance < -12.0f) return (U64)(expf(distance) * 4294967296.0f + 0.5f);
+  return (U64)(exp((double)logit - (double)max) * 4294967296.0 + 0.5);
 }
 
 // First word of Philox4x32-10 for this token and draw.
@@ -55,6 +62,8 @@ JLLM_DEVICE double gumbel(unsigned x) {
   return -log(-log(((double)x + 0.5) * (1.0 / 4294967296.0)));
 }
 
+constexpr unsigned kListed = 2048;
+
 struct Shared {
   U64 bins[kBins];
   U64 warps[kWarps];
@@ -62,6 +71,25 @@ struct Shared {
   unsigned ids[kWarps];
   U64 chosen_above;
   unsigned chosen_bin;
+  unsigned list_size;  // may exceed kListed: then the list is not complete
+  unsigned list[kListed];
+};
+
+// The logits that the next step looks at: all, or those whose ids are listed (in any order).
+struct View {
+  const float* logits;
+  const unsigned* list;  // null: all
+  unsigned size;
+
+  template <typename Visit>
+  JLLM_DEVICE void each(const Visit& visit) const {
+    if (list == nullptr) {
+#pragma unroll 4
+      for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) visit(logits[i], i);
+    } else {
+      for (unsigned i = threadIdx.x; i < size; i += kThreads) visit(logits[list[i]], list[i]);
+    }
+  }
 };
 
 JLLM_DEVICE U64 block_max(U64 value, Shared* shared) {
@@ -100,7 +128,7 @@ JLLM_DEVICE U64 block_scan(U64 value, Shared* shared, U64* total) {
 // The largest key t, among the logits with a key >= floor, for which enough(weight of all keys >=
 // t, weight of all) holds. `enough` is monotonic, false for 0 and true for the whole.
 template <typename Weigh, typename Enough>
-JLLM_DEVICE unsigned select(const float* logits, unsigned floor, Shared* shared, const Weigh& weigh,
+JLLM_DEVICE unsigned select(const View& view, unsigned floor, Shared* shared, const Weigh& weigh,
                             const Enough& enough) {
   unsigned prefix = 0;       // the digits found so far, at their place
   unsigned known = 0;        // mask of them
@@ -110,12 +138,12 @@ JLLM_DEVICE unsigned select(const float* logits, unsigned floor, Shared* shared,
     const unsigned digit_mask = pass == 2 ? 1023 : 2047;
     for (unsigned i = threadIdx.x; i < kBins; i += kThreads) shared->bins[i] = 0;
     __syncthreads();
-    for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) {
-      const unsigned key = key_of(logits[i]);
-      if (key < floor || (key & known) != prefix) continue;
-      const U64 weight = weigh(logits[i]);
+    view.each([&](float logit, unsigned) {
+      const unsigned key = key_of(logit);
+      if (key < floor || (key & known) != prefix) return;
+      const U64 weight = weigh(logit);
       if (weight != 0) atomicAdd(&shared->bins[key >> shift & digit_mask], weight);
-    }
+    });
     __syncthreads();
     // Two bins per thread, from the top.
     const unsigned first = kBins - 1 - 2 * threadIdx.x;
@@ -138,20 +166,42 @@ JLLM_DEVICE unsigned select(const float* logits, unsigned floor, Shared* shared,
   return prefix;
 }
 
-// Smallest key that survives top-k, top-p and min-p.
-JLLM_DEVICE unsigned survivor_key(const StepState* state, const float* logits, float max,
-                                  Shared* shared) {
+// Lists the logits that can be among the k largest. `own` is the largest key of this thread's
+// logits: if k threads have one >= t, then so have k logits.
+JLLM_DEVICE void list_largest(unsigned k, unsigned own, Shared* shared, View* view) {
+  unsigned floor = 0;
+  for (unsigned bit = 0x80000000u; bit != 0; bit >>= 1) {
+    if ((unsigned)__syncthreads_count(own >= (floor | bit)) >= k) floor |= bit;
+  }
+  if (threadIdx.x == 0) shared->list_size = 0;
+  __syncthreads();
+  view->each([&](float logit, unsigned id) {
+    if (key_of(logit) < floor) return;
+    const unsigned at = atomicAdd(&shared->list_size, 1u);
+    if (at < kListed) shared->list[at] = id;
+  });
+  __syncthreads();
+  if (shared->list_size > kListed) return;
+  view->list = shared->list;
+  view->size = shared->list_size;
+}
+
+// Smallest key that survives top-k, top-p and min-p; narrows the view to a superset of the
+// survivors.
+JLLM_DEVICE unsigned survivor_key(const StepState* state, float max, unsigned own, Shared* shared,
+                                  View* view) {
   unsigned key = 0;
   if (state->top_k > 0 && state->top_k < VOCAB) {
     const unsigned k = state->top_k;
+    list_largest(k, own, shared, view);
     key = select(
-        logits, 0, shared, [](float) -> U64 { return 1; },
+        *view, 0, shared, [](float) -> U64 { return 1; },
         [k](U64 count, U64) { return count >= k; });
   }
   if (state->top_p < 1.0f) {
     const double top_p = state->top_p;
     key = select(
-        logits, key, shared, [max](float logit) { return softmax_mass(logit, max); },
+        *view, key, shared, [max](float logit) { return softmax_mass(logit, max); },
         [top_p](U64 mass, U64 total) { return mass > 0 && (double)mass >= top_p * (double)total; });
   }
   if (state->min_p > 0.0f) {
@@ -164,36 +214,49 @@ JLLM_DEVICE unsigned survivor_key(const StepState* state, const float* logits, f
 
 // Argmax of logit / temperature + gumbel over the survivors. A fast score finds the contenders;
 // only they are scored in double, which embedded GPUs are slow at.
-JLLM_DEVICE unsigned draw(const StepState* state, const float* logits, unsigned lowest_key,
+JLLM_DEVICE unsigned draw(const StepState* state, const View& view, unsigned lowest_key,
                           Shared* shared) {
   const float temperature = state->temperature;
-  U64 best_fast = 0;
-  for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) {
-    if (key_of(logits[i]) < lowest_key) continue;
-    const U64 score = key_of(logits[i] / temperature + gumbel_fast(philox(state, i)));
-    if (score > best_fast) best_fast = score;
-  }
-  const unsigned top = (unsigned)block_max(best_fast, shared);
-  const float best = bits_to_float(top & 0x80000000u ? top & 0x7fffffffu : ~top);
+  const auto fast_score = [&](float logit, unsigned id) {
+    return logit / temperature + gumbel_fast(philox(state, id));
+  };
+  U64 first = 0;        // this thread's best: key of the score, id
+  unsigned second = 0;  // key of its second best
+  view.each([&](float logit, unsigned id) {
+    if (key_of(logit) < lowest_key) return;
+    const U64 ranked = (U64)key_of(fast_score(logit, id)) << 32 | id;
+    if (ranked > first) {
+      second = (unsigned)(first >> 32);
+      first = ranked;
+    } else if ((unsigned)(ranked >> 32) > second) {
+      second = (unsigned)(ranked >> 32);
+    }
+  });
   // Wider than the error of two scores; not a number (an infinite score) makes every survivor a
   // contender.
+  const float best = score_of((unsigned)(block_max(first, shared) >> 32));
   const float bar = best - (1e-4f + 1e-6f * (fabsf(best) + 32.0f));
 
   double score = 0.0;
   unsigned id = VOCAB;
-  for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) {
-    if (key_of(logits[i]) < lowest_key) continue;
-    const unsigned x = philox(state, i);
-    if (logits[i] / temperature + gumbel_fast(x) < bar) continue;
-    const double exact = (double)logits[i] / (double)temperature + gumbel(x);
-    if (id == VOCAB || exact > score) score = exact, id = i;
-  }
   const auto take = [&](double other_score, unsigned other_id) {
     if (other_id == VOCAB) return;
     if (id == VOCAB || other_score > score || (other_score == score && other_id < id)) {
       score = other_score, id = other_id;
     }
   };
+  const auto take_exact = [&](float logit, unsigned which) {
+    take((double)logit / (double)temperature + gumbel(philox(state, which)), which);
+  };
+  if (second != 0 && !(score_of(second) < bar)) {
+    view.each([&](float logit, unsigned which) {
+      if (key_of(logit) >= lowest_key && !(fast_score(logit, which) < bar)) {
+        take_exact(logit, which);
+      }
+    });
+  } else if (first != 0 && !(score_of((unsigned)(first >> 32)) < bar)) {
+    take_exact(view.logits[(unsigned)first], (unsigned)first);
+  }
   for (unsigned step = kWarp / 2; step > 0; step /= 2) {
     const double other_score = __shfl_xor_sync(kAllLanes, score, step);
     const unsigned other_id = __shfl_xor_sync(kAllLanes, id, step);
@@ -264,22 +327,22 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
     logits = work;
   }
 
-  U64 best = 0;
+  View view = {logits, nullptr, 0};
+  U64 own = 0;
   bool has_nan = false, has_finite = false;
-#pragma unroll 4
-  for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) {
-    const float logit = logits[i];
+  view.each([&](float logit, unsigned id) {
     has_nan |= logit != logit;
     has_finite |= fabsf(logit) <= 3.402823466e38f;
-    const U64 ranked = (U64)key_of(logit) << 32 | (0xffffffffu - i);  // ties: the lowest id
-    if (ranked > best) best = ranked;
-  }
+    const U64 ranked = (U64)key_of(logit) << 32 | (0xffffffffu - id);  // ties: the lowest id
+    if (ranked > own) own = ranked;
+  });
   const bool bad = __syncthreads_or(has_nan) || !__syncthreads_or(has_finite);
-  best = block_max(best, &shared);
+  const U64 best = block_max(own, &shared);
   unsigned token = bad ? 0 : 0xffffffffu - (unsigned)best;
   if (!bad && state->temperature != 0.0f) {
     const float max = logits[token];
-    token = draw(state, logits, survivor_key(state, logits, max, &shared), &shared);
+    const unsigned key = survivor_key(state, max, (unsigned)(own >> 32), &shared, &view);
+    token = draw(state, view, key, &shared);
   }
   __syncthreads();  // every thread has read the state
   if (threadIdx.x == 0) publish(state, tokens, ring, token, bad);

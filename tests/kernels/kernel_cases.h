@@ -66,6 +66,7 @@ inline std::vector<KernelCase> all_kernel_cases() {
     add("embed", {define("TYPE", type), "DIM=2048"});
     for (unsigned residual : {0, 1}) {
       add("matmul", {define("TYPE", type), define("RESIDUAL", residual)});
+      add("matmul", {define("TYPE", type), define("RESIDUAL", residual), "TILE=128"});
     }
   }
   add("gate_up", {"GATE_TYPE=12", "UP_TYPE=14", "K=2048", "N=8192", epsilon}, true);

@@ -98,6 +98,10 @@ TEST(KernelCatalogue, LaunchShapes) {
   EXPECT_EQ(attention_decode_splits(64, 4), 1u);
   EXPECT_EQ(matmul_shape(65, 65).grid_x, 2u);
   EXPECT_EQ(matmul_shape(65, 65).grid_y, 2u);
+  EXPECT_EQ(matmul_shape(129, 129, 128).grid_x, 2u);
+  EXPECT_EQ(matmul_tile(512, 2048, 8), 128u);
+  EXPECT_EQ(matmul_tile(512, 2048, 132), 64u);
+  EXPECT_EQ(matmul_tile(64, 1 << 20, 8), 64u);
   EXPECT_EQ(attention_shape(16, 32, 8, 64).grid_y, 2u);
 }
 
