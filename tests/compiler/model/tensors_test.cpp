@@ -1,0 +1,223 @@
+// model::build_program: which tensors the program asks for, which graphs it builds, and what
+// missing, misshapen and unsupported tensors lead to.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "compiler/model/model.h"
+#include "tests/compiler/gguf/raw_gguf.h"
+#include "tests/compiler/model/tiny_llama.h"
+
+namespace jllm::model {
+namespace {
+
+using gguf::TempFolder;
+using gguf::value_of;
+
+constexpr uint32_t kContext = 64;
+
+ProgramOptions options() {
+  ProgramOptions o;
+  o.context = kContext;
+  o.prefill_rows = {16, 32};
+  return o;
+}
+
+std::pair<ExitCode, std::string> build_error(const gguf::File& file) {
+  const Model model = value_of(load(file));
+  llvm::Expected<ir::Program> program = build_program(model, options());
+  if (program) return {ExitCode::kDone, ""};
+  return take_error(program.takeError());
+}
+
+std::pair<ExitCode, std::string> build_error(const TinyLlama& tiny) {
+  const TempFolder folder;
+  const gguf::File file = write_and_open(tiny, folder.file("m.gguf"));
+  return build_error(file);
+}
+
+// Builds the program of a model and keeps what it points into.
+struct Built {
+  explicit Built(const TinyLlama& tiny, const ProgramOptions& o = options())
+      : file(write_and_open(tiny, folder.file("m.gguf"))),
+        model(value_of(load(file))),
+        program(value_of(build_program(model, o))) {}
+
+  const ir::Tensor* find(const std::string& name) const {
+    const auto it = std::find_if(program.tensors.begin(), program.tensors.end(),
+                                 [&](const ir::Tensor& t) { return t.name == name; });
+    return it == program.tensors.end() ? nullptr : &*it;
+  }
+  size_t count(ir::Op op) const {
+    size_t n = 0;
+    for (const ir::Node& node : program.graphs[0].nodes) n += node.op == op ? 1 : 0;
+    return n;
+  }
+
+  TempFolder folder;
+  gguf::File file;
+  Model model;
+  ir::Program program;
+};
+
+TEST(Tensors, GraphsAreDecodePrefillAndHead) {
+  const Built built{TinyLlama()};
+  ASSERT_EQ(built.program.graphs.size(), 4u);
+  EXPECT_EQ(ir::graph_name(built.program.graphs[0]), "decode");
+  EXPECT_EQ(ir::graph_name(built.program.graphs[1]), "prefill_16");
+  EXPECT_EQ(ir::graph_name(built.program.graphs[2]), "prefill_32");
+  EXPECT_EQ(ir::graph_name(built.program.graphs[3]), "head");
+  EXPECT_EQ(built.program.graphs[2].rows, 32u);
+  EXPECT_EQ(built.program.context, kContext);
+}
+
+TEST(Tensors, ATiedOutputIsTheEmbeddingItself) {
+  const Built built{TinyLlama()};
+  EXPECT_EQ(built.find("output.weight"), nullptr);
+  const ir::Graph& decode = built.program.graphs[0];
+  const ir::Node& output = decode.nodes[decode.nodes.size() - 2];
+  ASSERT_EQ(output.op, ir::Op::kMatmul);
+  EXPECT_EQ(output.inputs[1], decode.nodes[0].inputs[0]);
+  EXPECT_EQ(output.outputs[0], built.program.bindings.logits);
+}
+
+TEST(Tensors, AnUntiedOutputIsATensorOfItsOwn) {
+  TinyLlama tiny;
+  tiny.tied = false;
+  const Built built{tiny};
+  const ir::Graph& decode = built.program.graphs[0];
+  const ir::Node& output = decode.nodes[decode.nodes.size() - 2];
+  EXPECT_EQ(&built.program[output.inputs[1]], built.find("output.weight"));
+  EXPECT_NE(output.inputs[1], decode.nodes[0].inputs[0]);
+}
+
+TEST(Tensors, BiasesAreOptionalOneByOne) {
+  TinyLlama tiny;
+  EXPECT_EQ(Built(tiny).count(ir::Op::kAddBias), 0u);
+  tiny.qkv_bias = true;
+  EXPECT_EQ(Built(tiny).count(ir::Op::kAddBias), 3u * tiny.layers);
+  tiny.output_bias = true;
+  EXPECT_EQ(Built(tiny).count(ir::Op::kAddBias), 4u * tiny.layers);
+  tiny.ffn_bias = true;
+  EXPECT_EQ(Built(tiny).count(ir::Op::kAddBias), 7u * tiny.layers);
+  tiny.without = {"blk.1.attn_k.bias"};
+  EXPECT_EQ(Built(tiny).count(ir::Op::kAddBias), 7u * tiny.layers - 1);
+}
+
+TEST(Tensors, CachesHaveOneRowPerHeadAndPosition) {
+  ProgramOptions o = options();
+  o.kv_type_k = WeightType::kF16;
+  o.kv_type_v = WeightType::kF32;
+  const Built built(TinyLlama(), o);
+  const ir::Tensor* k = built.find("cache_k.1");
+  const ir::Tensor* v = built.find("cache_v.1");
+  ASSERT_NE(k, nullptr);
+  ASSERT_NE(v, nullptr);
+  EXPECT_EQ(k->rows, 2u * kContext);
+  EXPECT_EQ(k->cols, 16u);
+  EXPECT_EQ(k->type, WeightType::kF16);
+  EXPECT_EQ(v->type, WeightType::kF32);
+  EXPECT_EQ(built.find("cache_k.2"), nullptr);
+}
+
+TEST(Tensors, HalfPrecisionVectorsBecomeF32) {
+  for (const WeightType type : {WeightType::kF16, WeightType::kBF16}) {
+    TinyLlama tiny;
+    tiny.vector_type = type;
+    const Built built{tiny};
+    const ir::Tensor* norm = built.find("blk.0.attn_norm.weight");
+    ASSERT_NE(norm, nullptr);
+    EXPECT_EQ(norm->type, WeightType::kF32);
+    EXPECT_EQ(norm->source->type(), type);
+  }
+}
+
+TEST(Tensors, MissingOnesAreNamed) {
+  for (const char* name : {"output_norm.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight",
+                           "blk.1.attn_k.weight", "blk.1.attn_v.weight", "blk.0.attn_output.weight",
+                           "blk.1.ffn_norm.weight", "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight",
+                           "blk.1.ffn_down.weight"}) {
+    TinyLlama tiny;
+    tiny.without = {name};
+    const auto [code, text] = build_error(tiny);
+    EXPECT_EQ(code, ExitCode::kInvalidFile) << name;
+    EXPECT_NE(text.find("tensor " + std::string(name) + " is missing"), std::string::npos) << text;
+  }
+}
+
+TEST(Tensors, WrongShapesAreNamedWithBothShapes) {
+  const std::tuple<const char*, std::vector<uint64_t>, const char*> cases[] = {
+      {"blk.0.attn_q.weight",
+       {64, 48},
+       "blk.0.attn_q.weight has shape [64, 48], expected [64, 64]"},
+      {"blk.1.attn_k.weight",
+       {32, 64},
+       "blk.1.attn_k.weight has shape [32, 64], expected [64, 32]"},
+      {"blk.1.ffn_down.weight", {96}, "blk.1.ffn_down.weight has shape [96], expected [96, 64]"},
+      {"blk.0.ffn_up.weight",
+       {64, 96, 2},
+       "blk.0.ffn_up.weight has shape [64, 96, 2], expected [64, 96]"},
+      {"output_norm.weight", {63}, "output_norm.weight has shape [63], expected [64, 1]"},
+      {"blk.0.attn_norm.weight", {64, 2}, "blk.0.attn_norm.weight has shape [64, 2]"},
+  };
+  for (const auto& [name, shape, part] : cases) {
+    TinyLlama tiny;
+    tiny.shapes = {{name, shape}};
+    const auto [code, text] = build_error(tiny);
+    EXPECT_EQ(code, ExitCode::kInvalidFile) << name;
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  }
+}
+
+TEST(Tensors, TheFirstOfSeveralProblemsIsReported) {
+  TinyLlama tiny;
+  tiny.without = {"blk.0.attn_q.weight", "blk.1.attn_q.weight"};
+  EXPECT_NE(build_error(tiny).second.find("blk.0.attn_q.weight"), std::string::npos);
+}
+
+TEST(Tensors, AnUnsupportedTypeIsNamedWithItsTensor) {
+  // The writer knows supported types only, so the type id is changed in the finished file: it
+  // stands behind the name, the number of dimensions and the dimensions. Q4_1 blocks of 32 weights
+  // are smaller than 32 f32, so the tensor's bytes stay inside the file.
+  constexpr uint32_t kQ4_1 = 3;
+  const TempFolder folder;
+  const std::string path = folder.file("m.gguf");
+  write_model(TinyLlama(), path);
+  std::ifstream in(path, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  const std::string name = "blk.1.ffn_up.weight";
+  const size_t at = bytes.find(name);
+  ASSERT_NE(at, std::string::npos);
+  std::memcpy(&bytes[at + name.size() + 4 + 2 * 8], &kQ4_1, sizeof kQ4_1);
+  const gguf::File file = value_of(gguf::File::open(folder.write("patched.gguf", bytes)));
+  const auto [code, text] = build_error(file);
+  EXPECT_EQ(code, ExitCode::kUnsupported);
+  EXPECT_NE(text.find("tensor blk.1.ffn_up.weight has type q4_1"), std::string::npos) << text;
+  EXPECT_NE(text.find("supported: f32, f16, bf16, q4_0, q5_0, q8_0, q4_k, q6_k"), std::string::npos)
+      << text;
+}
+
+TEST(Tensors, QuantisedVectorsAreUnsupported) {
+  TinyLlama tiny;
+  tiny.types = {{"output_norm.weight", WeightType::kQ8_0}};
+  const auto [code, text] = build_error(tiny);
+  EXPECT_EQ(code, ExitCode::kUnsupported);
+  EXPECT_NE(text.find("tensor output_norm.weight has type q8_0"), std::string::npos) << text;
+}
+
+TEST(Tensors, ExpertsAreRefused) {
+  TinyLlama tiny;
+  tiny.more_keys = [](gguf::Writer& w) { w.set_u32("llama.expert_count", 8); };
+  const auto [code, text] = build_error(tiny);
+  EXPECT_EQ(code, ExitCode::kUnsupported);
+  EXPECT_NE(text.find("8 experts"), std::string::npos) << text;
+  // Zero experts is how some converters write a dense model.
+  tiny.more_keys = [](gguf::Writer& w) { w.set_u32("llama.expert_count", 0); };
+  EXPECT_EQ(build_error(tiny).first, ExitCode::kDone);
+}
+
+}  // namespace
+}  // namespace jllm::model
