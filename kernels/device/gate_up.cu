@@ -23,7 +23,8 @@ extern "C" __global__ __launch_bounds__(kGemvThreads,
     float gate[kRows], up[kRows];
     row_pointers<GATE_TYPE, K>(w_gate, group * kRows, N, rows);
     dot_rows<GATE_TYPE, K>(rows, image, gate);
-    __syncwarp();  // keeps the loads below from joining those above, for which registers do not suffice
+    __syncwarp();  // keeps the loads below from joining those above, for which registers do not
+                   // suffice
     row_pointers<UP_TYPE, K>(w_up, group * kRows, N, rows);
     dot_rows<UP_TYPE, K>(rows, image, up);
     if (threadIdx.x % kWarp != 0) return;
