@@ -1,0 +1,81 @@
+#include "tests/schema/edited_plan.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "tests/support/tiny_plan.h"
+
+namespace jllm::test {
+
+const std::vector<uint8_t>& small_plan() {
+  static const std::vector<uint8_t> bytes = [] {
+    synth::SynthOptions model = tiny_model();
+    model.layers = 1;
+    CompileOptions options;
+    options.plan.context = 32;
+    options.plan.prefill_chunk = 16;
+    return plan_bytes(model, options);
+  }();
+  return bytes;
+}
+
+std::vector<uint8_t> small_head() {
+  PlanPrefix prefix;
+  std::memcpy(&prefix, small_plan().data(), sizeof prefix);
+  return {small_plan().begin(),
+          small_plan().begin() + static_cast<ptrdiff_t>(prefix.plan_offset + prefix.plan_size)};
+}
+
+EditedPlan::EditedPlan() {
+  std::memcpy(&prefix, small_plan().data(), sizeof prefix);
+  fbedit::GetPlan(small_plan().data() + prefix.plan_offset)->UnPackTo(&tables);
+  // Room for the tables to grow.
+  constexpr uint64_t kRoom = 4 * kSegmentAlignment;
+  prefix.segments_offset += kRoom;
+  prefix.file_size += kRoom;
+  for (auto& segment : tables.segments) segment->offset += kRoom;
+  // What messages name must not depend on how the compiler names things.
+  tables.buffers.front()->name = "first_buffer";
+  tables.kernels.front()->name = "first_kernel";
+  for (auto& graph : tables.graphs) graph->launches.front()->label = "first_launch";
+}
+
+std::vector<uint8_t> EditedPlan::head() const {
+  flatbuffers::FlatBufferBuilder builder;
+  fbedit::FinishPlanBuffer(builder, fbedit::Plan::Pack(builder, &tables));
+  PlanPrefix fixed = prefix;
+  fixed.plan_size = builder.GetSize();
+  std::vector<uint8_t> bytes(sizeof fixed + builder.GetSize());
+  std::memcpy(bytes.data(), &fixed, sizeof fixed);
+  std::memcpy(bytes.data() + sizeof fixed, builder.GetBufferPointer(), builder.GetSize());
+  fix_hash(&bytes);
+  return bytes;
+}
+
+Opened open_head(const std::vector<uint8_t>& head) {
+  PlanPrefix prefix = {};
+  std::memcpy(&prefix, head.data(), std::min(head.size(), sizeof prefix));
+  return open_head(head, prefix.file_size);
+}
+
+Opened open_head(const std::vector<uint8_t>& head, uint64_t file_size) {
+  // A block of exactly this size, so that a sanitizer sees any read behind it.
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  const std::unique_ptr<void, Free> block(std::malloc(head.size()));
+  std::memcpy(block.get(), head.data(), head.size());
+  Message message;
+  const Result<PlanView> view =
+      PlanView::open(static_cast<const uint8_t*>(block.get()), head.size(), file_size, &message);
+  return {view.error(), message.text};
+}
+
+void fix_hash(std::vector<uint8_t>* head) {
+  const uint64_t hash =
+      hash_bytes(head->data() + sizeof(PlanPrefix), head->size() - sizeof(PlanPrefix));
+  std::memcpy(head->data() + offsetof(PlanPrefix, plan_hash), &hash, sizeof hash);
+}
+
+}  // namespace jllm::test
