@@ -37,9 +37,10 @@ class Editor {
   bool alive(size_t i) const { return !removed_[i]; }
 
   // Readers of node i's only output that are still there.
-  std::vector<size_t> users(size_t i) const {
+  std::vector<size_t> users(size_t i) const { return readers(graph_.nodes[i].outputs.at(0)); }
+  std::vector<size_t> readers(TensorId id) const {
     std::vector<size_t> result;
-    const auto it = consumers_.find(graph_.nodes[i].outputs.at(0));
+    const auto it = consumers_.find(id);
     if (it == consumers_.end()) return result;
     for (const size_t user : it->second) {
       if (!removed_[user]) result.push_back(user);
@@ -200,6 +201,7 @@ bool fuse_rope_append(Editor& e, size_t attention) {
   if (!rope_k || e.users(*rope_k).size() != 1 || e.users(*rope_q).size() != 1) return false;
   if (e.node(*rope_q).inputs[1] != e.node(*rope_k).inputs[1]) return false;
   const TensorId q = e.node(*rope_q).inputs[0];
+  if (e.readers(q).size() != 1) return false;  // somebody else wants q as it was
   Node fused{Op::kRopeAppend,
              {q, e.node(*rope_k).inputs[0], e.node(*append_v).inputs[0], e.node(*rope_q).inputs[1],
               e.node(*append_k).inputs[1], e.node(*append_v).inputs[1]},
