@@ -3,7 +3,7 @@
 #   as root or with sudo   apt-get, only the missing packages
 #   otherwise              the same packages, unpacked into .deps/root (no rights needed, nothing outside changes)
 # usage: tools/setup.sh [--device] [--check]
-#   --device   only what the executor needs (no LLVM, no NVRTC): for building on the Jetson itself
+#   --device   only what the executor needs (no LLVM, NVRTC or tests): for building on the Jetson itself
 #   --check    say what is missing, install nothing; exit status 1 when something is
 # JLLM_NO_SUDO=1 makes it leave sudo alone.
 set -euo pipefail
@@ -92,11 +92,11 @@ find_missing() {
   need_command python3 python3
   need_command flatc flatbuffers-compiler
   need_header flatbuffers/flatbuffers.h libflatbuffers-dev
-  need_header gtest/gtest.h libgtest-dev
-  need_header gmock/gmock.h libgmock-dev
   need_header pcre2.h libpcre2-dev
   need_header nlohmann/json.hpp nlohmann-json3-dev
   if [ "$device_only" = 0 ]; then
+    need_header gtest/gtest.h libgtest-dev
+    need_header gmock/gmock.h libgmock-dev
     need_llvm
     need_pip
   fi
