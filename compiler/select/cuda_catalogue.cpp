@@ -98,8 +98,10 @@ class CudaSelector {
     if (residual) args.push_back(in(2));
     const Argument rest[] = {result(), immediate(graph_.rows), immediate(n), immediate(k)};
     for (const Argument& arg : rest) args.push_back(arg);
-    return emit("matmul", {define("TYPE", type(1)), define("RESIDUAL", residual ? 1 : 0)},
-                std::move(args), kernels::matmul_shape(graph_.rows, n));
+    const uint32_t tile = kernels::matmul_tile(graph_.rows, n, sms_);
+    return emit("matmul",
+                {define("TYPE", type(1)), define("RESIDUAL", residual ? 1 : 0), define("TILE", tile)},
+                std::move(args), kernels::matmul_shape(graph_.rows, n, tile));
   }
 
   Defines head_defines() const {
