@@ -89,6 +89,7 @@ class LayoutPlanner {
         arena = new_arena(kind);
         end = align_up(location->size, kBufferAlignment);
       }
+      if (llvm::Error error = check_allocation(program_[id].name, end)) return error;
       location->arena = arena;
       location->offset = layout_.arenas[arena].size;
       location->first_use = 0;
@@ -120,7 +121,16 @@ class LayoutPlanner {
       layout_.arenas[arena].size = std::max(layout_.arenas[arena].size, placement->size);
       layout_.scratch_lower_bound = std::max(layout_.scratch_lower_bound, placement->lower_bound);
     }
-    return llvm::Error::success();
+    return check_allocation("the scratch memory", layout_.arenas[arena].size);
+  }
+
+  // What cannot be split must fit one allocation.
+  llvm::Error check_allocation(llvm::StringRef what, uint64_t size) const {
+    const uint64_t limit = target_.largest_allocation;
+    if (limit == 0 || size <= limit) return llvm::Error::success();
+    return fail(ExitCode::kDoesNotFit,
+                "{0} takes {1:N} bytes, but the largest safe allocation on {2} is {3:N}", what, size,
+                target_.device_name, limit);
   }
 
   // Independent proof for the arenas whose buffers live always: sorted by place, none reaches the next.

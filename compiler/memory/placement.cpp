@@ -95,6 +95,10 @@ llvm::Expected<Placement> place(llvm::ArrayRef<Interval> intervals, uint64_t ali
 
 llvm::Error verify(llvm::ArrayRef<Interval> intervals, const Placement& placement,
                    uint64_t alignment) {
+  if (placement.offsets.size() != intervals.size()) {
+    return fail(ExitCode::kFailed, "internal: {0} offsets for {1} buffers",
+                placement.offsets.size(), intervals.size());
+  }
   for (size_t i = 0; i < intervals.size(); ++i) {
     const uint64_t offset = placement.offsets[i];
     if (offset % alignment != 0 || !range_inside(offset, intervals[i].size, placement.size)) {
