@@ -1,5 +1,7 @@
 #include "compiler/budget.h"
 
+#include "compiler/support/error.h"
+
 namespace jllm {
 namespace {
 
@@ -30,7 +32,12 @@ llvm::Expected<uint32_t> largest_context(const gguf::File& file, const target::T
   const auto fits = [&](uint32_t context) -> llvm::Expected<bool> {
     options.context = context;
     llvm::Expected<PlannedModel> planned = plan_model(file, target, options);
-    if (!planned) return planned.takeError();
+    if (!planned) {
+      // A buffer of such a context may be more than one allocation can hold: that is an answer.
+      const auto [code, text] = take_error(planned.takeError());
+      if (code == ExitCode::kDoesNotFit) return false;
+      return fail(code, "{0}", text);
+    }
     return make_budget(*planned, budget).fits();
   };
   llvm::Expected<model::Model> model = model::load(file);

@@ -49,15 +49,29 @@ std::string cache_key(const CompileRequest& request, NvrtcVersion version) {
   for (const std::string& option : request.options) add(option);
   add(std::to_string(request.arch));
   add(std::to_string(version.major) + "." + std::to_string(version.minor));
+  add("entry 2");  // form of the cache's files
   const auto digest = hash.final();
   return llvm::toHex(llvm::StringRef(reinterpret_cast<const char*>(digest.data()), digest.size()),
                      true);
 }
 
+constexpr size_t kDigestBytes = 32;
+
+std::string sha256(llvm::StringRef bytes) {
+  llvm::SHA256 hash;
+  hash.update(bytes);
+  const auto digest = hash.final();
+  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
+}
+
+// An entry is the code behind its digest: a damaged one is compiled again, not built into plans.
 bool read_cached(const std::string& path, std::vector<uint8_t>* out) {
   auto buffer = llvm::MemoryBuffer::getFile(path);
-  if (!buffer || (*buffer)->getBufferSize() == 0) return false;
-  out->assign((*buffer)->getBufferStart(), (*buffer)->getBufferEnd());
+  if (!buffer || (*buffer)->getBufferSize() <= kDigestBytes) return false;
+  const llvm::StringRef entry = (*buffer)->getBuffer();
+  const llvm::StringRef code = entry.substr(kDigestBytes);
+  if (entry.substr(0, kDigestBytes) != sha256(code)) return false;
+  out->assign(code.bytes_begin(), code.bytes_end());
   return true;
 }
 
@@ -66,7 +80,10 @@ void write_cached(const std::string& path, const std::vector<uint8_t>& cubin) {
   if (llvm::sys::fs::create_directories(llvm::sys::path::parent_path(path))) return;
   llvm::Expected<OutputFile> file = OutputFile::create(path);
   if (!file) return llvm::consumeError(file.takeError());
-  llvm::Error error = file->write(cubin.data(), cubin.size());
+  const std::string digest =
+      sha256({reinterpret_cast<const char*>(cubin.data()), cubin.size()});
+  llvm::Error error = file->write(digest.data(), digest.size());
+  if (!error) error = file->write(cubin.data(), cubin.size());
   if (!error) error = file->commit();
   llvm::consumeError(std::move(error));
 }
