@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 
+#include "compiler/budget.h"
 #include "compiler/plan.h"
 #include "tests/compiler/gguf/raw_gguf.h"
 #include "tests/compiler/model/tiny_llama.h"
@@ -250,6 +251,23 @@ TEST(Layout, ScratchBeyondTheLargestAllocationDoesNotFit) {
   const auto [code, text] = plan_error(tiny, target);
   EXPECT_EQ(code, ExitCode::kDoesNotFit);
   EXPECT_NE(text.find("the scratch memory takes"), std::string::npos) << text;
+}
+
+// One cache of a layer takes 2 heads x context x 16 f32; 100,000 bytes hold 781 positions, of which
+// 768 are a multiple of 64. Without a limit on allocations all of them fit.
+TEST(Layout, TheLargestContextKeepsCachesWithinOneAllocation) {
+  TinyLlama tiny;
+  tiny.context = 8192;
+  tiny.vocab = 16;
+  tiny.ffn = 32;
+  const gguf::TempFolder folder;
+  const gguf::File file = write_and_open(tiny, folder.file("m.gguf"));
+  target::Target target = cuda();
+  target.prefill_chunk = 16;
+  EXPECT_EQ(value_of(largest_context(file, target, {}, {})), 8192u);
+  target.default_kv = WeightType::kF32;
+  target.largest_allocation = 100000;
+  EXPECT_EQ(value_of(largest_context(file, target, {}, {})), 768u);
 }
 
 }  // namespace
