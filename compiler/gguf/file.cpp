@@ -14,6 +14,7 @@
 #include "compiler/gguf/cursor.h"
 #include "compiler/gguf/part.h"
 #include "compiler/support/error.h"
+#include "schema/checked_math.h"
 
 namespace jllm::gguf {
 namespace {
@@ -139,7 +140,7 @@ struct File::Impl {
     return first().mapping.bytes().data() + value.offset;
   }
 
-  llvm::Error open_rest(llvm::StringRef path);
+  llvm::Error open_rest(llvm::StringRef path, const OpenOptions& options);
   llvm::Error index_tensors();
 
   template <typename... Args>
@@ -165,7 +166,7 @@ struct File::Impl {
 
 // Opens the other parts of a split file. The metadata says whether there are any; the name says how
 // they are called.
-llvm::Error File::Impl::open_rest(llvm::StringRef path) {
+llvm::Error File::Impl::open_rest(llvm::StringRef path, const OpenOptions& options) {
   const auto number = [](const Part& part, llvm::StringRef key) {
     uint64_t out = 0;
     const Value* value = part.find(key);
@@ -188,7 +189,7 @@ llvm::Error File::Impl::open_rest(llvm::StringRef path) {
   }
   const uint64_t expected_tensors = number(first(), "split.tensors.count");
   for (uint32_t i = 1; i < count; ++i) {
-    llvm::Expected<Part> part = read_part(name.path(i + 1), i);
+    llvm::Expected<Part> part = read_part(name.path(i + 1), i, options);
     if (!part) return part.takeError();
     if (number(*part, "split.no") != i || number(*part, "split.count") != count) {
       return fail(ExitCode::kInvalidFile,
@@ -236,12 +237,12 @@ File::File(File&&) noexcept = default;
 File& File::operator=(File&&) noexcept = default;
 File::~File() = default;
 
-llvm::Expected<File> File::open(llvm::StringRef path) {
-  llvm::Expected<Part> part = read_part(path, 0);
+llvm::Expected<File> File::open(llvm::StringRef path, const OpenOptions& options) {
+  llvm::Expected<Part> part = read_part(path, 0, options);
   if (!part) return part.takeError();
   auto impl = std::make_unique<Impl>();
   impl->parts.push_back(std::move(*part));
-  if (llvm::Error error = impl->open_rest(path)) return error;
+  if (llvm::Error error = impl->open_rest(path, options)) return error;
   if (llvm::Error error = impl->index_tensors()) return error;
   return File(std::move(impl));
 }
@@ -387,6 +388,11 @@ const TensorInfo* File::find_tensor(llvm::StringRef name) const {
       [&](uint32_t index, llvm::StringRef n) { return impl_->tensors[index].name < n; });
   const bool found = it != order.end() && impl_->tensors[*it].name == name;
   return found ? &impl_->tensors[*it] : nullptr;
+}
+
+bool File::has_data(const TensorInfo& tensor) const {
+  const uint64_t size = impl_->parts[tensor.part].mapping.bytes().size();
+  return range_inside(tensor.offset, tensor.byte_size, size);
 }
 
 llvm::ArrayRef<uint8_t> File::data(const TensorInfo& tensor) const {

@@ -46,11 +46,16 @@ struct TensorInfo {
   uint64_t elements() const;
 };
 
+struct OpenOptions {
+  // Take a file that ends before its tensors do: the start of a download says what the model needs.
+  bool header_only = false;
+};
+
 class File {
  public:
   // Opens and verifies `path`; for "NAME-00001-of-0000N.gguf" also the other parts. Errors have
   // exit code kInvalidFile (damaged, truncated, version 1, big-endian) or kFailed (cannot be read).
-  static llvm::Expected<File> open(llvm::StringRef path);
+  static llvm::Expected<File> open(llvm::StringRef path, const OpenOptions& options = {});
   File(File&&) noexcept;
   File& operator=(File&&) noexcept;
   ~File();
@@ -91,7 +96,9 @@ class File {
 
   llvm::ArrayRef<TensorInfo> tensors() const;
   const TensorInfo* find_tensor(llvm::StringRef name) const;  // null when absent
-  // The tensor's bytes in the mapping. Valid while the File lives.
+  // False for what lies beyond the end of a file that was opened with header_only.
+  bool has_data(const TensorInfo& tensor) const;
+  // The tensor's bytes in the mapping, which has_data() vouches for. Valid while the File lives.
   llvm::ArrayRef<uint8_t> data(const TensorInfo& tensor) const;
   // Tells the kernel that the tensor's pages are no longer needed, to keep resident memory small.
   void release(const TensorInfo& tensor) const;

@@ -33,8 +33,8 @@ constexpr uint64_t kMinTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;
 
 class PartReader {
  public:
-  PartReader(Part* part, uint32_t index)
-      : part_(part), index_(index), cursor_(part->mapping.bytes()) {}
+  PartReader(Part* part, uint32_t index, const OpenOptions& options)
+      : part_(part), index_(index), options_(options), cursor_(part->mapping.bytes()) {}
 
   llvm::Error read() {
     if (llvm::Error error = read_header()) return error;
@@ -75,6 +75,7 @@ class PartReader {
 
   Part* part_;
   uint32_t index_;
+  OpenOptions options_;
   Cursor cursor_;
   uint64_t value_count_ = 0;
   uint64_t tensor_count_ = 0;
@@ -324,7 +325,7 @@ llvm::Error PartReader::place_tensors() {
         !checked_add(tensor.offset, least, &end)) {
       return invalid("tensor {0} ends beyond 64 bits; the file is damaged", printable(tensor.name));
     }
-    if (end > file_size) {
+    if (end > file_size && !options_.header_only) {
       return invalid(
           "tensor {0} lies beyond the end of the file: needs {1:N} bytes more; is the download "
           "complete?",
@@ -358,13 +359,13 @@ const Value* Part::find(llvm::StringRef key) const {
   return it != value_by_key.end() && values[*it].key == key ? &values[*it] : nullptr;
 }
 
-llvm::Expected<Part> read_part(llvm::StringRef path, uint32_t index) {
+llvm::Expected<Part> read_part(llvm::StringRef path, uint32_t index, const OpenOptions& options) {
   llvm::Expected<Mapping> mapping = Mapping::open(path);
   if (!mapping) return mapping.takeError();
   Part part;
   part.path = path.str();
   part.mapping = std::move(*mapping);
-  if (llvm::Error error = PartReader(&part, index).read()) return error;
+  if (llvm::Error error = PartReader(&part, index, options).read()) return error;
   return part;
 }
 

@@ -35,7 +35,7 @@ struct Part {
   const Value* find(llvm::StringRef key) const;  // null when absent
 };
 
-llvm::Expected<Part> read_part(llvm::StringRef path, uint32_t index);
+llvm::Expected<Part> read_part(llvm::StringRef path, uint32_t index, const OpenOptions& options);
 
 // Bytes of one value of a type of fixed size, 0 for strings and arrays.
 uint64_t value_size(ValueType type);

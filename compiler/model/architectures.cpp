@@ -211,7 +211,10 @@ llvm::Expected<std::vector<float>> rope_frequencies(const Model& model) {
       return fail(ExitCode::kInvalidFile, "{0}: rope_freqs.weight is not {1} f32 values",
                   file.path(), pairs);
     }
-    gguf::dequantise(WeightType::kF32, file.data(*tensor).data(), factors.data(), pairs);
+    // The start of a file lacks the factors: plans made of it are for their sizes only.
+    if (file.has_data(*tensor)) {
+      gguf::dequantise(WeightType::kF32, file.data(*tensor).data(), factors.data(), pairs);
+    }
   }
   std::vector<float> frequencies(pairs);
   for (uint32_t i = 0; i < pairs; ++i) {
