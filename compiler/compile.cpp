@@ -114,6 +114,12 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   }
   llvm::Expected<target::Target> target = target::find(options.target);
   if (!target) return target.takeError();
+  if (options.desktop) {
+    if (llvm::Error error = target::use_desktop_budget(&*target)) return error;
+  }
+  if (options.dump_after.empty()) {
+    if (llvm::Error error = target::check_compilable(*target)) return error;
+  }
   llvm::Expected<gguf::File> file = gguf::File::open(options.input);
   if (!file) return file.takeError();
   PlanOptions plan;

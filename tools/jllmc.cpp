@@ -9,6 +9,7 @@
 #include "compiler/support/error.h"
 #include "compiler/support/progress.h"
 #include "compiler/synth/synth.h"
+#include "compiler/target/show.h"
 #include "compiler/target/target.h"
 #include "jllm_version.h"
 
@@ -20,7 +21,8 @@ namespace cl = llvm::cl;
 cl::OptionCategory options_category("Options");
 
 cl::SubCommand compile_command("compile", "compile a model for a device: GGUF in, plan out");
-cl::SubCommand targets_command("targets", "list the devices that are known by name");
+cl::SubCommand targets_command("targets",
+                               "list the devices that are known by name, or show one");
 cl::SubCommand synth_command("synth", "write a model of true shape with random weights, for tests and benches");
 
 // --- compile ---------------------------------------------------------------------------------------
@@ -28,7 +30,7 @@ cl::opt<std::string> model_path(cl::Positional, cl::Required, cl::desc("MODEL.gg
                                 cl::sub(compile_command), cl::cat(options_category));
 cl::opt<std::string> plan_path("o", cl::value_desc("PLAN.jllm"), cl::desc("the plan to write"),
                                cl::sub(compile_command), cl::cat(options_category));
-cl::opt<std::string> target_name("target", cl::value_desc("NAME|FILE.json"), cl::init("host"),
+cl::opt<std::string> target_name("target", cl::value_desc("NAME[@MODE]|FILE.json"), cl::init("host"),
                                  cl::desc("device to compile for (see jllmc targets; default: host)"),
                                  cl::sub(compile_command), cl::cat(options_category));
 cl::opt<std::string> context("context", cl::value_desc("N|max"),
@@ -48,6 +50,8 @@ cl::opt<unsigned> prefill_chunk("prefill-chunk", cl::value_desc("N"),
 cl::opt<std::string> budget("budget", cl::value_desc("SIZE"),
                             cl::desc("memory that the plan may take, e.g. 3.5G (default: the target's)"),
                             cl::sub(compile_command), cl::cat(options_category));
+cl::opt<bool> desktop("desktop", cl::desc("budget of a system with a desktop instead of a headless one"),
+                      cl::sub(compile_command), cl::cat(options_category));
 cl::opt<std::string> reserve("reserve", cl::value_desc("SIZE"),
                              cl::desc("memory to keep free within the budget"),
                              cl::sub(compile_command), cl::cat(options_category));
@@ -64,6 +68,12 @@ cl::opt<bool> no_fuse("no-fuse", cl::desc("one kernel per primitive operation (d
                       cl::sub(compile_command), cl::cat(options_category));
 cl::opt<bool> no_cache("no-cache", cl::desc("neither read nor write the cache of compiled kernels"),
                        cl::sub(compile_command), cl::cat(options_category));
+
+// --- targets ---------------------------------------------------------------------------------------
+cl::opt<std::string> shown_target(cl::Positional, cl::desc("[NAME|FILE.json]"),
+                                  cl::sub(targets_command), cl::cat(options_category));
+cl::opt<bool> targets_json("json", cl::desc("print JSON"), cl::sub(targets_command),
+                           cl::cat(options_category));
 
 // --- synth -----------------------------------------------------------------------------------------
 cl::opt<std::string> like("like", cl::value_desc("NAME"), cl::Required,
@@ -112,6 +122,7 @@ llvm::Error fill_options(jllm::CompileOptions* options) {
   options->target = target_name;
   options->nvrtc = nvrtc;
   options->dump_after = dump_after;
+  options->desktop = desktop;
   options->plan.fuse = !no_fuse;
   options->use_cache = !no_cache;
   options->plan.prefill_chunk = prefill_chunk;
@@ -162,17 +173,21 @@ llvm::Error run_compile() {
 }
 
 llvm::Error run_targets() {
-  for (const std::string& name : jllm::target::builtin_names()) {
-    llvm::Expected<jllm::target::Target> target = jllm::target::find(name);
-    if (!target) return target.takeError();
-    llvm::outs() << llvm::formatv("{0,-16} {1}", target->name, target->device_name);
-    if (!target->is_host) {
-      llvm::outs() << llvm::formatv(" (sm_{0}, {1} SM, budget {2})", target->compute_capability,
-                                    target->sm_count, jllm::report::format_bytes(target->budget_bytes));
-    }
-    llvm::outs() << "\n";
+  std::vector<std::string> names = {shown_target};
+  if (shown_target.empty()) names = jllm::target::builtin_names();
+  std::vector<jllm::target::Description> devices;
+  for (const std::string& name : names) {
+    llvm::Expected<jllm::target::Description> device = jllm::target::describe(name);
+    if (!device) return device.takeError();
+    devices.push_back(std::move(*device));
   }
-  llvm::outs() << "sm_XX            any other GPU of that compute capability, no budget\n";
+  if (targets_json) {
+    jllm::target::print_json(devices, llvm::outs());
+  } else if (shown_target.empty()) {
+    jllm::target::print_list(devices, llvm::outs());
+  } else {
+    jllm::target::print_details(devices.front(), llvm::outs());
+  }
   return llvm::Error::success();
 }
 

@@ -112,6 +112,7 @@ void print_text(const Facts& facts, llvm::raw_ostream& os) {
   if (b.limit != 0 && b.fits()) {
     os << formatv("  {0,-14} {1,13}\n", "free", format_bytes(b.limit - b.total()));
   }
+  for (const std::string& warning : facts.planned->target.warnings) os << "  " << warning << "\n";
   os << formatv("\n  decode: {0} launches a token, reads {1} of weights",
                 decode_launches(facts.planned->schedule), format_bytes(facts.weights_per_token));
   if (facts.planned->target.bandwidth_gbps > 0 && facts.weights_per_token > 0) {
@@ -164,6 +165,9 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
     });
     json.attribute("weights_read_per_token", int64_t(facts.weights_per_token));
     json.attribute("decode_launches", int64_t(decode_launches(facts.planned->schedule)));
+    json.attributeArray("warnings", [&] {
+      for (const std::string& warning : facts.planned->target.warnings) json.value(warning);
+    });
     json.attribute("nvrtc", facts.nvrtc);
     json.attribute("plan", facts.output);
     const std::vector<uint32_t> counts = decode_counts(facts.planned->schedule);

@@ -1,9 +1,10 @@
 #include "compiler/target/target.h"
 
-#include <llvm/Support/JSON.h>
+#include <llvm/ADT/STLExtras.h>
+#include <llvm/ADT/StringExtras.h>
 #include <llvm/Support/MemoryBuffer.h>
 
-#include <set>
+#include <optional>
 
 #include "compiler/support/error.h"
 #include "compiler/target/builtin.h"
@@ -11,97 +12,44 @@
 namespace jllm::target {
 namespace {
 
-constexpr double kMegabyte = 1024.0 * 1024.0;
+constexpr llvm::StringLiteral kFileSuffix = ".json";
 
-// Reads fields of one JSON object; unknown and ill-typed fields are errors.
-class FieldReader {
- public:
-  FieldReader(const llvm::json::Object& object, llvm::StringRef where)
-      : object_(object), where_(where.str()) {}
+uint64_t bytes_of(const std::optional<Figure>& megabytes) {
+  return megabytes ? uint64_t(megabytes->value * 1024 * 1024) : 0;
+}
 
-  std::string text(const char* key, bool required) {
-    seen_.insert(key);
-    if (const auto value = object_.getString(key)) return value->str();
-    if (required || object_.get(key) != nullptr) keep(key, "a string");
-    return "";
-  }
-  double number(const char* key, double fallback, double max) {
-    seen_.insert(key);
-    if (const auto value = object_.getNumber(key)) {
-      if (*value >= 0 && *value <= max) return *value;
-      keep(key, "a number in range");
-    } else if (object_.get(key) != nullptr) {
-      keep(key, "a number");
-    }
-    return fallback;
-  }
-  llvm::Error finish() {
-    for (const auto& field : object_) {
-      const std::string name = llvm::StringRef(field.first).str();
-      if (problem_.empty() && seen_.count(name) == 0) problem_ = "unknown field '" + name + "'";
-    }
-    if (problem_.empty()) return llvm::Error::success();
-    return fail(ExitCode::kInvalidFile, "target {0}: {1}", where_, problem_);
-  }
-  void keep(const char* key, const char* expected) {
-    if (problem_.empty()) problem_ = std::string("field '") + key + "' must be " + expected;
-  }
+// "NAME@MODE" into its halves; the mode is empty where there is none.
+std::pair<llvm::StringRef, llvm::StringRef> split_mode(llvm::StringRef text) {
+  if (text.endswith(kFileSuffix)) return {text, ""};  // a folder may have '@' in its name
+  return text.rsplit('@');
+}
 
- private:
-  const llvm::json::Object& object_;
-  std::string where_;
-  std::set<std::string> seen_;
-  std::string problem_;
-};
-
-llvm::Expected<Target> parse(llvm::StringRef json, llvm::StringRef where) {
-  llvm::Expected<llvm::json::Value> value = llvm::json::parse(json);
-  if (!value) {
-    return fail(ExitCode::kInvalidFile, "target {0}: {1}", where,
-                llvm::toString(value.takeError()));
+std::optional<Target> generic_target(llvm::StringRef name) {
+  unsigned arch = 0;
+  if (!name.consume_front("sm_") || name.getAsInteger(10, arch) || arch < 50 || arch > 999) {
+    return std::nullopt;
   }
-  const llvm::json::Object* object = value->getAsObject();
-  if (object == nullptr) return fail(ExitCode::kInvalidFile, "target {0}: not an object", where);
-  FieldReader fields(*object, where);
   Target target;
-  target.name = fields.text("name", true);
-  target.device_name = fields.text("device_name", true);
-  const std::string backend = fields.text("backend", true);
-  if (backend != "host" && backend != "cuda") fields.keep("backend", "\"host\" or \"cuda\"");
-  target.is_host = backend == "host";
-  target.compute_capability = uint32_t(fields.number("compute_capability", 0, 999));
-  target.sm_count = uint32_t(fields.number("sm_count", 0, 4096));
-  if (!target.is_host && (target.compute_capability == 0 || target.sm_count == 0)) {
-    fields.keep("compute_capability and sm_count", "given for a cuda target");
-  }
-  target.max_cuda_major = uint32_t(fields.number("max_cuda_major", 0, 99));
-  target.visible_bytes = uint64_t(fields.number("visible_mb", 0, 1e9) * kMegabyte);
-  target.budget_bytes = uint64_t(fields.number("budget_mb", 0, 1e9) * kMegabyte);
-  target.context_bytes = uint64_t(fields.number("context_mb", 0, 1e6) * kMegabyte);
-  target.largest_allocation = uint64_t(fields.number("largest_allocation_mb", 0, 1e9) * kMegabyte);
-  target.bandwidth_gbps = fields.number("bandwidth_gbps", 0, 1e6);
-  target.prefill_chunk = uint32_t(fields.number("prefill_chunk", 128, 4096));
-  const std::string kv = fields.text("default_kv", true);
-  if (kv != "f32" && kv != "f16") fields.keep("default_kv", "\"f16\" or \"f32\"");
-  target.default_kv = kv == "f32" ? WeightType::kF32 : WeightType::kF16;
-  fields.text("note", false);
-  if (llvm::Error error = fields.finish()) return error;
+  target.name = "sm_" + std::to_string(arch);
+  target.device_name = "a device of compute capability " + std::to_string(arch / 10) + "." +
+                       std::to_string(arch % 10);
+  target.compute_capability = arch;
+  target.sm_count = 16;
+  target.prefill_chunk = 128;
   return target;
 }
 
-// "sm_87": any chip of that compute capability, with no budget.
-bool parse_generic(llvm::StringRef name, Target* out) {
-  unsigned arch = 0;
-  if (name.substr(0, 3) != "sm_" || name.substr(3).getAsInteger(10, arch) || arch < 50 || arch > 999) {
-    return false;
+llvm::Error unknown_mode(const Description& device, llvm::StringRef mode) {
+  if (device.modes.empty()) {
+    return fail(ExitCode::kUnsupported, "target {0} has no power modes, so '{1}' is none of them",
+                device.name, mode);
   }
-  out->name = name.str();
-  out->device_name = "a device of compute capability " + std::to_string(arch / 10) + "." +
-                     std::to_string(arch % 10);
-  out->compute_capability = arch;
-  out->sm_count = 16;
-  out->prefill_chunk = 128;
-  return true;
+  std::vector<std::string> known;
+  for (size_t i = 0; i < device.modes.size(); ++i) {
+    known.push_back(device.modes[i].name + (i == device.default_mode ? " (default)" : ""));
+  }
+  return fail(ExitCode::kUnsupported, "target {0} has no power mode '{1}'; known: {2}", device.name,
+              mode, llvm::join(known, ", "));
 }
 
 }  // namespace
@@ -112,23 +60,97 @@ std::vector<std::string> builtin_names() {
   return names;
 }
 
-llvm::Expected<Target> find(llvm::StringRef name) {
+llvm::Expected<Description> describe(llvm::StringRef name_or_path) {
   for (const BuiltinTarget& entry : builtin_targets()) {
-    if (name == entry.name) return parse(entry.json, name);
+    if (name_or_path == entry.name) return parse_description(entry.json, name_or_path);
   }
-  Target generic;
-  if (parse_generic(name, &generic)) return generic;
-  if (name.size() > 5 && name.substr(name.size() - 5) == ".json") {
-    llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>> buffer = llvm::MemoryBuffer::getFile(name);
+  if (generic_target(name_or_path)) {
+    return fail(ExitCode::kUnsupported,
+                "{0} stands for any GPU of that compute capability: no figures, no budget",
+                name_or_path);
+  }
+  if (name_or_path.endswith(kFileSuffix)) {
+    llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>> buffer =
+        llvm::MemoryBuffer::getFile(name_or_path);
     if (!buffer) {
-      return fail(ExitCode::kFailed, "target {0}: {1}", name, buffer.getError().message());
+      return fail(ExitCode::kFailed, "target {0}: {1}", name_or_path, buffer.getError().message());
     }
-    return parse((*buffer)->getBuffer(), name);
+    return parse_description((*buffer)->getBuffer(), name_or_path);
   }
-  std::string known;
-  for (const std::string& builtin : builtin_names()) known += builtin + ", ";
   return fail(ExitCode::kUnsupported,
-              "unknown target '{0}'; known: {1}sm_XX for any other GPU, or a .json file", name, known);
+              "unknown target '{0}'; known: {1}, sm_XX for any other GPU, or a .json file",
+              name_or_path, llvm::join(builtin_names(), ", "));
+}
+
+llvm::Expected<Target> resolve(const Description& device, llvm::StringRef mode_name) {
+  Target target;
+  target.name = device.name;
+  target.device_name = device.device_name;
+  target.is_host = device.is_host;
+  target.ram_bytes = bytes_of(device.ram);
+  target.visible_bytes = bytes_of(device.visible);
+  target.budget_bytes = bytes_of(device.headless_budget);
+  target.budget_desktop_bytes = bytes_of(desktop_budget(device));
+  target.context_bytes = bytes_of(device.cuda_context);
+  target.largest_allocation = bytes_of(device.largest_allocation);
+  if (device.compute_capability) {
+    target.compute_capability = uint32_t(device.compute_capability->value);
+  }
+  if (device.max_cuda_major) target.max_cuda_major = uint32_t(device.max_cuda_major->value);
+  target.prefill_chunk = device.prefill_chunk;
+  target.default_kv = device.default_kv;
+  for (const BadRelease& release : device.avoid_l4t) target.warnings.push_back(warning(release));
+
+  size_t index = device.default_mode;
+  if (!mode_name.empty()) {
+    const auto named = [&](const Mode& m) { return mode_name.equals_insensitive(m.name); };
+    const auto found = llvm::find_if(device.modes, named);
+    if (found == device.modes.end()) return unknown_mode(device, mode_name);
+    index = size_t(found - device.modes.begin());
+  }
+  if (device.modes.empty()) return target;
+  const Mode& mode = device.modes[index];
+  target.mode = mode.name;
+  if (index != device.default_mode) {
+    target.name += "@" + mode.name;
+    target.device_name += " (" + mode.name + ")";
+  }
+  target.sm_count = uint32_t(mode.sm_count->value);
+  const Figure bandwidth = planning_bandwidth(device, mode);
+  target.bandwidth_gbps = bandwidth.value;
+  target.bandwidth_basis = mode.measured_bandwidth ? "measured" : bandwidth.source;
+  if (mode.pin_bandwidth) target.pin_bandwidth_gbps = mode.pin_bandwidth->value;
+  return target;
+}
+
+llvm::Expected<Target> find(llvm::StringRef name_or_path) {
+  if (std::optional<Target> generic = generic_target(name_or_path)) return *generic;
+  const auto [name, mode] = split_mode(name_or_path);
+  llvm::Expected<Description> device = describe(name);
+  if (!device) return device.takeError();
+  return resolve(*device, mode);
+}
+
+llvm::Error use_desktop_budget(Target* target) {
+  if (target->budget_desktop_bytes == 0) {
+    return fail(ExitCode::kUnsupported,
+                "target {0} has no desktop budget: what a desktop takes is unknown there; use "
+                "--budget",
+                target->name);
+  }
+  target->budget_bytes = target->budget_desktop_bytes;
+  return llvm::Error::success();
+}
+
+llvm::Error check_compilable(const Target& target) {
+  if (target.is_host || target.compute_capability >= kMinComputeCapability) {
+    return llvm::Error::success();
+  }
+  return fail(ExitCode::kUnsupported,
+              "{0} (sm_{1}) can be planned, not compiled yet: the kernels need compute capability "
+              "{2}.{3} or newer",
+              target.device_name, target.compute_capability, kMinComputeCapability / 10,
+              kMinComputeCapability % 10);
 }
 
 }  // namespace jllm::target
