@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "schema/step_state.h"
-#include "tests/schema/edited_plan.h"
+#include "tests/support/edited_plan.h"
 
 namespace jllm {
 namespace {

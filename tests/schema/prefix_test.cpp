@@ -4,7 +4,7 @@
 #include <cstring>
 #include <functional>
 
-#include "tests/schema/edited_plan.h"
+#include "tests/support/edited_plan.h"
 
 namespace jllm {
 namespace {

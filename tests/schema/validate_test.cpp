@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "schema/step_state.h"
-#include "tests/schema/edited_plan.h"
+#include "tests/support/edited_plan.h"
 
 namespace jllm {
 namespace {
@@ -60,17 +60,10 @@ fbedit::Arg& pointer(EditedPlan* plan) { return argument(plan, fbedit::ArgKind::
 
 uint64_t arena_size(EditedPlan* plan, uint32_t index) { return plan->tables.arenas[index]->size; }
 
-// Makes the plan one for CUDA: every kernel lies in a module, the first of the segments.
-void become_cuda(EditedPlan* plan) {
-  plan->tables.target->backend = fbedit::Backend::Cuda;
-  plan->tables.segments[0]->kind = fbedit::SegmentKind::Module;
-  for (auto& each : plan->tables.kernels) each->module_segment = 0;
-}
-
 TEST(Validate, PlansThatWereTakenApartAndPutTogetherOpen) {
   const Opened same = open_edited([](EditedPlan*) {});
   EXPECT_EQ(same.error, Error::kOk) << same.message;
-  const Opened cuda = open_edited(become_cuda);
+  const Opened cuda = open_edited([](EditedPlan* p) { p->become_cuda(); });
   EXPECT_EQ(cuda.error, Error::kOk) << cuda.message;
 }
 
@@ -189,46 +182,46 @@ const Damage kKernels[] = {
      [](EditedPlan* p) { p->tables.target->backend = static_cast<fbedit::Backend>(2); },
      "plan: unknown backend"},
     {"HostKernelInAModule", [](EditedPlan* p) { kernel(p).module_segment = 0; },
-     "plan: kernel first_kernel has no module"},
+     "plan: kernel embed has no module"},
     {"CudaKernelWithoutAModule",
      [](EditedPlan* p) {
-       become_cuda(p);
+       p->become_cuda();
        kernel(p).module_segment = -1;
      },
-     "plan: kernel first_kernel has no module"},
+     "plan: kernel embed has no module"},
     {"ModuleIndexOutOfRange",
      [](EditedPlan* p) {
-       become_cuda(p);
+       p->become_cuda();
        kernel(p).module_segment = static_cast<int32_t>(p->tables.segments.size());
      },
-     "plan: kernel first_kernel has no module"},
+     "plan: kernel embed has no module"},
     {"ModuleIsAnotherSegment",
      [](EditedPlan* p) {
-       become_cuda(p);
+       p->become_cuda();
        kernel(p).module_segment = 1;
      },
-     "plan: kernel first_kernel has no module"},
+     "plan: kernel embed has no module"},
     {"NoThreads", [](EditedPlan* p) { kernel(p).block_y = 0; },
-     "plan: kernel first_kernel has impossible launch limits"},
+     "plan: kernel embed has impossible launch limits"},
     {"TooManyThreads",
      [](EditedPlan* p) {
        kernel(p).block_x = 512;
        kernel(p).block_y = 3;
      },
-     "plan: kernel first_kernel has impossible launch limits"},
+     "plan: kernel embed has impossible launch limits"},
     {"TooDeepABlock", [](EditedPlan* p) { kernel(p).block_z = 65; },
-     "plan: kernel first_kernel has impossible launch limits"},
+     "plan: kernel embed has impossible launch limits"},
     {"ThreadCountWraps",
      [](EditedPlan* p) {
        kernel(p).block_x = 1u << 31;
        kernel(p).block_y = 1u << 31;
        kernel(p).block_z = 4;
      },
-     "plan: kernel first_kernel has impossible launch limits"},
+     "plan: kernel embed has impossible launch limits"},
     {"TooMuchSharedMemory", [](EditedPlan* p) { kernel(p).shared_bytes = (256u << 10) + 1; },
-     "plan: kernel first_kernel has impossible launch limits"},
+     "plan: kernel embed has impossible launch limits"},
     {"TooManyArguments", [](EditedPlan* p) { kernel(p).arg_count = 33; },
-     "plan: kernel first_kernel has impossible launch limits"},
+     "plan: kernel embed has impossible launch limits"},
 };
 
 const Damage kLaunches[] = {

@@ -24,9 +24,9 @@ struct CompileOutcome {
 
 CompileOutcome compile_model(const CompileOptions& options);
 
-// Writes the model, or fails the test.
+// Writes the model. A failure is thrown: it ends the test with its message.
 void make_model(const synth::SynthOptions& options, const std::string& path);
-// Compiles, or fails the test.
+// Compiles; likewise.
 void make_plan(const CompileOptions& options);
 
 // The bytes of the plan of a synthetic model for `options` (input and output are filled in here).

@@ -1,5 +1,5 @@
-// A real plan's prefix and tables in editable form: change anything, then put the file's head
-// together again with a right hash, so that only the change can be what the reader objects to.
+// A real plan in editable form: change anything, then put the file together again with a right
+// hash, so that only the change can be what the reader objects to.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,26 @@ const std::vector<uint8_t>& small_plan();
 // Its prefix and tables alone.
 std::vector<uint8_t> small_head();
 
-struct EditedPlan {
-  EditedPlan();
+class EditedPlan {
+ public:
+  // The first buffer, kernel and launches of each graph receive names of their own, and the tables
+  // room to grow; else the plan is the same.
+  explicit EditedPlan(const std::vector<uint8_t>& file = small_plan());
+
   // Prefix and packed tables; the prefix's plan_size and plan_hash are set to fit.
   std::vector<uint8_t> head() const;
+  // The whole file, with the segments' bytes as they were.
+  std::vector<uint8_t> file() const;
+
+  // Makes the plan one for CUDA, sm_87: every kernel lies in a module, the first of the segments.
+  // There is no machine code in it.
+  void become_cuda();
 
   PlanPrefix prefix;
   fbedit::PlanT tables;
+
+ private:
+  std::vector<uint8_t> segments_;
 };
 
 struct Opened {
@@ -34,7 +47,8 @@ struct Opened {
 Opened open_head(const std::vector<uint8_t>& head);
 Opened open_head(const std::vector<uint8_t>& head, uint64_t file_size);
 
-// Writes the hash of the tables into the prefix, so that a changed byte is not caught by it.
+// Writes the hash of the tables into the prefix, so that a changed byte is not caught by it. `head`
+// ends with the tables.
 void fix_hash(std::vector<uint8_t>* head);
 
 }  // namespace jllm::test

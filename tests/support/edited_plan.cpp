@@ -1,4 +1,4 @@
-#include "tests/schema/edited_plan.h"
+#include "tests/support/edited_plan.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -27,9 +27,10 @@ std::vector<uint8_t> small_head() {
           small_plan().begin() + static_cast<ptrdiff_t>(prefix.plan_offset + prefix.plan_size)};
 }
 
-EditedPlan::EditedPlan() {
-  std::memcpy(&prefix, small_plan().data(), sizeof prefix);
-  fbedit::GetPlan(small_plan().data() + prefix.plan_offset)->UnPackTo(&tables);
+EditedPlan::EditedPlan(const std::vector<uint8_t>& file) {
+  std::memcpy(&prefix, file.data(), sizeof prefix);
+  fbedit::GetPlan(file.data() + prefix.plan_offset)->UnPackTo(&tables);
+  segments_.assign(file.begin() + static_cast<ptrdiff_t>(prefix.segments_offset), file.end());
   // Room for the tables to grow.
   constexpr uint64_t kRoom = 4 * kSegmentAlignment;
   prefix.segments_offset += kRoom;
@@ -37,8 +38,21 @@ EditedPlan::EditedPlan() {
   for (auto& segment : tables.segments) segment->offset += kRoom;
   // What messages name must not depend on how the compiler names things.
   tables.buffers.front()->name = "first_buffer";
-  tables.kernels.front()->name = "first_kernel";
   for (auto& graph : tables.graphs) graph->launches.front()->label = "first_launch";
+}
+
+void EditedPlan::become_cuda() {
+  tables.target->backend = fbedit::Backend::Cuda;
+  tables.target->compute_capability = 87;
+  tables.segments[0]->kind = fbedit::SegmentKind::Module;
+  for (auto& kernel : tables.kernels) kernel->module_segment = 0;
+}
+
+std::vector<uint8_t> EditedPlan::file() const {
+  std::vector<uint8_t> bytes = head();
+  bytes.resize(prefix.segments_offset);
+  bytes.insert(bytes.end(), segments_.begin(), segments_.end());
+  return bytes;
 }
 
 std::vector<uint8_t> EditedPlan::head() const {

@@ -1,0 +1,133 @@
+// After create(), the executor touches neither the heap nor the address space. Every allocation of
+// this whole program goes through the counting functions below, those of the C++ library and of
+// worker threads included.
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+
+#include "tests/executor/core/plans.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+#define JLLM_COUNTS_ALLOCATIONS 0  // sanitizers replace malloc themselves
+#else
+#define JLLM_COUNTS_ALLOCATIONS 1
+#endif
+
+namespace {
+std::atomic<uint64_t> allocations{0};
+}  // namespace
+
+#if JLLM_COUNTS_ALLOCATIONS
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+void __libc_free(void*);
+
+void* malloc(size_t size) {
+  ++allocations;
+  return __libc_malloc(size);
+}
+void* calloc(size_t n, size_t size) {
+  ++allocations;
+  return __libc_calloc(n, size);
+}
+void* realloc(void* memory, size_t size) {
+  ++allocations;
+  return __libc_realloc(memory, size);
+}
+void* aligned_alloc(size_t alignment, size_t size) {
+  ++allocations;
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** out, size_t alignment, size_t size) {
+  ++allocations;
+  *out = __libc_memalign(alignment, size);
+  return *out != nullptr ? 0 : ENOMEM;
+}
+void free(void* memory) { __libc_free(memory); }
+
+void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
+  ++allocations;
+  return reinterpret_cast<void*>(syscall(SYS_mmap, address, size, protection, flags, fd, offset));
+}
+}
+#endif
+
+namespace jllm {
+namespace {
+
+using test::host_plan;
+using test::RunningPlan;
+using test::Tokens;
+
+// Allocations that `work` makes.
+template <typename Work>
+uint64_t count_allocations(Work work) {
+  const uint64_t before = allocations.load();
+  work();
+  return allocations.load() - before;
+}
+
+TEST(NoHeap, TheCountersCount) {
+#if !JLLM_COUNTS_ALLOCATIONS
+  GTEST_SKIP() << "allocations cannot be counted in this build";
+#endif
+  void* volatile kept = nullptr;
+  EXPECT_EQ(count_allocations([&] { kept = std::malloc(10); }), 1u);
+  std::free(kept);
+  EXPECT_EQ(count_allocations([&] { kept = ::operator new(10); }), 1u);
+  ::operator delete(kept);
+  const auto map = [&] {
+    kept = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  };
+  EXPECT_EQ(count_allocations(map), 1u);
+  munmap(kept, 4096);
+  // And creating an executor is seen: its arenas are mapped.
+  EXPECT_GE(count_allocations([] { RunningPlan run(host_plan()); }), 5u);
+}
+
+TEST(NoHeap, NothingIsAllocatedAfterCreate) {
+#if !JLLM_COUNTS_ALLOCATIONS
+  GTEST_SKIP() << "allocations cannot be counted in this build";
+#endif
+  const Tokens prompt = test::random_tokens(40, test::kVocab, 5);
+  std::vector<float> logits(test::kVocab);
+  for (const unsigned threads : {1u, 3u}) {
+    ExecutorOptions options;
+    options.threads = threads;
+    RunningPlan run(host_plan(), options);
+    ASSERT_TRUE(run.ok()) << run.create_message;
+    Sampling sampling;
+    sampling.temperature = 0.9f;
+    sampling.top_k = 50;
+    sampling.top_p = 0.9f;
+    sampling.min_p = 0.01f;
+    sampling.repeat_penalty = 1.1f;
+    bool good = true;
+    const uint64_t found = count_allocations([&] {
+      good &= run->set_sampling(sampling) == Error::kOk;
+      good &= run->prefill(prompt.data(), 40) == Error::kOk;
+      for (int i = 0; i < 4; ++i) good &= run->enqueue() == Error::kOk;
+      for (int i = 0; i < 4; ++i) good &= run->next().ok();
+      good &= run->force(3) == Error::kOk;
+      good &= run->read_logits(logits.data()) == Error::kOk;
+      // The ways that end in an error, with its message.
+      good &= run->prefill(prompt.data(), 40) == Error::kContextFull;
+      good &= run->rewind(5) == Error::kOk;
+      good &= run->prefill(prompt.data(), 1) == Error::kOk;
+      good &= run->rewind(0) == Error::kOk;
+      good &= run->enqueue() == Error::kNothingToDo;
+    });
+    EXPECT_EQ(found, 0u) << threads << " threads";
+    EXPECT_TRUE(good) << run->last_error();
+  }
+}
+
+}  // namespace
+}  // namespace jllm
