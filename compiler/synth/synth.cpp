@@ -11,6 +11,7 @@
 #include <numbers>
 #include <utility>
 
+#include "compiler/gguf/type_mix.h"
 #include "compiler/gguf/writer.h"
 #include "compiler/support/error.h"
 #include "compiler/synth/random_weights.h"
@@ -25,40 +26,6 @@ constexpr float kNormSpread = 0.1f;
 // Standard deviation of the logits: some tokens stand out, none is certain.
 constexpr float kLogitDeviation = 3.0f;
 constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
-
-// What llama.cpp's quantiser of the same name does with each tensor.
-struct TypeMix {
-  const char* name;
-  uint32_t file_type;  // general.file_type
-  WeightType base;
-  WeightType output;  // of the output matrix, or of the embedding where they are tied
-  bool more_bits;     // Q6_K for attn_v and ffn_down of some layers
-};
-
-constexpr TypeMix kMixes[] = {
-    {"f32", 0, WeightType::kF32, WeightType::kF32, false},
-    {"f16", 1, WeightType::kF16, WeightType::kF16, false},
-    {"bf16", 32, WeightType::kBF16, WeightType::kBF16, false},
-    {"q4_0", 2, WeightType::kQ4_0, WeightType::kQ6_K, false},
-    {"q5_0", 8, WeightType::kQ5_0, WeightType::kQ6_K, false},
-    {"q8_0", 7, WeightType::kQ8_0, WeightType::kQ8_0, false},
-    {"q4_k", 14, WeightType::kQ4_K, WeightType::kQ6_K, false},
-    {"q4_k_m", 15, WeightType::kQ4_K, WeightType::kQ6_K, true},
-    {"q6_k", 18, WeightType::kQ6_K, WeightType::kQ6_K, false},
-};
-
-bool layer_has_more_bits(uint32_t layer, uint32_t layers) {
-  return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
-}
-
-// `wanted`, or what takes its place for rows that its blocks do not divide.
-WeightType type_for_row(WeightType wanted, uint64_t row) {
-  if (row % block_shape(wanted).elements == 0) return wanted;
-  const WeightType next = wanted == WeightType::kQ4_K   ? WeightType::kQ5_0
-                          : wanted == WeightType::kQ6_K ? WeightType::kQ8_0
-                                                        : WeightType::kF16;
-  return type_for_row(next, row);
-}
 
 // Divisors of the rotary frequencies as Llama 3 defines them: long waves are slowed by `factor`,
 // short ones left alone, and those between are blended.
@@ -106,7 +73,7 @@ Vocabulary make_vocabulary(const ModelShape& shape) {
 
 class Synthesiser {
  public:
-  Synthesiser(const ModelShape& shape, const TypeMix& mix, uint64_t seed)
+  Synthesiser(const ModelShape& shape, const gguf::TypeMix& mix, uint64_t seed)
       : shape_(shape), mix_(mix), seed_(seed) {}
 
   llvm::Error write(llvm::StringRef path, const SynthProgress& progress) {
@@ -123,12 +90,11 @@ class Synthesiser {
   void add_tensors();
   void add_layer(uint32_t layer);
   void add_norm(const std::string& name);
-  void add_matrix(const std::string& name, uint64_t row, uint64_t rows, WeightType wanted,
-                  float gain = 1);
+  void add_matrix(const std::string& name, uint64_t row, uint64_t rows, float gain = 1);
   void add_random(const std::string& name, llvm::ArrayRef<uint64_t> shape, RandomTensor tensor);
 
   ModelShape shape_;
-  const TypeMix& mix_;
+  const gguf::TypeMix& mix_;
   uint64_t seed_;
   SynthProgress progress_;
   gguf::Writer writer_;
@@ -183,13 +149,11 @@ void Synthesiser::add_tensors() {
     std::memcpy(bytes.data(), factors.data(), bytes.size());
     writer_.add_tensor("rope_freqs.weight", {factors.size()}, WeightType::kF32, std::move(bytes));
   }
-  add_matrix("token_embd.weight", shape_.embedding_length, shape_.vocab_size,
-             shape_.tied ? mix_.output : mix_.base, kLogitDeviation);
+  add_matrix("token_embd.weight", shape_.embedding_length, shape_.vocab_size, kLogitDeviation);
   for (uint32_t layer = 0; layer < shape_.block_count; ++layer) add_layer(layer);
   add_norm("output_norm.weight");
   if (!shape_.tied) {
-    add_matrix("output.weight", shape_.embedding_length, shape_.vocab_size, mix_.output,
-               kLogitDeviation);
+    add_matrix("output.weight", shape_.embedding_length, shape_.vocab_size, kLogitDeviation);
   }
 }
 
@@ -199,28 +163,26 @@ void Synthesiser::add_layer(uint32_t layer) {
   const uint64_t ffn = shape_.feed_forward_length;
   const uint64_t q_rows = uint64_t{shape_.head_count} * shape_.head_dim;
   const uint64_t kv_rows = uint64_t{shape_.head_count_kv} * shape_.head_dim;
-  const bool more = mix_.more_bits && layer_has_more_bits(layer, shape_.block_count);
-  const WeightType better = more ? WeightType::kQ6_K : mix_.base;
   add_norm(prefix + "attn_norm.weight");
-  add_matrix(prefix + "attn_q.weight", embedding, q_rows, mix_.base);
-  add_matrix(prefix + "attn_k.weight", embedding, kv_rows, mix_.base);
-  add_matrix(prefix + "attn_v.weight", embedding, kv_rows, better);
-  add_matrix(prefix + "attn_output.weight", q_rows, embedding, mix_.base);
+  add_matrix(prefix + "attn_q.weight", embedding, q_rows);
+  add_matrix(prefix + "attn_k.weight", embedding, kv_rows);
+  add_matrix(prefix + "attn_v.weight", embedding, kv_rows);
+  add_matrix(prefix + "attn_output.weight", q_rows, embedding);
   add_norm(prefix + "ffn_norm.weight");
-  add_matrix(prefix + "ffn_gate.weight", embedding, ffn, mix_.base);
-  add_matrix(prefix + "ffn_up.weight", embedding, ffn, mix_.base);
-  add_matrix(prefix + "ffn_down.weight", ffn, embedding, better);
+  add_matrix(prefix + "ffn_gate.weight", embedding, ffn);
+  add_matrix(prefix + "ffn_up.weight", embedding, ffn);
+  add_matrix(prefix + "ffn_down.weight", ffn, embedding);
 }
 
 void Synthesiser::add_norm(const std::string& name) {
   add_random(name, {shape_.embedding_length}, {WeightType::kF32, 1, kNormSpread, 0});
 }
 
-void Synthesiser::add_matrix(const std::string& name, uint64_t row, uint64_t rows,
-                             WeightType wanted, float gain) {
+void Synthesiser::add_matrix(const std::string& name, uint64_t row, uint64_t rows, float gain) {
   // Inputs of variance 1 give outputs of variance gain^2.
   const float deviation = gain / std::sqrt(static_cast<float>(row));
-  add_random(name, {row, rows}, {type_for_row(wanted, row), 0, deviation, 0});
+  const gguf::MixedModel model = {shape_.block_count, shape_.tied};
+  add_random(name, {row, rows}, {gguf::mixed_type(mix_, model, name, row), 0, deviation, 0});
 }
 
 void Synthesiser::add_random(const std::string& name, llvm::ArrayRef<uint64_t> shape,
@@ -285,7 +247,7 @@ llvm::Error check(const ModelShape& shape) {
 
 std::vector<std::string> type_mixes() {
   std::vector<std::string> names;
-  for (const TypeMix& mix : kMixes) names.push_back(mix.name);
+  for (const gguf::TypeMix& mix : gguf::type_mixes()) names.push_back(mix.name);
   return names;
 }
 
@@ -298,10 +260,8 @@ llvm::Error synthesise(const SynthOptions& options, llvm::StringRef path,
     return fail(ExitCode::kUsage, "synth: unknown model '{0}' for --like; choose one of {1}",
                 options.like, llvm::join(names, ", "));
   }
-  const std::string type = llvm::StringRef(options.type).lower();
-  const TypeMix* mix = std::find_if(std::begin(kMixes), std::end(kMixes),
-                                    [&](const TypeMix& m) { return type == m.name; });
-  if (mix == std::end(kMixes)) {
+  const gguf::TypeMix* mix = gguf::find_type_mix(options.type);
+  if (mix == nullptr) {
     return fail(ExitCode::kUsage, "synth: unknown --type '{0}'; choose one of {1}", options.type,
                 llvm::join(type_mixes(), ", "));
   }
