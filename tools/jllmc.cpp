@@ -1,4 +1,5 @@
 // jllmc: compiles a GGUF model ahead of time for one device. Options only; the work is in compiler/.
+#include <llvm/ADT/StringExtras.h>
 #include <llvm/Support/CommandLine.h>
 #include <llvm/Support/raw_ostream.h>
 
