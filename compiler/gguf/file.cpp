@@ -6,6 +6,7 @@
 #include <llvm/Support/SHA256.h>
 
 #include <algorithm>
+#include <cassert>
 #include <charconv>
 #include <numeric>
 #include <string_view>
@@ -131,15 +132,16 @@ std::string describe(const Value& value) {
 }  // namespace
 
 struct File::Impl {
-  std::vector<Part> parts;
+  std::vector<std::shared_ptr<const Part>> parts;  // shared with what with_types() makes
   std::vector<TensorInfo> tensors;
   std::vector<uint32_t> tensor_by_name;  // indices into `tensors`, sorted by name
 
-  const Part& first() const { return parts.front(); }
+  const Part& first() const { return *parts.front(); }
   const uint8_t* bytes(const Value& value) const {
     return first().mapping.bytes().data() + value.offset;
   }
 
+  void take(Part part);
   llvm::Error open_rest(llvm::StringRef path, const OpenOptions& options);
   llvm::Error index_tensors();
 
@@ -197,22 +199,22 @@ llvm::Error File::Impl::open_rest(llvm::StringRef path, const OpenOptions& optio
                   "fetch the parts again",
                   part->path, i + 1, count);
     }
-    parts.push_back(std::move(*part));
+    take(std::move(*part));
   }
-  size_t total = 0;
-  for (const Part& part : parts) total += part.tensors.size();
-  if (first().find("split.tensors.count") != nullptr && total != expected_tensors) {
+  if (first().find("split.tensors.count") != nullptr && tensors.size() != expected_tensors) {
     return invalid("the {0} parts hold {1:N} tensors instead of {2:N}; fetch the parts again",
-                   count, total, expected_tensors);
+                   count, tensors.size(), expected_tensors);
   }
   return llvm::Error::success();
 }
 
+void File::Impl::take(Part part) {
+  std::move(part.tensors.begin(), part.tensors.end(), std::back_inserter(tensors));
+  part.tensors.clear();
+  parts.push_back(std::make_shared<const Part>(std::move(part)));
+}
+
 llvm::Error File::Impl::index_tensors() {
-  for (Part& part : parts) {
-    std::move(part.tensors.begin(), part.tensors.end(), std::back_inserter(tensors));
-    part.tensors.clear();
-  }
   tensor_by_name.resize(tensors.size());
   std::iota(tensor_by_name.begin(), tensor_by_name.end(), 0);
   std::sort(tensor_by_name.begin(), tensor_by_name.end(),
@@ -241,9 +243,23 @@ llvm::Expected<File> File::open(llvm::StringRef path, const OpenOptions& options
   llvm::Expected<Part> part = read_part(path, 0, options);
   if (!part) return part.takeError();
   auto impl = std::make_unique<Impl>();
-  impl->parts.push_back(std::move(*part));
+  impl->take(std::move(*part));
   if (llvm::Error error = impl->open_rest(path, options)) return error;
   if (llvm::Error error = impl->index_tensors()) return error;
+  return File(std::move(impl));
+}
+
+File File::with_types(const std::function<WeightType(const TensorInfo&)>& type_of) const {
+  auto impl = std::make_unique<Impl>(*impl_);
+  for (TensorInfo& tensor : impl->tensors) {
+    const WeightType type = type_of(tensor);
+    if (type == tensor.type()) continue;
+    const BlockShape block = block_shape(type);
+    assert(block.elements != 0 && tensor.shape[0] % block.elements == 0);
+    tensor.type_id = static_cast<uint32_t>(type);
+    tensor.byte_size = tensor.elements() / block.elements * block.bytes;
+    tensor.offset = UINT64_MAX;  // in no file
+  }
   return File(std::move(impl));
 }
 
@@ -253,7 +269,7 @@ llvm::StringRef File::path() const { return impl_->first().path; }
 
 uint64_t File::file_bytes() const {
   uint64_t total = 0;
-  for (const Part& part : impl_->parts) total += part.mapping.bytes().size();
+  for (const auto& part : impl_->parts) total += part->mapping.bytes().size();
   return total;
 }
 
@@ -391,22 +407,22 @@ const TensorInfo* File::find_tensor(llvm::StringRef name) const {
 }
 
 bool File::has_data(const TensorInfo& tensor) const {
-  const uint64_t size = impl_->parts[tensor.part].mapping.bytes().size();
+  const uint64_t size = impl_->parts[tensor.part]->mapping.bytes().size();
   return range_inside(tensor.offset, tensor.byte_size, size);
 }
 
 llvm::ArrayRef<uint8_t> File::data(const TensorInfo& tensor) const {
-  return impl_->parts[tensor.part].mapping.bytes().slice(tensor.offset, tensor.byte_size);
+  return impl_->parts[tensor.part]->mapping.bytes().slice(tensor.offset, tensor.byte_size);
 }
 
 void File::release(const TensorInfo& tensor) const {
-  impl_->parts[tensor.part].mapping.release(tensor.offset, tensor.byte_size);
+  impl_->parts[tensor.part]->mapping.release(tensor.offset, tensor.byte_size);
 }
 
 std::array<uint8_t, 32> File::header_sha256() const {
   llvm::SHA256 hash;
   for (uint32_t part = 0; part < impl_->parts.size(); ++part) {
-    const llvm::ArrayRef<uint8_t> bytes = impl_->parts[part].mapping.bytes();
+    const llvm::ArrayRef<uint8_t> bytes = impl_->parts[part]->mapping.bytes();
     uint64_t end = bytes.size();
     for (const TensorInfo& tensor : impl_->tensors) {
       if (tensor.part == part) end = std::min(end, tensor.offset);

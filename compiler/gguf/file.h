@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,6 +61,10 @@ class File {
   File& operator=(File&&) noexcept;
   ~File();
 
+  // The same model as another quantisation would have it, for asking what that would take: a new
+  // type has a known block shape that divides the tensor's rows.
+  File with_types(const std::function<WeightType(const TensorInfo&)>& type_of) const;
+
   uint32_t version() const;
   uint64_t alignment() const;
   uint64_t file_bytes() const;  // all parts together
@@ -96,7 +101,8 @@ class File {
 
   llvm::ArrayRef<TensorInfo> tensors() const;
   const TensorInfo* find_tensor(llvm::StringRef name) const;  // null when absent
-  // False for what lies beyond the end of a file that was opened with header_only.
+  // False for what lies beyond the end of a file that was opened with header_only, and for what
+  // with_types() has given another type.
   bool has_data(const TensorInfo& tensor) const;
   // The tensor's bytes in the mapping, which has_data() vouches for. Valid while the File lives.
   llvm::ArrayRef<uint8_t> data(const TensorInfo& tensor) const;
