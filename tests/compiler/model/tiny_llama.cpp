@@ -4,6 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "compiler/gguf/quants.h"
 #include "compiler/support/error.h"
 #include "compiler/synth/random_weights.h"
 #include "compiler/synth/vocabulary.h"
@@ -115,7 +116,11 @@ void add_tensors(const TinyLlama& m, gguf::Writer& writer) {
     const uint64_t blocks = elements(shape) / block.elements;
     std::vector<uint8_t> bytes(blocks * block.bytes);
     synth::fill_blocks(random, 0, blocks, bytes.data());
-    writer.add_tensor(name, shape, random.type, std::move(bytes));
+    if (!m.dequantise) return writer.add_tensor(name, shape, random.type, std::move(bytes));
+    std::vector<uint8_t> values(elements(shape) * sizeof(float));
+    gguf::dequantise(random.type, bytes.data(), reinterpret_cast<float*>(values.data()),
+                     elements(shape));
+    writer.add_tensor(name, shape, WeightType::kF32, std::move(values));
   });
 }
 

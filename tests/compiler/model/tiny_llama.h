@@ -35,6 +35,7 @@ struct TinyLlama {
   bool output_bias = false;         // attn_output.bias
   bool ffn_bias = false;            // ffn_gate.bias, ffn_up.bias, ffn_down.bias
   std::vector<float> rope_factors;  // rope_freqs.weight; empty: the model has none
+  bool dequantise = false;          // store the matrices' values as F32 instead of their blocks
   bool tokenizer = false;
   uint64_t seed = 1;
 

@@ -1,0 +1,23 @@
+// Logits of llama.cpp as tests/golden/make_llama_logits.py stores them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace jllm::oracle {
+
+struct Golden {
+  std::string model_sha256;  // of the GGUF that llama.cpp ran
+  std::vector<uint32_t> tokens;
+  std::map<uint32_t, std::vector<float>> logits;  // by position
+};
+
+// Throws std::runtime_error when the file cannot be read or is no golden.
+Golden read_golden(const std::string& path);
+
+// Sum of squared differences over the sum of squares of `expected`.
+double nmse(const std::vector<float>& expected, const std::vector<float>& got);
+
+}  // namespace jllm::oracle
