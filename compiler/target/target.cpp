@@ -12,7 +12,7 @@
 namespace jllm::target {
 namespace {
 
-constexpr llvm::StringLiteral kFileSuffix = ".json";
+bool is_file(llvm::StringRef text) { return text.consume_back(".json"); }
 
 uint64_t bytes_of(const std::optional<Figure>& megabytes) {
   return megabytes ? uint64_t(megabytes->value * 1024 * 1024) : 0;
@@ -20,7 +20,7 @@ uint64_t bytes_of(const std::optional<Figure>& megabytes) {
 
 // "NAME@MODE" into its halves; the mode is empty where there is none.
 std::pair<llvm::StringRef, llvm::StringRef> split_mode(llvm::StringRef text) {
-  if (text.endswith(kFileSuffix)) return {text, ""};  // a folder may have '@' in its name
+  if (is_file(text)) return {text, ""};  // a folder may have '@' in its name
   return text.rsplit('@');
 }
 
@@ -69,7 +69,7 @@ llvm::Expected<Description> describe(llvm::StringRef name_or_path) {
                 "{0} stands for any GPU of that compute capability: no figures, no budget",
                 name_or_path);
   }
-  if (name_or_path.endswith(kFileSuffix)) {
+  if (is_file(name_or_path)) {
     llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>> buffer =
         llvm::MemoryBuffer::getFile(name_or_path);
     if (!buffer) {

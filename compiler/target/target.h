@@ -37,6 +37,8 @@ struct Target {
   uint32_t prefill_chunk = 0;         // default of --prefill-chunk, tokens
   WeightType default_kv = WeightType::kF16;
   std::vector<std::string> warnings;  // "avoid L4T r36.4.7 ..."
+
+  friend bool operator==(const Target&, const Target&) = default;
 };
 
 // NAME[@MODE], FILE.json[@MODE], or "sm_87" for any chip of that compute capability, without a
