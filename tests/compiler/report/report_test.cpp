@@ -1,0 +1,215 @@
+// The report: its JSON parses and adds up, its text shows every arena and a waterfall that ends at
+// the total.
+#include "compiler/report/report.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <sstream>
+
+#include "compiler/emit/plan_writer.h"
+#include "tests/compiler/gguf/raw_gguf.h"
+#include "tests/compiler/model/tiny_llama.h"
+
+namespace jllm::report {
+namespace {
+
+using gguf::value_of;
+using nlohmann::json;
+
+constexpr uint64_t kMiB = 1024 * 1024;
+
+class Report : public testing::Test {
+ protected:
+  void plan(const char* target_name, const BudgetOptions& options = {}) {
+    file_ = std::make_unique<gguf::File>(write_and_open(TinyLlama(), folder_.file("m.gguf")));
+    PlanOptions plan_options;
+    plan_options.context = 64;
+    planned_ = value_of(plan_model(*file_, value_of(target::find(target_name)), plan_options));
+    facts_.planned = &planned_;
+    facts_.budget = make_budget(planned_, options);
+    facts_.weights_per_token =
+        emit::weights_read_per_token(planned_.program, planned_.target.is_host);
+  }
+
+  std::string text() const {
+    std::string result;
+    llvm::raw_string_ostream os(result);
+    print_text(facts_, os);
+    return os.str();
+  }
+  json parsed() const {
+    std::string result;
+    llvm::raw_string_ostream os(result);
+    print_json(facts_, os);
+    return json::parse(os.str());
+  }
+
+  gguf::TempFolder folder_;
+  std::unique_ptr<gguf::File> file_;
+  PlannedModel planned_;
+  Facts facts_;
+};
+
+TEST_F(Report, JsonIsTheBudget) {
+  for (const char* target : {"host", "h200"}) {
+    BudgetOptions options;
+    options.reserve = 1234;
+    options.limit = 1000 * kMiB;
+    plan(target, options);
+    const json report = parsed();
+    const json& bytes = report.at("bytes");
+    const memory::Layout& layout = planned_.layout;
+    EXPECT_EQ(bytes.at("weights"), layout.total(memory::ArenaKind::kWeights));
+    EXPECT_EQ(bytes.at("kv"), layout.total(memory::ArenaKind::kKv));
+    EXPECT_EQ(bytes.at("scratch"), layout.total(memory::ArenaKind::kScratch));
+    EXPECT_EQ(bytes.at("scratch_lower_bound"), layout.scratch_lower_bound);
+    EXPECT_EQ(bytes.at("state"), layout.total(memory::ArenaKind::kState));
+    EXPECT_EQ(bytes.at("pinned"), layout.total(memory::ArenaKind::kHostPinned));
+    EXPECT_EQ(bytes.at("reserve"), 1234u);
+    EXPECT_EQ(bytes.at("budget"), 1000 * kMiB);
+    uint64_t sum = 0;
+    for (const char* part : {"weights", "kv", "scratch", "state", "pinned", "code",
+                             "cuda_context_estimate", "reserve"}) {
+      sum += bytes.at(part).get<uint64_t>();
+    }
+    EXPECT_EQ(bytes.at("total"), sum);
+    EXPECT_EQ(report.at("fits"), sum <= 1000 * kMiB);
+    EXPECT_EQ(report.at("target"), target);
+    EXPECT_EQ(report.at("model").at("name"), "tiny");
+    EXPECT_EQ(report.at("model").at("architecture"), "llama");
+    EXPECT_EQ(report.at("model").at("context"), 64u);
+    EXPECT_EQ(report.at("model").at("parameter_count"), TinyLlama().parameters());
+    EXPECT_EQ(report.at("weights_read_per_token"), facts_.weights_per_token);
+  }
+}
+
+TEST_F(Report, JsonSaysWhetherItFits) {
+  BudgetOptions options;
+  plan("host");
+  options.limit = facts_.budget.total();
+  plan("host", options);
+  EXPECT_TRUE(parsed().at("fits"));
+  --*options.limit;
+  plan("host", options);
+  EXPECT_FALSE(parsed().at("fits"));
+}
+
+TEST_F(Report, JsonListsTheKernelsWithTheirLaunches) {
+  plan("h200");
+  const json report = parsed();
+  uint64_t launches = 0;
+  ASSERT_EQ(report.at("kernels").size(), planned_.schedule.kernels.size());
+  for (size_t i = 0; i < report.at("kernels").size(); ++i) {
+    const json& kernel = report.at("kernels")[i];
+    EXPECT_EQ(kernel.at("name"), planned_.schedule.kernels[i].name);
+    EXPECT_EQ(kernel.at("defines").get<std::vector<std::string>>(),
+              planned_.schedule.kernels[i].defines);
+    launches += kernel.at("decode_launches").get<uint64_t>();
+  }
+  EXPECT_EQ(launches, 5u * 2 + 3);  // two layers; embedding, head, sampler
+  EXPECT_EQ(report.at("decode_launches"), launches);
+}
+
+// Sizes in whole MiB, so that the rounded figures of the text are exact.
+TEST_F(Report, TheWaterfallOfTheTextEndsAtTheTotal) {
+  for (const char* target : {"host", "h200"}) {
+    plan(target);
+    Budget& b = facts_.budget;
+    b.weights = 1000 * kMiB;
+    b.kv = 250 * kMiB;
+    b.scratch = 30 * kMiB;
+    b.state = 4 * kMiB;
+    b.pinned = 1 * kMiB;
+    b.code = planned_.target.is_host ? 0 : 2 * kMiB;
+    b.context = planned_.target.is_host ? 0 : 300 * kMiB;
+    b.reserve = 64 * kMiB;
+    b.limit = 2000 * kMiB;
+    const std::string report = text();
+    double sum = 0, total = -1, free = -1, budget = -1;
+    std::vector<std::string> names;
+    std::istringstream lines(report);
+    const std::regex part("^    ([a-z ]+?) +([0-9.]+) MiB  .*");
+    const std::regex line("^  (total|free|budget) +([0-9.]+) MiB.*");
+    std::smatch match;
+    for (std::string l; std::getline(lines, l);) {
+      if (std::regex_match(l, match, part)) {
+        names.push_back(match[1]);
+        sum += std::stod(match[2]);
+      } else if (std::regex_match(l, match, line)) {
+        (match[1] == "total" ? total : match[1] == "free" ? free : budget) = std::stod(match[2]);
+      }
+    }
+    std::vector<std::string> expected = {"weights", "kv cache", "scratch", "state", "pinned host"};
+    if (!planned_.target.is_host) expected.insert(expected.end(), {"code", "cuda context"});
+    expected.push_back("reserve");
+    EXPECT_EQ(names, expected) << report;
+    EXPECT_EQ(sum, total) << report;
+    EXPECT_EQ(sum * double(kMiB), double(b.total()));
+    EXPECT_EQ(budget, 2000.0);
+    EXPECT_EQ(total + free, budget);
+  }
+}
+
+// Each bar starts where the last one ended, within the 32 columns that stand for the budget.
+TEST_F(Report, BarsFollowEachOther) {
+  plan("host");
+  facts_.budget = {};
+  facts_.budget.weights = 16 * kMiB;
+  facts_.budget.kv = 8 * kMiB;
+  facts_.budget.scratch = 4 * kMiB;
+  facts_.budget.limit = 32 * kMiB;
+  const std::string report = text();
+  const auto bar = [&](const char* name) {
+    const size_t at = report.find("    " + std::string(name) + " ");
+    std::string columns;
+    for (size_t i = report.find("MiB", at); i < report.find('\n', at); ++i) {
+      if (report.compare(i, 3, "\u2588") == 0) columns += '#';
+      if (report.compare(i, 2, "\u00b7") == 0) columns += '.';
+    }
+    return columns;
+  };
+  EXPECT_EQ(bar("weights"), std::string(16, '#') + std::string(16, '.'));
+  EXPECT_EQ(bar("kv cache"), std::string(16, '.') + std::string(8, '#') + std::string(8, '.'));
+  EXPECT_EQ(bar("scratch"), std::string(24, '.') + std::string(4, '#') + std::string(4, '.'));
+}
+
+TEST_F(Report, TextNamesModelTargetAndKernels) {
+  plan("h200");
+  facts_.nvrtc = "12.6 (/somewhere/libnvrtc.so)";
+  facts_.output = "m.jllm";
+  facts_.file_bytes = 5 * kMiB;
+  const std::string report = text();
+  for (const char* part :
+       {"tiny  (llama, 0.1 M parameters)  for  NVIDIA H200", "64 positions, K f16, V f16",
+        "decode: 13 launches a token", "tok/s (bandwidth / bytes)", "qkv_0", "Q_TYPE=f32",
+        "nvrtc: 12.6", "m.jllm: 5.0 MiB"}) {
+    EXPECT_NE(report.find(part), std::string::npos) << part << " is not in\n" << report;
+  }
+}
+
+TEST_F(Report, WhatDoesNotFitHasNothingFree) {
+  BudgetOptions options;
+  options.limit = 1;
+  plan("host", options);
+  EXPECT_EQ(text().find("  free"), std::string::npos);
+}
+
+TEST_F(Report, TheHostHasNoCode) {
+  plan("host");
+  EXPECT_EQ(facts_.budget.code, 0u);
+  EXPECT_EQ(text().find("cuda context"), std::string::npos);
+}
+
+TEST(FormatBytes, PicksTheUnit) {
+  EXPECT_EQ(format_bytes(0), "0 B");
+  EXPECT_EQ(format_bytes(1023), "1023 B");
+  EXPECT_EQ(format_bytes(1024), "1.0 KiB");
+  EXPECT_EQ(format_bytes(1536), "1.5 KiB");
+  EXPECT_EQ(format_bytes(kMiB), "1.0 MiB");
+  EXPECT_EQ(format_bytes(12345 * kMiB + kMiB / 2), "12345.5 MiB");
+}
+
+}  // namespace
+}  // namespace jllm::report
