@@ -22,13 +22,17 @@ using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 using Digest = std::array<uint8_t, 32>;
 
+// Stands for an offset that is not known yet. Not 0: FlatBuffers leaves fields of that value out,
+// and the tables would grow when it is filled in.
+constexpr uint64_t kUnknownOffset = 1;
+
 // A segment behind the tables. The digest is known only once the bytes have been written.
 struct SegmentPlan {
   fb::SegmentKind kind;
   uint64_t size = 0;
   uint32_t dest_arena = 0;
   llvm::ArrayRef<uint8_t> bytes;  // empty for weights, which are streamed
-  uint64_t offset = 0;
+  uint64_t offset = kUnknownOffset;
   Digest digest{};
 };
 
@@ -47,7 +51,8 @@ class PlanWriter {
 
   llvm::Expected<PlanSizes> write(llvm::StringRef path) {
     list_segments();
-    // The tables' size does not depend on the digests: build once to learn it, again to fill them in.
+    // The tables' size does not depend on the offsets and digests: build once to learn it, again to
+    // fill them in.
     const uint64_t tables = build_tables().size();
     if (tables > kMaxPlanBytes) {
       return fail(ExitCode::kFailed, "the plan's tables take {0} bytes, at most {1} are allowed",
@@ -78,17 +83,19 @@ class PlanWriter {
     return sum;
   }
 
-  // Code first, so that kernel i lies in segment i; then one segment per weights arena, then the rest.
+  // Code first, so that kernel i lies in segment i; then one segment per weights arena, then the
+  // rest.
   void list_segments() {
     for (const std::vector<uint8_t>& module : *in_.modules) {
-      segments_.push_back({fb::SegmentKind::Module, module.size(), 0, module, 0, {}});
+      segments_.push_back({fb::SegmentKind::Module, module.size(), 0, module, kUnknownOffset, {}});
     }
     for (uint32_t i = 0; i < plan_.layout.arenas.size(); ++i) {
       const memory::Arena& arena = plan_.layout.arenas[i];
       if (arena.kind != memory::ArenaKind::kWeights) continue;
-      segments_.push_back({fb::SegmentKind::Weights, arena.size, i, {}, 0, {}});
+      segments_.push_back({fb::SegmentKind::Weights, arena.size, i, {}, kUnknownOffset, {}});
     }
-    segments_.push_back({fb::SegmentKind::Tokenizer, in_.tokenizer.size(), 0, in_.tokenizer, 0, {}});
+    segments_.push_back(
+        {fb::SegmentKind::Tokenizer, in_.tokenizer.size(), 0, in_.tokenizer, kUnknownOffset, {}});
   }
 
   llvm::Error pad_to(OutputFile& file, uint64_t offset) {
@@ -108,14 +115,14 @@ class PlanWriter {
         continue;
       }
       llvm::SHA256 hash;
-      llvm::Error error = stream_weights(
-          *plan_.model.file, plan_.program, plan_.layout, segment.dest_arena, plan_.target.is_host,
-          [&](llvm::ArrayRef<uint8_t> piece) {
-            hash.update(piece);
-            done += piece.size();
-            if (in_.progress) in_.progress(done, total);
-            return file.write(piece.data(), piece.size());
-          });
+      llvm::Error error =
+          stream_weights(*plan_.model.file, plan_.program, plan_.layout, segment.dest_arena,
+                         plan_.target.is_host, [&](llvm::ArrayRef<uint8_t> piece) {
+                           hash.update(piece);
+                           done += piece.size();
+                           if (in_.progress) in_.progress(done, total);
+                           return file.write(piece.data(), piece.size());
+                         });
       if (error) return error;
       const auto digest = hash.final();
       std::memcpy(segment.digest.data(), digest.data(), segment.digest.size());
@@ -125,6 +132,9 @@ class PlanWriter {
 
   llvm::Error write_head(OutputFile& file, uint64_t first, uint64_t end) {
     const std::vector<uint8_t> tables = build_tables();
+    if (tables.size() > first - sizeof(PlanPrefix)) {
+      return fail(ExitCode::kFailed, "internal error: the plan's tables grew into its segments");
+    }
     PlanPrefix prefix = {};
     prefix.magic = kPlanMagic;
     prefix.major = kPlanMajor;
