@@ -1,14 +1,12 @@
-// The built-in devices: every file reads, every figure names its source, every mode can be chosen,
+// The built-in devices: every file reads, every mode can be chosen,
 // and the arithmetic between the figures holds.
 #include <gtest/gtest.h>
 #include <llvm/ADT/STLExtras.h>
-#include <llvm/Support/JSON.h>
 
 #include <map>
 #include <set>
 
 #include "compiler/support/error.h"
-#include "compiler/target/builtin.h"
 #include "compiler/target/target.h"
 
 namespace jllm::target {
@@ -226,47 +224,6 @@ TEST(Data, WarnsOfBadReleasesByName) {
   const Target target = target_of("orin-nano-8gb");
   ASSERT_EQ(target.warnings.size(), 2u);
   EXPECT_EQ(target.warnings[0].find("avoid L4T r36.4.7 (fixed in r36.5.0): "), 0u);
-}
-
-// Walks every value of every file: a number or a version is either a figure with its source, or one
-// of the few that are no fact about a device.
-void expect_sources(const llvm::json::Value& value, const std::string& path, bool sourced) {
-  if (const llvm::json::Array* array = value.getAsArray()) {
-    for (size_t i = 0; i < array->size(); ++i) {
-      expect_sources((*array)[i], path + "[" + std::to_string(i) + "]", sourced);
-    }
-    return;
-  }
-  const llvm::json::Object* object = value.getAsObject();
-  if (object == nullptr) {
-    if (value.getAsNumber()) {
-      EXPECT_TRUE(sourced) << path << " has no source";
-    }
-    return;
-  }
-  const auto source = object->getString("source");
-  const auto confidence = object->getString("confidence");
-  EXPECT_EQ(bool(source), bool(confidence)) << path;
-  const bool is_figure = object->get("value") != nullptr || object->get("l4t") != nullptr;
-  if (is_figure) {
-    EXPECT_TRUE(source && !source->empty()) << path;
-  }
-  if (confidence) {
-    EXPECT_TRUE(*confidence == "high" || *confidence == "medium" || *confidence == "low") << path;
-  }
-  const std::set<std::string> no_facts = {"format", "defaults", "id"};
-  for (const auto& field : *object) {
-    const std::string key = llvm::StringRef(field.first).str();
-    if (no_facts.count(key) == 0) expect_sources(field.second, path + "." + key, is_figure);
-  }
-}
-
-TEST(Data, EveryFigureNamesItsSourceAndConfidence) {
-  for (const BuiltinTarget& entry : builtin_targets()) {
-    llvm::Expected<llvm::json::Value> value = llvm::json::parse(entry.json);
-    ASSERT_TRUE(bool(value)) << entry.name;
-    expect_sources(*value, entry.name, false);
-  }
 }
 
 // Derived and estimated figures must not pass for facts.

@@ -1,8 +1,7 @@
-// What `jllmc targets` prints: everything that is known, and JSON that scripts can rely on.
+// What `jllmc targets` prints for people: everything that is known.
 #include "compiler/target/show.h"
 
 #include <gtest/gtest.h>
-#include <llvm/Support/JSON.h>
 
 #include "compiler/support/error.h"
 #include "compiler/target/target.h"
@@ -81,42 +80,6 @@ TEST(Show, NoLineEndsInBlanks) {
         printed([&](llvm::raw_ostream& os) { print_details(device_of(name), os); });
     EXPECT_FALSE(contains(text, " \n")) << name;
   }
-}
-
-TEST(Show, JsonHasTheFieldsOfTheFilesAndWhatIsDerived) {
-  const std::string text = printed([](llvm::raw_ostream& os) {
-    print_json({device_of("orin-nano-8gb"), device_of("host")}, os);
-  });
-  llvm::Expected<llvm::json::Value> value = llvm::json::parse(text);
-  ASSERT_TRUE(bool(value)) << llvm::toString(value.takeError());
-  const llvm::json::Array* targets = value->getAsObject()->getArray("targets");
-  ASSERT_NE(targets, nullptr);
-  ASSERT_EQ(targets->size(), 2u);
-  const llvm::json::Object& orin = *(*targets)[0].getAsObject();
-  EXPECT_EQ(*orin.getString("name"), "orin-nano-8gb");
-  EXPECT_EQ(*orin.getString("backend"), "cuda");
-  EXPECT_EQ(*orin.getObject("visible_mib")->getInteger("value"), 7618);
-  EXPECT_EQ(*orin.getObject("visible_mib")->getString("confidence"), "high");
-  EXPECT_EQ(*orin.getObject("desktop_budget_mib")->getInteger("value"), 5435);
-  EXPECT_EQ(orin.getObject("largest_allocation_mib"), nullptr);
-  const llvm::json::Array& modes = *orin.getArray("modes");
-  size_t defaults = 0;
-  for (const llvm::json::Value& element : modes) {
-    const llvm::json::Object& mode = *element.getAsObject();
-    if (!*mode.getBoolean("default")) continue;
-    ++defaults;
-    EXPECT_EQ(*mode.getString("name"), "25w");
-    EXPECT_EQ(*mode.getInteger("id"), 1);
-    const llvm::json::Object& planning = *mode.getObject("planning_bandwidth_gb_s");
-    EXPECT_DOUBLE_EQ(*planning.getNumber("value"), 76.8);
-    EXPECT_EQ(*planning.getString("source"), "0.75 x 102.4 GB/s pin rate");
-  }
-  EXPECT_EQ(defaults, 1u);
-  EXPECT_EQ(orin.getArray("avoid_l4t")->size(), 2u);
-  const llvm::json::Object& host = *(*targets)[1].getAsObject();
-  EXPECT_EQ(*host.getString("backend"), "host");
-  EXPECT_EQ(host.getArray("modes")->size(), 0u);
-  EXPECT_EQ(*host.getObject("defaults")->getString("kv"), "f32");
 }
 
 }  // namespace
