@@ -1,6 +1,7 @@
 #include "compiler/support/output_file.h"
 
 #include <fcntl.h>
+#include <llvm/Support/Signals.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,8 +22,13 @@ llvm::Error system_error(const std::string& path, const char* what) {
 
 llvm::Expected<OutputFile> OutputFile::create(llvm::StringRef path) {
   std::string temporary = path.str() + ".tmp." + std::to_string(getpid());
+  llvm::sys::RemoveFileOnSignal(temporary);  // Ctrl-C leaves nothing behind
   const int fd = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) return system_error(path.str(), "create");
+  if (fd < 0) {
+    llvm::Error error = system_error(path.str(), "create");
+    llvm::sys::DontRemoveFileOnSignal(temporary);
+    return error;
+  }
   return OutputFile(path.str(), std::move(temporary), fd);
 }
 
@@ -37,7 +43,12 @@ OutputFile::OutputFile(OutputFile&& other) noexcept
 OutputFile::~OutputFile() {
   if (fd_ < 0) return;
   ::close(fd_);
+  remove_temporary();
+}
+
+void OutputFile::remove_temporary() {
   ::unlink(temporary_.c_str());
+  llvm::sys::DontRemoveFileOnSignal(temporary_);
 }
 
 llvm::Error OutputFile::write_at(uint64_t offset, const void* data, uint64_t size) {
@@ -63,15 +74,17 @@ llvm::Error OutputFile::commit() {
   if (fsync(fd_) != 0) return system_error(path_, "sync");
   if (::close(fd_) != 0) {
     fd_ = -1;
-    ::unlink(temporary_.c_str());
-    return system_error(path_, "close");
+    llvm::Error error = system_error(path_, "close");
+    remove_temporary();
+    return error;
   }
   fd_ = -1;
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
     llvm::Error error = system_error(path_, "rename the finished file to");
-    ::unlink(temporary_.c_str());
+    remove_temporary();
     return error;
   }
+  llvm::sys::DontRemoveFileOnSignal(temporary_);
   return llvm::Error::success();
 }
 

@@ -1,5 +1,6 @@
-// A file that appears whole or not at all: written under a temporary name beside the target, synced and
-// renamed by commit(); removed when the object goes away before that.
+// A file that appears whole or not at all: written under a temporary name beside the target, synced
+// and renamed by commit(); removed when the object goes away or a signal ends the program before
+// that.
 #pragma once
 
 #include <llvm/ADT/StringRef.h>
@@ -25,6 +26,7 @@ class OutputFile {
  private:
   OutputFile(std::string path, std::string temporary, int fd)
       : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
+  void remove_temporary();
 
   std::string path_;
   std::string temporary_;

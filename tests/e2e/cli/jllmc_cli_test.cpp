@@ -1,0 +1,205 @@
+// jllmc from outside: exit codes and key words of its messages, help, reports, interruption. What
+// the stages refuse and why is tested with them; here it matters that it reaches the user.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "tests/e2e/cli/process.h"
+#include "tests/support/tiny_plan.h"
+
+namespace jllm {
+namespace {
+
+using test::expect_failure;
+using test::jllmc;
+using test::ProcessResult;
+using test::TempDir;
+
+class Jllmc : public testing::Test {
+ protected:
+  Jllmc() { test::make_model(test::tiny_model(), model()); }
+
+  std::string model() const { return dir_.file("model.gguf"); }
+  std::string plan() const { return dir_.file("model.jllm"); }
+  // jllmc compile MODEL -o PLAN and more options.
+  ProcessResult compile(std::vector<std::string> more = {}) const {
+    std::vector<std::string> words = {"compile", model(), "-o", plan()};
+    words.insert(words.end(), more.begin(), more.end());
+    return jllmc(words);
+  }
+  bool has_plan() const { return access(plan().c_str(), F_OK) == 0; }
+
+  TempDir dir_;
+};
+
+TEST_F(Jllmc, CompilesSilently) {
+  const ProcessResult result = compile();
+  EXPECT_EQ(result.code, 0);
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err, "") << "progress belongs on terminals only";
+  EXPECT_TRUE(has_plan());
+}
+
+TEST_F(Jllmc, MissingFileIsAFailure) {
+  const ProcessResult result = jllmc({"compile", dir_.file("none.gguf"), "-o", plan()});
+  expect_failure(result, 1, {"jllmc: ", "none.gguf", "No such file or directory"});
+}
+
+TEST_F(Jllmc, UsageErrorsAreCode2) {
+  expect_failure(jllmc({}), 2, {"which command?", "--help"});
+  expect_failure(jllmc({"bake"}), 2, {"bake", "--help"});
+  expect_failure(jllmc({"compile", model()}), 2, {"-o PLAN.jllm"});
+  expect_failure(jllmc({"compile", "-o", plan()}), 2, {"--help"});
+  expect_failure(compile({"--frobnicate"}), 2, {"--frobnicate"});
+  expect_failure(compile({"--context", "many"}), 2, {"--context many", "number"});
+  expect_failure(compile({"--context", "0"}), 2, {"--context 0"});
+  expect_failure(compile({"--context", "100000"}), 2, {"--context 100000", "256 positions"});
+  expect_failure(compile({"--budget", "lots"}), 2, {"--budget lots", "3.5G"});
+  expect_failure(compile({"--budget", "-1G"}), 2, {"--budget -1G"});
+  expect_failure(compile({"--report", "xml"}), 2, {"--report xml", "json"});
+  expect_failure(compile({"--dump-after", "magic"}), 2, {"magic", "memory"});
+  expect_failure(jllmc({"synth", "--like", "gpt-9", "-o", plan()}), 2, {"gpt-9", "llama-3.2-1b"});
+  EXPECT_FALSE(has_plan());
+}
+
+TEST_F(Jllmc, WhatDoesNotFitIsCode3) {
+  // There is no NVRTC at that place: nobody gets so far.
+  expect_failure(compile({"--target", "sm_87", "--nvrtc", "/nonexistent", "--budget", "100K"}), 3,
+                 {"does not fit", "100.0 KiB", "quantisation"});
+  EXPECT_FALSE(has_plan());
+}
+
+TEST_F(Jllmc, DamagedFilesAreCode4) {
+  std::vector<uint8_t> bytes = test::read_file(model());
+  test::write_file(model(), bytes.data(), bytes.size() / 2);
+  expect_failure(compile(), 4, {"model.gguf"});
+  // Version 1, which lacks 64-bit counts.
+  bytes[4] = 1;
+  test::write_file(model(), bytes.data(), bytes.size());
+  expect_failure(compile(), 4, {"GGUF version 1", "versions 2 and 3", "convert"});
+  test::write_text(model(), "This is a text about models, not a model.");
+  expect_failure(compile(), 4, {"model.gguf"});
+  EXPECT_FALSE(has_plan());
+}
+
+TEST_F(Jllmc, TheUnsupportedIsNamedWithCode5) {
+  expect_failure(compile({"--target", "toaster"}), 5, {"'toaster'", "orin-nano-8gb", "sm_XX"});
+  expect_failure(compile({"--kv", "q3_k"}), 5, {"'q3_k'", "f16"});
+  std::vector<uint8_t> bytes = test::read_file(model());
+  const std::string key = "general.architecture";
+  const auto found = std::search(bytes.begin(), bytes.end(), key.begin(), key.end());
+  ASSERT_NE(found, bytes.end());
+  const std::string other = "wxyza";  // as long as "llama", behind the value's type and length
+  std::copy(other.begin(), other.end(), found + static_cast<ptrdiff_t>(key.size() + 12));
+  test::write_file(model(), bytes.data(), bytes.size());
+  expect_failure(compile(), 5, {"'wxyza'", "llama"});
+  EXPECT_FALSE(has_plan());
+}
+
+TEST_F(Jllmc, AFolderThatIsNotThereIsAFailure) {
+  const ProcessResult result = jllmc({"compile", model(), "-o", dir_.file("no/plan.jllm")});
+  expect_failure(result, 1, {"no/plan.jllm", "cannot create", "No such file or directory"});
+}
+
+TEST_F(Jllmc, HelpNamesEveryOption) {
+  const ProcessResult general = jllmc({"--help"});
+  EXPECT_EQ(general.code, 0);
+  for (const char* word : {"compile", "targets", "synth", "exit codes", "3 does not fit"}) {
+    EXPECT_NE(general.out.find(word), std::string::npos) << word;
+  }
+  const ProcessResult compile_help = jllmc({"compile", "--help"});
+  EXPECT_EQ(compile_help.code, 0);
+  for (const char* option :
+       {"--target", "--context", "--kv=", "--kv-k", "--kv-v", "--prefill-chunk", "--budget",
+        "--reserve", "--nvrtc", "--report", "--dump-after", "--no-fuse", "--no-cache",
+        "-o=", "MODEL.gguf", "PLAN.jllm"}) {
+    EXPECT_NE(compile_help.out.find(option), std::string::npos) << option;
+  }
+  const ProcessResult synth_help = jllmc({"synth", "--help"});
+  EXPECT_EQ(synth_help.code, 0);
+  for (const char* option : {"--like", "--type", "--layers", "--seed", "-o=", "OUT.gguf"}) {
+    EXPECT_NE(synth_help.out.find(option), std::string::npos) << option;
+  }
+}
+
+TEST_F(Jllmc, ListsItsTargets) {
+  const ProcessResult result = jllmc({"targets"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  for (const char* name : {"host", "orin-nano-8gb", "h200"}) {
+    EXPECT_NE(result.out.find(name), std::string::npos) << name;
+  }
+}
+
+TEST_F(Jllmc, TheJsonReportIsOneDocumentWithStableKeys) {
+  const ProcessResult result = compile({"--report", "json", "--context", "64"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const nlohmann::json report = nlohmann::json::parse(result.out, nullptr, false);
+  ASSERT_TRUE(report.is_object()) << result.out;
+  for (const char* key : {"model", "target", "fits", "bytes", "weights_read_per_token",
+                          "decode_launches", "plan", "kernels"}) {
+    EXPECT_TRUE(report.contains(key)) << key;
+  }
+  ASSERT_TRUE(report.contains("model") && report.contains("bytes"));
+  EXPECT_EQ(report["model"].value("architecture", ""), "llama");
+  EXPECT_EQ(report["model"].value("context", 0), 64);
+  const nlohmann::json& bytes = report["bytes"];
+  int64_t sum = 0;
+  for (const char* key : {"weights", "kv", "scratch", "state", "pinned", "code",
+                          "cuda_context_estimate", "reserve"}) {
+    ASSERT_TRUE(bytes.contains(key)) << key;
+    sum += bytes[key].get<int64_t>();
+  }
+  EXPECT_EQ(bytes.value("total", int64_t{0}), sum);
+  EXPECT_EQ(bytes.value("file", size_t{0}), test::read_file(plan()).size());
+  // Two layers of K and V, two heads of 16, f32.
+  EXPECT_EQ(bytes.value("kv", 0), 2 * 2 * 2 * 16 * 64 * 4);
+}
+
+TEST_F(Jllmc, TheTextReportShowsTheBudget) {
+  const ProcessResult result = compile({"--report", "text"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  for (const char* word : {"weights", "kv cache", "scratch", "total", "model.jllm"}) {
+    EXPECT_NE(result.out.find(word), std::string::npos) << word;
+  }
+}
+
+TEST_F(Jllmc, DumpsEveryStageWithoutAPlan) {
+  for (const char* stage : {"ir", "passes", "select", "memory"}) {
+    const ProcessResult result = jllmc({"compile", model(), "--dump-after", stage});
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_NE(result.out, "") << stage;
+  }
+  EXPECT_EQ(dir_.entries(), std::vector<std::string>{"model.gguf"});
+}
+
+TEST_F(Jllmc, SynthesisesTheSameModelAgain) {
+  for (const char* name : {"a.gguf", "b.gguf"}) {
+    const ProcessResult result = jllmc({"synth", "--like", "smollm2-135m", "--layers", "1",
+                                        "--type", "q4_0", "--seed", "5", "-o", dir_.file(name)});
+    ASSERT_EQ(result.code, 0) << result.err;
+  }
+  EXPECT_EQ(test::read_file(dir_.file("a.gguf")), test::read_file(dir_.file("b.gguf")));
+}
+
+// A model large enough to take seconds is interrupted while its file grows.
+TEST_F(Jllmc, InterruptionLeavesNothingBehind) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const TempDir out;
+    test::Process process(JLLMC_PROGRAM, {"synth", "--like", "llama-3.1-8b", "--type", "f32", "-o",
+                                          out.file("large.gguf")});
+    for (int i = 0; i < 5000 && out.entries().empty(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_FALSE(out.entries().empty()) << "the file was never begun";
+    process.send(signal);
+    const ProcessResult result = process.wait();
+    EXPECT_EQ(result.signal, signal) << result.err;
+    EXPECT_EQ(out.entries(), std::vector<std::string>{});
+  }
+}
+
+}  // namespace
+}  // namespace jllm

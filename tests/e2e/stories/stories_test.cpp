@@ -1,0 +1,123 @@
+// The whole line on the host with a real model: its logits against a float64 transcription, and its
+// text against run.c's.
+#include "tests/e2e/stories/stories.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "executor/text/tokenizer.h"
+
+namespace jllm {
+namespace {
+
+using test::PlanInMemory;
+using test::RunningPlan;
+using test::StoriesCase;
+using test::Tokens;
+
+// f32 arithmetic. A sum of n products rounds by at most n * 2^-24 of the sum of magnitudes; the
+// longest here has 172 terms (feed-forward down), so 1e-5 relative at worst and its square root,
+// 1e-6, as a rule. Five layers add two such sums each to a residual stream, and the logits are up
+// to 20: 10 * 20 * 1e-6 = 2e-4 if all errors had the same sign. They do not; 1e-4 leaves a factor
+// of 5 over what is measured (2e-5).
+constexpr double kF32Bound = 1e-4;
+
+// A KV cache of halves rounds K and V to 2^-12 of themselves. An attention score (a dot product of
+// 8 elements, up to 20 here) moves by 20 * 2^-12 * sqrt(8) / 8 ~ 2e-3, and a head's output by as
+// much of itself; five layers and the logits' scale of 20 leave 5 * 2e-3 * 20 / sqrt(64) ~ 2.5e-2
+// where errors do not add up.
+constexpr double kF16KvBound = 2.5e-2;
+
+class Stories : public testing::Test {
+ protected:
+  void SetUp() override { JLLM_NEEDS_TEST_DATA(); }
+};
+
+TEST_F(Stories, LogitsAreThoseOfFloat64) {
+  const PlanInMemory plan(test::stories_plan({}));
+  RunningPlan run(plan);
+  ASSERT_TRUE(run.ok()) << run.create_message;
+  const double error = test::largest_logit_error(run);
+  RecordProperty("largest_error", std::to_string(error));
+  EXPECT_LT(error, kF32Bound);
+}
+
+TEST_F(Stories, GreedyTokensAreThoseOfFloat64) {
+  const PlanInMemory plan(test::stories_plan({}));
+  RunningPlan run(plan);
+  ASSERT_TRUE(run.ok()) << run.create_message;
+  ASSERT_EQ(test::stories_cases().size(), 3u);
+  for (const StoriesCase& story : test::stories_cases()) {
+    // Both of two logits may be off by the bound: only a smaller margin could go either way.
+    const double smallest = *std::min_element(story.margins.begin(), story.margins.end());
+    ASSERT_GT(smallest, 2 * kF32Bound) << story.name;
+    EXPECT_EQ(test::equal_greedy_tokens(run, story, story.greedy.size()), story.greedy.size())
+        << story.name;
+  }
+}
+
+TEST_F(Stories, TextIsThatOfRunC) {
+  const std::vector<uint8_t> bytes = test::stories_plan({});
+  const PlanInMemory plan(bytes);
+  RunningPlan run(plan);
+  ASSERT_TRUE(run.ok()) << run.create_message;
+  const fb::Segment* segment = plan.view().find_segment(fb::SegmentKind::Tokenizer);
+  ASSERT_NE(segment, nullptr);
+  std::string reason;
+  const auto tokenizer =
+      text::Tokenizer::open(bytes.data() + segment->offset(), segment->size(), &reason);
+  ASSERT_NE(tokenizer, nullptr) << reason;
+  run.prefill({static_cast<uint32_t>(tokenizer->bos())});
+  std::string text;
+  for (const uint32_t token : run.generate(200)) text += tokenizer->piece(token, false);
+  // run.c drops the space that SentencePiece puts in front of the first word, and ends with a line
+  // break.
+  ASSERT_EQ(text.substr(0, 1), " ");
+  std::string expected =
+      test::read_text(test::test_data("golden/stories260K.run_c_200steps.expected.txt"));
+  if (!expected.empty() && expected.back() == '\n') expected.pop_back();
+  EXPECT_EQ(text.substr(1), expected);
+}
+
+TEST_F(Stories, HalfPrecisionKvStaysClose) {
+  CompileOptions options;
+  options.plan.kv_k = options.plan.kv_v = WeightType::kF16;
+  const PlanInMemory plan(test::stories_plan(options));
+  RunningPlan run(plan);
+  ASSERT_TRUE(run.ok()) << run.create_message;
+  const double error = test::largest_logit_error(run);
+  RecordProperty("largest_error", std::to_string(error));
+  EXPECT_LT(error, kF16KvBound);
+  EXPECT_GT(error, kF32Bound) << "the cache was not rounded at all";
+  // Where the margin allows no doubt, the tokens are the same.
+  for (const StoriesCase& story : test::stories_cases()) {
+    size_t certain = 0;
+    while (certain < story.margins.size() && story.margins[certain] > 2 * kF16KvBound) ++certain;
+    EXPECT_EQ(test::equal_greedy_tokens(run, story, certain), certain) << story.name;
+  }
+}
+
+TEST_F(Stories, PromptsInChunksGiveTheGoldenLogits) {
+  for (const uint32_t chunk : {16u, 64u}) {
+    CompileOptions options;
+    options.plan.prefill_chunk = chunk;
+    const PlanInMemory plan(test::stories_plan(options));
+    RunningPlan run(plan);
+    ASSERT_TRUE(run.ok()) << run.create_message;
+    for (const StoriesCase& story : test::stories_cases()) {
+      Tokens sequence = story.prompt;
+      sequence.insert(sequence.end(), story.greedy.begin(), story.greedy.end());
+      for (const auto& [position, expected] : story.logits) {
+        run.rewind(0);
+        run.prefill({sequence.begin(), sequence.begin() + position + 1});
+        run.step();
+        EXPECT_LT(test::max_difference(run.logits(), expected), kF32Bound)
+            << story.name << " at " << position;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace jllm
