@@ -1,9 +1,8 @@
-// Where a device's memory goes, and the largest context that fits it.
+// Where a device's memory goes, and what to expect of a plan on it.
 #pragma once
 
-#include <llvm/Support/Error.h>
-
 #include <cstdint>
+#include <optional>
 
 #include "compiler/plan.h"
 
@@ -21,6 +20,7 @@ struct Budget {
     return weights + kv + scratch + state + pinned + code + context + reserve;
   }
   bool fits() const { return limit == 0 || total() <= limit; }
+  uint64_t missing() const { return fits() ? 0 : total() - limit; }
 };
 
 struct BudgetOptions {
@@ -28,11 +28,30 @@ struct BudgetOptions {
   uint64_t reserve = 0;
 };
 
-Budget make_budget(const PlannedModel& planned, const BudgetOptions& options);
+// What a plan takes, without the plan.
+struct Footprint {
+  Budget budget;
+  model::ProgramOptions options;     // as resolved
+  uint64_t weights_per_token = 0;    // bytes that one decode step reads
+  uint64_t scratch_lower_bound = 0;  // no layout is smaller
+  uint64_t kernels = 0;
+  bool code_is_estimate = true;
+};
 
-// The largest context, up to the model's own, with which the plan fits: a multiple of 64 unless it is the
-// model's own. 0 when not even the smallest fits. options.context is ignored.
-llvm::Expected<uint32_t> largest_context(const gguf::File& file, const target::Target& target,
-                                         PlanOptions options, const BudgetOptions& budget);
+Footprint make_footprint(const PlannedModel& planned, const BudgetOptions& options);
+
+// Fills in what the device and the user decide: the limit, the reserve, what CUDA takes.
+void set_limits(const target::Target& target, const BudgetOptions& options, Budget* budget);
+
+struct Prediction {
+  uint64_t bytes_per_token = 0;  // weights, and the KV cache when the context is full
+  double tokens_per_second = 0;  // bandwidth / bytes_per_token; 0: bandwidth unknown
+  double load_seconds = 0;       // weights / kStorageBytesPerSecond
+};
+// Assumption about the device's disk (NVMe; an SD card reads a tenth of it). No device was
+// measured.
+constexpr double kStorageBytesPerSecond = 1e9;
+
+Prediction predict(const Footprint& footprint, const target::Target& target);
 
 }  // namespace jllm

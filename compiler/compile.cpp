@@ -8,7 +8,9 @@
 #include "compiler/codegen/modules.h"
 #include "compiler/emit/plan_writer.h"
 #include "compiler/emit/tokenizer_segment.h"
+#include "compiler/fit/advice.h"
 #include "compiler/gguf/file.h"
+#include "compiler/planner.h"
 #include "compiler/report/report.h"
 #include "compiler/support/error.h"
 #include "compiler/support/progress.h"
@@ -19,19 +21,14 @@
 namespace jllm {
 namespace {
 
-llvm::Error does_not_fit(const gguf::File& file, const PlannedModel& planned,
-                         const CompileOptions& options, const Budget& b) {
-  std::string advice;
-  llvm::Expected<uint32_t> context =
-      largest_context(file, planned.target, options.plan, options.budget);
-  if (!context) return context.takeError();
-  if (*context > 0) advice = llvm::formatv("--context {0} would fit; ", *context).str();
-  return fail(ExitCode::kDoesNotFit,
-              "{0} with a context of {1} does not fit {2}: it needs {3}, the budget is {4}, {5} too "
-              "much ({6}a smaller quantisation or --budget help too)",
-              planned.model.params.name, planned.options.context, planned.target.device_name,
-              report::format_bytes(b.total()), report::format_bytes(b.limit),
-              report::format_bytes(b.total() - b.limit), advice);
+// What `jllmc fit` would say.
+llvm::Error does_not_fit(Planner& planner, const report::Facts& facts,
+                         const CompileOptions& options, const PlanOptions& plan) {
+  fit::Verdict verdict;
+  verdict.target = facts.planned->target;
+  verdict.answer = fit::Answer::kDoesNotFit;
+  verdict.footprint = facts.footprint;
+  return fit::does_not_fit(planner, verdict, {plan, options.budget, options.desktop});
 }
 
 // The tokens that end a text, as far as the model knows them and the device has room for them.
@@ -47,9 +44,11 @@ std::vector<uint32_t> end_tokens(const std::vector<uint8_t>& tokenizer, uint32_t
 // The options that shape the plan, for its provenance.
 std::vector<std::string> provenance_options(const PlannedModel& planned) {
   const model::ProgramOptions& o = planned.options;
-  return {"target=" + planned.target.name, "context=" + std::to_string(o.context),
+  return {"target=" + planned.target.name,
+          "context=" + std::to_string(o.context),
           std::string("kv_k=") + weight_type_name(o.kv_type_k),
           std::string("kv_v=") + weight_type_name(o.kv_type_v),
+          "rotate_keys=" + std::to_string(o.rotate_keys ? 1 : 0),
           "prefill_chunk=" + std::to_string(o.prefill_rows.back()),
           planned.fused ? "fuse=1" : "fuse=0"};
 }
@@ -66,11 +65,11 @@ StageObserver dump_observer(const std::string& stage, llvm::raw_ostream& out) {
 }
 
 // --context max: the largest that fits.
-llvm::Error resolve_context(const gguf::File& file, const target::Target& target,
+llvm::Error resolve_context(Planner& planner, const target::Target& target,
                             const CompileOptions& options, PlanOptions* plan) {
   *plan = options.plan;
   if (!options.context_max) return llvm::Error::success();
-  llvm::Expected<uint32_t> context = largest_context(file, target, *plan, options.budget);
+  llvm::Expected<uint32_t> context = planner.largest_context(target, *plan, options.budget);
   if (!context) return context.takeError();
   // Nothing fits: plan the smallest context, so that the error says by how much.
   plan->context = std::max(*context, 1u);
@@ -101,7 +100,8 @@ llvm::Expected<std::vector<std::vector<uint8_t>>> compile_code(const CompileOpti
 }
 
 void print_report(ReportFormat format, const report::Facts& facts, llvm::raw_ostream& out) {
-  if (format == ReportFormat::kText) report::print_text(facts, out);
+  if (format == ReportFormat::kText)
+    report::print_text(facts, report::detect_style(out.is_displayed()), out);
   if (format == ReportFormat::kJson) report::print_json(facts, out);
 }
 
@@ -123,18 +123,18 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   llvm::Expected<gguf::File> file = gguf::File::open(options.input);
   if (!file) return file.takeError();
   PlanOptions plan;
-  if (llvm::Error error = resolve_context(*file, *target, options, &plan)) return error;
+  Planner planner(*file);
+  if (llvm::Error error = resolve_context(planner, *target, options, &plan)) return error;
   llvm::Expected<PlannedModel> planned =
       plan_model(*file, *target, plan, dump_observer(options.dump_after, out));
   if (!planned) return planned.takeError();
   if (!options.dump_after.empty()) return llvm::Error::success();
   report::Facts facts;
   facts.planned = &*planned;
-  facts.weights_per_token = emit::weights_read_per_token(planned->program, target->is_host);
-  facts.budget = make_budget(*planned, options.budget);
-  if (!facts.budget.fits()) {  // before any long work
-    return does_not_fit(*file, *planned, options, facts.budget);
-  }
+  facts.footprint = make_footprint(*planned, options.budget);
+  Budget& budget = facts.footprint.budget;
+  // Before any long work.
+  if (!budget.fits()) return does_not_fit(planner, facts, options, plan);
 
   emit::PlanInputs inputs;
   llvm::Expected<std::vector<uint8_t>> tokenizer = emit::build_tokenizer_segment(*file);
@@ -144,9 +144,10 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     llvm::Expected<std::vector<std::vector<uint8_t>>> code = compile_code(options, facts, inputs);
     if (!code) return code.takeError();
     modules = std::move(*code);
-    facts.budget.code = 0;  // known now
-    for (const std::vector<uint8_t>& module : modules) facts.budget.code += module.size();
-    if (!facts.budget.fits()) return does_not_fit(*file, *planned, options, facts.budget);
+    budget.code = 0;  // known now
+    for (const std::vector<uint8_t>& module : modules) budget.code += module.size();
+    facts.footprint.code_is_estimate = false;
+    if (!budget.fits()) return does_not_fit(planner, facts, options, plan);
   }
 
   Progress progress("repacking weights");

@@ -25,6 +25,8 @@ struct PlanOptions {
   std::optional<WeightType> kv_k, kv_v;  // default: the target's
   uint32_t prefill_chunk = 0;            // tokens; 0: the target's
   bool fuse = true;
+
+  friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };
 
 // Everything that is decided before code is generated. Refers to the gguf::File that the model came from.

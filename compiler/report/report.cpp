@@ -3,42 +3,15 @@
 #include <llvm/Support/FormatVariadic.h>
 #include <llvm/Support/JSON.h>
 
-#include <algorithm>
 #include <cstring>
 #include <vector>
+
+#include "compiler/report/waterfall.h"
 
 namespace jllm::report {
 namespace {
 
 using llvm::formatv;
-
-struct Line {
-  const char* name;
-  uint64_t bytes;
-  std::string note;
-};
-
-std::vector<Line> lines_of(const Facts& facts) {
-  const Budget& b = facts.budget;
-  const uint64_t bound = facts.planned->layout.scratch_lower_bound;
-  const std::string ratio =
-      bound == 0 ? "" : formatv("{0:F2} x the lower bound", double(b.scratch) / double(bound)).str();
-  std::vector<Line> lines = {
-      {"weights", b.weights, ""},
-      {"kv cache", b.kv, formatv("{0} positions, K {1}, V {2}", facts.planned->program.context,
-                                 weight_type_name(facts.planned->options.kv_type_k),
-                                 weight_type_name(facts.planned->options.kv_type_v)).str()},
-      {"scratch", b.scratch, ratio},
-      {"state", b.state, "tokens, logits, sampler"},
-      {"pinned host", b.pinned, "token ring"},
-  };
-  if (!facts.planned->target.is_host) {
-    lines.push_back({"code", b.code, formatv("{0} kernels", facts.planned->schedule.kernels.size()).str()});
-    lines.push_back({"cuda context", b.context, "estimate"});
-  }
-  if (b.reserve > 0) lines.push_back({"reserve", b.reserve, "--reserve"});
-  return lines;
-}
 
 // Launches of each kernel in the decode graph.
 std::vector<uint32_t> decode_counts(const select::Schedule& schedule) {
@@ -73,52 +46,21 @@ size_t decode_launches(const select::Schedule& schedule) {
 
 }  // namespace
 
-std::string format_bytes(uint64_t bytes) {
-  if (bytes < 1024) return formatv("{0} B", bytes).str();
-  if (bytes < 1024 * 1024) return formatv("{0:F1} KiB", double(bytes) / 1024).str();
-  return formatv("{0:F1} MiB", double(bytes) / (1024 * 1024)).str();
-}
-
-void print_text(const Facts& facts, llvm::raw_ostream& os) {
+void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
   const model::HyperParameters& p = facts.planned->model.params;
-  const Budget& b = facts.budget;
   os << formatv("\n{0}  ({1}, {2:F1} M parameters)  for  {3}\n\n", p.name, p.architecture,
-                double(facts.planned->model.parameter_count) / 1e6, facts.planned->target.device_name);
-  const uint64_t scale = std::max<uint64_t>(b.limit != 0 ? std::max(b.limit, b.total()) : b.total(), 1);
-  const auto bar = [&](uint64_t from, uint64_t bytes) {
-    constexpr uint64_t kWidth = 32;
-    std::string text;
-    const uint64_t first = uint64_t(double(from) / double(scale) * kWidth);
-    const uint64_t last = uint64_t(double(from + bytes) / double(scale) * kWidth);
-    for (uint64_t i = 0; i < kWidth; ++i) {
-      const bool full = i >= first && (i < last || i == first) && bytes > 0;
-      text += full ? "\u2588" : "\u00b7";
-    }
-    return text;
-  };
-  if (facts.planned->target.visible_bytes != 0) {
-    os << formatv("  {0,-14} {1,13}\n", "device memory", format_bytes(facts.planned->target.visible_bytes));
-  }
-  if (b.limit != 0) {
-    os << formatv("  {0,-14} {1,13}  {2}\n", "budget", format_bytes(b.limit), bar(0, b.limit));
-  }
-  uint64_t sum = 0;
-  for (const Line& line : lines_of(facts)) {
-    os << formatv("    {0,-12} {1,13}  {2}  {3}\n", line.name, format_bytes(line.bytes),
-                  bar(sum, line.bytes), line.note);
-    sum += line.bytes;
-  }
-  os << formatv("  {0,-14} {1,13}\n", "total", format_bytes(b.total()));
-  if (b.limit != 0 && b.fits()) {
-    os << formatv("  {0,-14} {1,13}\n", "free", format_bytes(b.limit - b.total()));
-  }
+                double(facts.planned->model.parameter_count) / 1e6,
+                facts.planned->target.device_name);
+  print(make_waterfall(facts.footprint, facts.planned->target), style, os);
   for (const std::string& warning : facts.planned->target.warnings) os << "  " << warning << "\n";
-  os << formatv("\n  decode: {0} launches a token, reads {1} of weights",
-                decode_launches(facts.planned->schedule), format_bytes(facts.weights_per_token));
-  if (facts.planned->target.bandwidth_gbps > 0 && facts.weights_per_token > 0) {
+  const Prediction prediction = predict(facts.footprint, facts.planned->target);
+  os << formatv("\n  decode: {0} launches a token, reads {1} of weights and {2} of a full KV cache",
+                decode_launches(facts.planned->schedule),
+                format_bytes(facts.footprint.weights_per_token),
+                format_bytes(facts.footprint.budget.kv));
+  if (prediction.tokens_per_second > 0) {
     os << formatv("; {0} GB/s allow at most {1:F0} tok/s (bandwidth / bytes)",
-                  facts.planned->target.bandwidth_gbps,
-                  facts.planned->target.bandwidth_gbps * 1e9 / double(facts.weights_per_token));
+                  facts.planned->target.bandwidth_gbps, prediction.tokens_per_second);
   }
   os << "\n  kernels (launches in decode):\n";
   const std::vector<uint32_t> counts = decode_counts(facts.planned->schedule);
@@ -136,7 +78,7 @@ void print_text(const Facts& facts, llvm::raw_ostream& os) {
 
 void print_json(const Facts& facts, llvm::raw_ostream& os) {
   const model::HyperParameters& p = facts.planned->model.params;
-  const Budget& b = facts.budget;
+  const Budget& b = facts.footprint.budget;
   llvm::json::OStream json(os, 2);
   json.object([&] {
     json.attributeObject("model", [&] {
@@ -163,7 +105,7 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
       json.attribute("budget", int64_t(b.limit));
       json.attribute("file", int64_t(facts.file_bytes));
     });
-    json.attribute("weights_read_per_token", int64_t(facts.weights_per_token));
+    json.attribute("weights_read_per_token", int64_t(facts.footprint.weights_per_token));
     json.attribute("decode_launches", int64_t(decode_launches(facts.planned->schedule)));
     json.attributeArray("warnings", [&] {
       for (const std::string& warning : facts.planned->target.warnings) json.value(warning);

@@ -89,7 +89,7 @@ llvm::Expected<Target> resolve(const Description& device, llvm::StringRef mode_n
   target.is_host = device.is_host;
   target.ram_bytes = bytes_of(device.ram);
   target.visible_bytes = bytes_of(device.visible);
-  target.budget_bytes = bytes_of(device.headless_budget);
+  target.budget_bytes = target.budget_headless_bytes = bytes_of(device.headless_budget);
   target.budget_desktop_bytes = bytes_of(desktop_budget(device));
   target.context_bytes = bytes_of(device.cuda_context);
   target.largest_allocation = bytes_of(device.largest_allocation);

@@ -28,7 +28,8 @@ struct Target {
   uint64_t ram_bytes = 0;       // as sold, 0: unknown
   uint64_t visible_bytes = 0;   // memory that the system reports, 0: unknown
   uint64_t budget_bytes = 0;    // what a plan may take in all, 0: no limit
-  uint64_t budget_desktop_bytes = 0;  // the same where a desktop runs, 0: unknown
+  uint64_t budget_headless_bytes = 0;  // what it is without a desktop,
+  uint64_t budget_desktop_bytes = 0;   // and with one; 0: unknown
   uint64_t context_bytes = 0;         // estimate: CUDA context, stacks, graph objects
   uint64_t largest_allocation = 0;    // bytes, 0: no limit
   double bandwidth_gbps = 0;          // planning bandwidth, 1e9 bytes per second, 0: unknown

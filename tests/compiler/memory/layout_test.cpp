@@ -7,8 +7,7 @@
 #include <algorithm>
 #include <map>
 
-#include "compiler/budget.h"
-#include "compiler/plan.h"
+#include "compiler/planner.h"
 #include "tests/compiler/gguf/raw_gguf.h"
 #include "tests/compiler/model/tiny_llama.h"
 
@@ -264,10 +263,10 @@ TEST(Layout, TheLargestContextKeepsCachesWithinOneAllocation) {
   const gguf::File file = write_and_open(tiny, folder.file("m.gguf"));
   target::Target target = cuda();
   target.prefill_chunk = 16;
-  EXPECT_EQ(value_of(largest_context(file, target, {}, {})), 8192u);
+  EXPECT_EQ(value_of(Planner(file).largest_context(target, {}, {})), 8192u);
   target.default_kv = WeightType::kF32;
   target.largest_allocation = 100000;
-  EXPECT_EQ(value_of(largest_context(file, target, {}, {})), 768u);
+  EXPECT_EQ(value_of(Planner(file).largest_context(target, {}, {})), 768u);
 }
 
 }  // namespace

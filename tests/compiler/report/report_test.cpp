@@ -1,14 +1,10 @@
-// The report: its JSON parses and adds up, its text shows every arena and a waterfall that ends at
-// the total.
+// The report: its JSON parses and adds up, its text shows the waterfall, kernels and files.
 #include "compiler/report/report.h"
 
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-#include <regex>
-#include <sstream>
 
-#include "compiler/emit/plan_writer.h"
 #include "tests/compiler/gguf/raw_gguf.h"
 #include "tests/compiler/model/tiny_llama.h"
 
@@ -28,15 +24,13 @@ class Report : public testing::Test {
     plan_options.context = 64;
     planned_ = value_of(plan_model(*file_, value_of(target::find(target_name)), plan_options));
     facts_.planned = &planned_;
-    facts_.budget = make_budget(planned_, options);
-    facts_.weights_per_token =
-        emit::weights_read_per_token(planned_.program, planned_.target.is_host);
+    facts_.footprint = make_footprint(planned_, options);
   }
 
   std::string text() const {
     std::string result;
     llvm::raw_string_ostream os(result);
-    print_text(facts_, os);
+    print_text(facts_, {}, os);
     return os.str();
   }
   json parsed() const {
@@ -81,14 +75,14 @@ TEST_F(Report, JsonIsTheBudget) {
     EXPECT_EQ(report.at("model").at("architecture"), "llama");
     EXPECT_EQ(report.at("model").at("context"), 64u);
     EXPECT_EQ(report.at("model").at("parameter_count"), TinyLlama().parameters());
-    EXPECT_EQ(report.at("weights_read_per_token"), facts_.weights_per_token);
+    EXPECT_EQ(report.at("weights_read_per_token"), facts_.footprint.weights_per_token);
   }
 }
 
 TEST_F(Report, JsonSaysWhetherItFits) {
   BudgetOptions options;
   plan("host");
-  options.limit = facts_.budget.total();
+  options.limit = facts_.footprint.budget.total();
   plan("host", options);
   EXPECT_TRUE(parsed().at("fits"));
   --*options.limit;
@@ -110,69 +104,6 @@ TEST_F(Report, JsonListsTheKernelsWithTheirLaunches) {
   }
   EXPECT_EQ(launches, 5u * 2 + 3);  // two layers; embedding, head, sampler
   EXPECT_EQ(report.at("decode_launches"), launches);
-}
-
-// Sizes in whole MiB, so that the rounded figures of the text are exact.
-TEST_F(Report, TheWaterfallOfTheTextEndsAtTheTotal) {
-  for (const char* target : {"host", "h200"}) {
-    plan(target);
-    Budget& b = facts_.budget;
-    b.weights = 1000 * kMiB;
-    b.kv = 250 * kMiB;
-    b.scratch = 30 * kMiB;
-    b.state = 4 * kMiB;
-    b.pinned = 1 * kMiB;
-    b.code = planned_.target.is_host ? 0 : 2 * kMiB;
-    b.context = planned_.target.is_host ? 0 : 300 * kMiB;
-    b.reserve = 64 * kMiB;
-    b.limit = 2000 * kMiB;
-    const std::string report = text();
-    double sum = 0, total = -1, free = -1, budget = -1;
-    std::vector<std::string> names;
-    std::istringstream lines(report);
-    const std::regex part("^    ([a-z ]+?) +([0-9.]+) MiB  .*");
-    const std::regex line("^  (total|free|budget) +([0-9.]+) MiB.*");
-    std::smatch match;
-    for (std::string l; std::getline(lines, l);) {
-      if (std::regex_match(l, match, part)) {
-        names.push_back(match[1]);
-        sum += std::stod(match[2]);
-      } else if (std::regex_match(l, match, line)) {
-        (match[1] == "total" ? total : match[1] == "free" ? free : budget) = std::stod(match[2]);
-      }
-    }
-    std::vector<std::string> expected = {"weights", "kv cache", "scratch", "state", "pinned host"};
-    if (!planned_.target.is_host) expected.insert(expected.end(), {"code", "cuda context"});
-    expected.push_back("reserve");
-    EXPECT_EQ(names, expected) << report;
-    EXPECT_EQ(sum, total) << report;
-    EXPECT_EQ(sum * double(kMiB), double(b.total()));
-    EXPECT_EQ(budget, 2000.0);
-    EXPECT_EQ(total + free, budget);
-  }
-}
-
-// Each bar starts where the last one ended, within the 32 columns that stand for the budget.
-TEST_F(Report, BarsFollowEachOther) {
-  plan("host");
-  facts_.budget = {};
-  facts_.budget.weights = 16 * kMiB;
-  facts_.budget.kv = 8 * kMiB;
-  facts_.budget.scratch = 4 * kMiB;
-  facts_.budget.limit = 32 * kMiB;
-  const std::string report = text();
-  const auto bar = [&](const char* name) {
-    const size_t at = report.find("    " + std::string(name) + " ");
-    std::string columns;
-    for (size_t i = report.find("MiB", at); i < report.find('\n', at); ++i) {
-      if (report.compare(i, 3, "\u2588") == 0) columns += '#';
-      if (report.compare(i, 2, "\u00b7") == 0) columns += '.';
-    }
-    return columns;
-  };
-  EXPECT_EQ(bar("weights"), std::string(16, '#') + std::string(16, '.'));
-  EXPECT_EQ(bar("kv cache"), std::string(16, '.') + std::string(8, '#') + std::string(8, '.'));
-  EXPECT_EQ(bar("scratch"), std::string(24, '.') + std::string(4, '#') + std::string(4, '.'));
 }
 
 TEST_F(Report, TextNamesModelTargetAndKernels) {
@@ -198,8 +129,8 @@ TEST_F(Report, WhatDoesNotFitHasNothingFree) {
 
 TEST_F(Report, TheHostHasNoCode) {
   plan("host");
-  EXPECT_EQ(facts_.budget.code, 0u);
-  EXPECT_EQ(text().find("cuda context"), std::string::npos);
+  EXPECT_EQ(facts_.footprint.budget.code, 0u);
+  EXPECT_EQ(text().find("CUDA context"), std::string::npos);
 }
 
 TEST(FormatBytes, PicksTheUnit) {
