@@ -1,0 +1,121 @@
+// jllmc compile: GGUF in, plan out.
+#include "compiler/compile.h"
+
+#include <llvm/Support/raw_ostream.h>
+
+#include "compiler/support/error.h"
+#include "tools/jllmc/commands.h"
+#include "tools/jllmc/options.h"
+
+namespace jllm::tool {
+namespace {
+
+namespace cl = llvm::cl;
+
+cl::SubCommand command("compile", "compile a model for a device: GGUF in, plan out");
+
+cl::opt<std::string> model_path(cl::Positional, cl::Required, cl::desc("MODEL.gguf"),
+                                cl::sub(command), cl::cat(options_category()));
+cl::opt<std::string> plan_path("o", cl::value_desc("PLAN.jllm"), cl::desc("the plan to write"),
+                               cl::sub(command), cl::cat(options_category()));
+cl::opt<std::string> target_name("target", cl::value_desc("NAME[@MODE]|FILE.json"),
+                                 cl::init("host"),
+                                 cl::desc("device to compile for (see jllmc targets; default: "
+                                          "host)"),
+                                 cl::sub(command), cl::cat(options_category()));
+PlanArguments plan_arguments(command,
+                             "positions of the KV cache (default: the model's own, at most 4096; "
+                             "max: the largest that fits)");
+cl::opt<std::string> nvrtc("nvrtc", cl::value_desc("PATH"),
+                           cl::desc("NVRTC library, or a folder that holds one"), cl::sub(command),
+                           cl::cat(options_category()));
+cl::opt<std::string> report_format("report", cl::value_desc("text|json"),
+                                   cl::desc("print the memory budget and the kernels chosen"),
+                                   cl::sub(command), cl::cat(options_category()));
+cl::opt<std::string> dump_after("dump-after", cl::value_desc("STAGE"),
+                                cl::desc("print a stage's result and stop: ir, passes, select, "
+                                         "memory"),
+                                cl::sub(command), cl::cat(options_category()));
+cl::opt<bool> no_kv_rotation(
+    "no-kv-rotation",
+    cl::desc("keys of a q4_0 cache without their rotation (to measure its worth)"),
+    cl::sub(command), cl::cat(options_category()));
+cl::opt<bool> no_fuse("no-fuse", cl::desc("one kernel per primitive operation (debugging)"),
+                      cl::sub(command), cl::cat(options_category()));
+cl::opt<bool> no_cache("no-cache", cl::desc("neither read nor write the cache of compiled kernels"),
+                       cl::sub(command), cl::cat(options_category()));
+
+cl::opt<std::string> activations(
+    "activations", cl::value_desc("MODE"), cl::init("auto"),
+    cl::desc("how kernels read activations beside quantised weights: f32, "
+             "q8, q8r (q8 with residual) or auto (default)"),
+    cl::sub(command), cl::cat(options_category()));
+cl::opt<bool> no_overlap("no-overlap", cl::Hidden,
+                         cl::desc("kernels do not start before their predecessors end (debugging)"),
+                         cl::sub(command), cl::cat(options_category()));
+cl::opt<bool> emit_ptx(
+    "emit-ptx", cl::Hidden,
+    cl::desc("PTX in the place of machine code: for jllm --newer-device (tests)"), cl::sub(command),
+    cl::cat(options_category()));
+
+llvm::Error parse_activations(select::ActivationMode* mode) {
+  const std::pair<const char*, select::ActivationMode> names[] = {
+      {"auto", select::ActivationMode::kAuto},
+      {"f32", select::ActivationMode::kF32},
+      {"q8", select::ActivationMode::kQ8},
+      {"q8r", select::ActivationMode::kQ8R}};
+  for (const auto& [name, value] : names) {
+    if (activations != name) continue;
+    *mode = value;
+    return llvm::Error::success();
+  }
+  return fail(ExitCode::kUsage, "--activations {0}: expected auto, f32, q8 or q8r",
+              activations.getValue());
+}
+
+llvm::Error fill_options(CompileOptions* options) {
+  options->input = model_path;
+  options->output = plan_path;
+  options->target = target_name;
+  options->nvrtc = nvrtc;
+  options->dump_after = dump_after;
+  options->desktop = plan_arguments.desktop();
+  options->plan.fuse = !no_fuse;
+  options->plan.select.overlap = !no_overlap;
+  options->ptx = emit_ptx;
+  options->plan.rotate_keys = !no_kv_rotation;
+  options->use_cache = !no_cache;
+  if (options->output.empty() && options->dump_after.empty()) {
+    return fail(ExitCode::kUsage, "where should the plan go? Say -o PLAN.jllm");
+  }
+  if (llvm::Error error =
+          plan_arguments.fill(&options->plan, &options->budget, &options->context_max)) {
+    return error;
+  }
+  if (llvm::Error error = parse_activations(&options->plan.select.activations)) return error;
+  if (report_format.getNumOccurrences() > 0) {
+    if (report_format == "json") {
+      options->report = ReportFormat::kJson;
+    } else if (report_format == "text") {
+      options->report = ReportFormat::kText;
+    } else {
+      return fail(ExitCode::kUsage, "--report {0}: expected text or json", report_format);
+    }
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error run() {
+  CompileOptions options;
+  if (llvm::Error error = fill_options(&options)) return error;
+  return compile(options, llvm::outs());
+}
+
+}  // namespace
+
+const Command& compile_command() {
+  static const Command entry = {command, run};
+  return entry;
+}
+
+}  // namespace jllm::tool

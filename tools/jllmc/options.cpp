@@ -1,0 +1,95 @@
+#include "tools/jllmc/options.h"
+
+#include <llvm/ADT/StringExtras.h>
+
+#include <utility>
+
+#include "compiler/model/model.h"
+#include "compiler/support/error.h"
+
+namespace jllm::tool {
+namespace {
+
+namespace cl = llvm::cl;
+
+// "512M", "3.5G", "1000000"; binary multiples.
+llvm::Expected<uint64_t> parse_size(llvm::StringRef option, llvm::StringRef text) {
+  llvm::StringRef digits = text;
+  double factor = 1;
+  if (!digits.empty() && (digits.back() == 'i' || digits.back() == 'B'))
+    digits = digits.drop_back();
+  if (!digits.empty() && digits.back() == 'i') digits = digits.drop_back();
+  const llvm::StringRef units = "KMGT";
+  if (!digits.empty() && units.find(llvm::toUpper(digits.back())) != llvm::StringRef::npos) {
+    for (size_t i = 0; i <= units.find(llvm::toUpper(digits.back())); ++i) factor *= 1024;
+    digits = digits.drop_back();
+  }
+  double value = 0;
+  if (digits.empty() || digits.getAsDouble(value) || !(value >= 0) || value * factor > 1e15) {
+    return fail(ExitCode::kUsage, "--{0} {1}: expected a size such as 512M or 3.5G", option, text);
+  }
+  return static_cast<uint64_t>(value * factor);
+}
+
+}  // namespace
+
+cl::OptionCategory& options_category() {
+  static cl::OptionCategory category("Options");
+  return category;
+}
+
+PlanArguments::PlanArguments(cl::SubCommand& command, const char* context_help)
+    : context_("context", cl::value_desc("N"), cl::desc(context_help), cl::sub(command),
+               cl::cat(options_category())),
+      kv_("kv", cl::value_desc("TYPE"),
+          cl::desc("type of the KV cache: f16, q8_0, q4_0 or f32 (default: f16, on host f32)"),
+          cl::sub(command), cl::cat(options_category())),
+      kv_k_("kv-k", cl::value_desc("TYPE"), cl::desc("type of the K cache alone"), cl::sub(command),
+            cl::cat(options_category())),
+      kv_v_("kv-v", cl::value_desc("TYPE"), cl::desc("type of the V cache alone"), cl::sub(command),
+            cl::cat(options_category())),
+      prefill_chunk_("prefill-chunk", cl::value_desc("N"),
+                     cl::desc("tokens of a prompt that are computed at once"), cl::sub(command),
+                     cl::cat(options_category())),
+      budget_("budget", cl::value_desc("SIZE"),
+              cl::desc("memory that the plan may take, e.g. 3.5G (default: the target's)"),
+              cl::sub(command), cl::cat(options_category())),
+      reserve_("reserve", cl::value_desc("SIZE"), cl::desc("memory to keep free within the budget"),
+               cl::sub(command), cl::cat(options_category())),
+      desktop_("desktop", cl::desc("budget of a system with a desktop instead of a headless one"),
+               cl::sub(command), cl::cat(options_category())) {}
+
+llvm::Error PlanArguments::fill(PlanOptions* plan, BudgetOptions* budget, bool* context_max) const {
+  plan->prefill_chunk = prefill_chunk_;
+  if (context_max != nullptr && context_ == "max") {
+    *context_max = true;
+  } else if (!context_.empty()) {
+    unsigned n = 0;
+    if (llvm::StringRef(context_).getAsInteger(10, n) || n == 0) {
+      return fail(ExitCode::kUsage, "--context {0}: expected a number above 0{1}",
+                  context_.getValue(), context_max != nullptr ? ", or max" : "");
+    }
+    plan->context = n;
+  }
+  using Slot = std::pair<const std::string&, std::optional<WeightType>*>;
+  for (const auto& [name, slot] : {Slot(kv_k_.empty() ? kv_ : kv_k_, &plan->kv_k),
+                                   Slot(kv_v_.empty() ? kv_ : kv_v_, &plan->kv_v)}) {
+    if (name.empty()) continue;
+    llvm::Expected<WeightType> type = model::parse_kv_type(name);
+    if (!type) return type.takeError();
+    *slot = *type;
+  }
+  if (!budget_.empty()) {
+    llvm::Expected<uint64_t> bytes = parse_size("budget", budget_);
+    if (!bytes) return bytes.takeError();
+    budget->limit = *bytes;
+  }
+  if (!reserve_.empty()) {
+    llvm::Expected<uint64_t> bytes = parse_size("reserve", reserve_);
+    if (!bytes) return bytes.takeError();
+    budget->reserve = *bytes;
+  }
+  return llvm::Error::success();
+}
+
+}  // namespace jllm::tool

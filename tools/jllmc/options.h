@@ -1,0 +1,37 @@
+// What several commands of jllmc share of their options.
+#pragma once
+
+#include <llvm/ADT/StringRef.h>
+#include <llvm/Support/CommandLine.h>
+#include <llvm/Support/Error.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "compiler/budget.h"
+#include "compiler/plan.h"
+
+namespace jllm::tool {
+
+// Everything that --help shows; LLVM's own options are not in it.
+llvm::cl::OptionCategory& options_category();
+
+// Options that shape the plan and its budget, of one command.
+class PlanArguments {
+ public:
+  PlanArguments(llvm::cl::SubCommand& command, const char* context_help);
+
+  // Fills in what was given. *context_max is set by "--context max"; null: the command does not
+  // take it.
+  llvm::Error fill(PlanOptions* plan, BudgetOptions* budget, bool* context_max) const;
+  bool desktop() const { return desktop_; }
+
+ private:
+  llvm::cl::opt<std::string> context_, kv_, kv_k_, kv_v_;
+  llvm::cl::opt<unsigned> prefill_chunk_;
+  llvm::cl::opt<std::string> budget_, reserve_;
+  llvm::cl::opt<bool> desktop_;
+};
+
+}  // namespace jllm::tool
