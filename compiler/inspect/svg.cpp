@@ -22,9 +22,11 @@ constexpr double kInner = kWidth - 2 * kMargin;
 constexpr double kBarTop = 92, kBarHeight = 46;
 constexpr double kMapTop = 236, kMapHeight = 360;
 
-// A palette that stays apart for colour-blind readers (Okabe and Ito, 2008).
+// Colours that stay apart for colour-blind readers (Okabe and Ito 2008; Tol's muted scheme behind
+// them).
 constexpr const char* kColours[] = {"#0072b2", "#e69f00", "#009e73", "#cc79a7",
-                                    "#56b4e9", "#d55e00", "#f0e442", "#999999"};
+                                    "#56b4e9", "#d55e00", "#f0e442", "#999999",
+                                    "#332288", "#882255", "#44aa99", "#ddcc77"};
 constexpr size_t kColourCount = sizeof kColours / sizeof kColours[0];
 
 std::string escape(llvm::StringRef text) {
