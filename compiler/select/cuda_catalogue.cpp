@@ -27,8 +27,6 @@ class CudaSelector {
                ScheduleBuilder& out)
       : program_(program), graph_(graph), sms_(target.sm_count), out_(out) {
     step_ = tensor(program.bindings.state);
-    // The head graph works on one row that was consumed before: all its rows count.
-    rows_state_ = graph.kind == ir::GraphKind::kHead ? immediate(0) : step_;
   }
 
   llvm::Error node(const ir::Node& n) {
@@ -74,7 +72,7 @@ class CudaSelector {
 
   // Kernels whose first argument is the state, one work item per element of a row.
   llvm::Error elementwise(const char* kernel, uint64_t items, Defines defines, const Args& rest) {
-    Args args = {rows_state_};
+    Args args = {step_};
     for (const Argument& arg : rest) args.push_back(arg);
     return emit(kernel, std::move(defines), std::move(args),
                 kernels::elementwise_shape(graph_.rows, items, sms_));
@@ -88,13 +86,13 @@ class CudaSelector {
 
   llvm::Error rms_norm() {
     return emit("rms_norm", {define("DIM", width(0)), define_bits("EPSILON_BITS", attributes().epsilon)},
-                {rows_state_, in(0), in(1), result()}, kernels::row_shape(graph_.rows, width(0)));
+                {step_, in(0), in(1), result()}, kernels::row_shape(graph_.rows, width(0)));
   }
 
   llvm::Error matmul(bool residual) {
     const uint64_t n = info(1).rows;
     const uint64_t k = info(1).cols;
-    Args args = {rows_state_, in(0), in(1)};
+    Args args = {step_, in(0), in(1)};
     if (residual) args.push_back(in(2));
     const Argument rest[] = {result(), immediate(graph_.rows), immediate(n), immediate(k)};
     for (const Argument& arg : rest) args.push_back(arg);
@@ -221,7 +219,7 @@ class CudaSelector {
   uint32_t sms_;
   ScheduleBuilder& out_;
   const ir::Node* n_ = nullptr;
-  Argument step_, rows_state_;
+  Argument step_;
 };
 
 }  // namespace

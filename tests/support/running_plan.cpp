@@ -55,7 +55,9 @@ void RunningPlan::rewind(uint32_t count) {
 }
 
 SampledToken RunningPlan::step() {
-  EXPECT_EQ(executor_->enqueue(), Error::kOk) << executor_->last_error();
+  const Error error = executor_->enqueue();
+  EXPECT_EQ(error, Error::kOk) << executor_->last_error();
+  if (error != Error::kOk) return {0, kBadLogits};
   const Result<SampledToken> token = executor_->next();
   EXPECT_EQ(token.error(), Error::kOk) << executor_->last_error();
   return token.value();
@@ -63,7 +65,10 @@ SampledToken RunningPlan::step() {
 
 Tokens RunningPlan::generate(uint32_t n) {
   Tokens tokens;
-  for (uint32_t i = 0; i < n && !testing::Test::HasFailure(); ++i) tokens.push_back(step().id);
+  for (SampledToken token; tokens.size() < n && token.done == kRunning;) {
+    token = step();
+    tokens.push_back(token.id);
+  }
   return tokens;
 }
 

@@ -56,8 +56,8 @@ class RunningPlan {
   void set_sampling(const Sampling& sampling);
   void prefill(const Tokens& tokens);
   void rewind(uint32_t count);
-  SampledToken step();  // enqueue() and next()
-  Tokens generate(uint32_t n);
+  SampledToken step();          // enqueue() and next()
+  Tokens generate(uint32_t n);  // fewer when the sequence ends
   Logits logits();
   // Logits behind every token of `tokens`, one force() each, from the start of the context.
   std::vector<Logits> force_all(const Tokens& tokens);

@@ -11,6 +11,22 @@
 
 namespace jllm::test {
 
+// How far logits may be from the float64 ones, which are up to 20, where the KV cache is f32. A sum
+// of n products rounds by at most n * 2^-24 of the sum of magnitudes; the longest here has 172
+// terms (feed-forward down), so by 1e-5 at worst and by its square root's share, 1e-6, as a rule.
+// Five layers add two such sums each to the residual stream: 10 * 20 * 1e-6 = 2e-4 if all errors
+// had the same sign. They have not, and 1e-4 leaves a factor of 5 over what the host shows
+// (1.7e-5).
+constexpr double kF32Bound = 1e-4;
+
+// The same with a KV cache of halves. Rounding K and V is a property of model and format: on the
+// host, where all else is f32, it moves the golden logits by up to 2.24e-2. Any other arithmetic
+// adds its own error, and another rounding where a value stood close to the middle. The bound is
+// half the smallest margin (0.0526) of the first hundred greedy tokens: below it, none of them is
+// in doubt.
+constexpr double kF16KvBound = 0.0263;
+constexpr size_t kCertainTokens = 100;
+
 struct StoriesCase {
   std::string name;
   Tokens prompt;

@@ -11,23 +11,12 @@
 namespace jllm {
 namespace {
 
+using test::kF16KvBound;
+using test::kF32Bound;
 using test::PlanInMemory;
 using test::RunningPlan;
 using test::StoriesCase;
 using test::Tokens;
-
-// f32 arithmetic. A sum of n products rounds by at most n * 2^-24 of the sum of magnitudes; the
-// longest here has 172 terms (feed-forward down), so 1e-5 relative at worst and its square root,
-// 1e-6, as a rule. Five layers add two such sums each to a residual stream, and the logits are up
-// to 20: 10 * 20 * 1e-6 = 2e-4 if all errors had the same sign. They do not; 1e-4 leaves a factor
-// of 5 over what is measured (2e-5).
-constexpr double kF32Bound = 1e-4;
-
-// A KV cache of halves rounds K and V to 2^-12 of themselves. An attention score (a dot product of
-// 8 elements, up to 20 here) moves by 20 * 2^-12 * sqrt(8) / 8 ~ 2e-3, and a head's output by as
-// much of itself; five layers and the logits' scale of 20 leave 5 * 2e-3 * 20 / sqrt(64) ~ 2.5e-2
-// where errors do not add up.
-constexpr double kF16KvBound = 2.5e-2;
 
 class Stories : public testing::Test {
  protected:
@@ -90,11 +79,9 @@ TEST_F(Stories, HalfPrecisionKvStaysClose) {
   RecordProperty("largest_error", std::to_string(error));
   EXPECT_LT(error, kF16KvBound);
   EXPECT_GT(error, kF32Bound) << "the cache was not rounded at all";
-  // Where the margin allows no doubt, the tokens are the same.
   for (const StoriesCase& story : test::stories_cases()) {
-    size_t certain = 0;
-    while (certain < story.margins.size() && story.margins[certain] > 2 * kF16KvBound) ++certain;
-    EXPECT_EQ(test::equal_greedy_tokens(run, story, certain), certain) << story.name;
+    const size_t n = std::min(test::kCertainTokens, story.greedy.size());
+    EXPECT_EQ(test::equal_greedy_tokens(run, story, n), n) << story.name;
   }
 }
 
