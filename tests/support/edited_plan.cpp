@@ -1,5 +1,6 @@
 #include "tests/support/edited_plan.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -69,7 +70,7 @@ std::vector<uint8_t> EditedPlan::head() const {
 
 Opened open_head(const std::vector<uint8_t>& head) {
   PlanPrefix prefix = {};
-  std::memcpy(&prefix, head.data(), std::min(head.size(), sizeof prefix));
+  if (head.size() >= sizeof prefix) std::memcpy(&prefix, head.data(), sizeof prefix);
   return open_head(head, prefix.file_size);
 }
 
@@ -78,11 +79,10 @@ Opened open_head(const std::vector<uint8_t>& head, uint64_t file_size) {
   struct Free {
     void operator()(void* memory) const { std::free(memory); }
   };
-  const std::unique_ptr<void, Free> block(std::malloc(head.size()));
-  std::memcpy(block.get(), head.data(), head.size());
+  const std::unique_ptr<uint8_t, Free> block(static_cast<uint8_t*>(std::malloc(head.size())));
+  std::copy(head.begin(), head.end(), block.get());
   Message message;
-  const Result<PlanView> view =
-      PlanView::open(static_cast<const uint8_t*>(block.get()), head.size(), file_size, &message);
+  const Result<PlanView> view = PlanView::open(block.get(), head.size(), file_size, &message);
   return {view.error(), message.text};
 }
 
