@@ -8,6 +8,7 @@
 #include "compiler/memory/placement.h"
 #include "compiler/support/error.h"
 #include "schema/checked_math.h"
+#include "schema/kv_layout.h"
 #include "schema/row_layout.h"
 
 namespace jllm::memory {
@@ -190,6 +191,9 @@ uint64_t Layout::device_bytes() const {
 }
 
 uint64_t storage_bytes(const ir::Tensor& tensor, bool is_host) {
+  if (tensor.kind == TensorKind::kKvCache) {
+    return kv_layout(static_cast<unsigned>(tensor.type), tensor.rows, tensor.cols).bytes;
+  }
   if (tensor.kind == TensorKind::kWeight && !is_host) {
     return row_layout(static_cast<unsigned>(tensor.type), tensor.cols).stride * tensor.rows;
   }

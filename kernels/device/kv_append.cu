@@ -1,20 +1,30 @@
-// Cache rows position .. of each head = in. Grid (blocks over elements, T).
-#include "kernels/device/common.cuh"
+// Cache rows position .. of each head = in. Plain caches: grid (blocks over elements, T); quantised
+// ones, whose values share scales: grid (blocks over heads, a warp each, T).
+#include "kernels/device/kv_cache.cuh"
 
 using namespace jllm;
 using namespace jllm::device;
 
+using Cache = KvCache<KV_TYPE, (unsigned long long)HEADS * CONTEXT, HEAD_DIM>;
+
 extern "C" __global__ void JLLM_KERNEL(const StepState* state,
-                                       const float* in,             // [T][HEADS][HEAD_DIM]
-                                       Kv<KV_TYPE>::Element* cache  // [HEADS][CONTEXT][HEAD_DIM]
+                                       const float* in,  // [T][HEADS][HEAD_DIM]
+                                       Bytes* cache      // [HEADS][CONTEXT][HEAD_DIM]
 ) {
   const unsigned row = blockIdx.y;
   const unsigned position = state->position + row;
   if (row >= token_rows(state, gridDim.y) || position >= CONTEXT) return;
-  for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < HEADS * HEAD_DIM;
-       i += gridDim.x * blockDim.x) {
-    const unsigned head = i / HEAD_DIM, element = i % HEAD_DIM;
-    cache[((unsigned long long)head * CONTEXT + position) * HEAD_DIM + element] =
-        Kv<KV_TYPE>::encode(in[(unsigned long long)row * HEADS * HEAD_DIM + i]);
+  in += (unsigned long long)row * HEADS * HEAD_DIM;
+  const unsigned first = blockIdx.x * blockDim.x + threadIdx.x, step = gridDim.x * blockDim.x;
+  if constexpr (Cache::kQuantised) {
+    for (unsigned head = first / kWarp; head < HEADS; head += step / kWarp) {
+      Cache::store_row<ROTATION>(cache, (unsigned long long)head * CONTEXT + position,
+                                 in + head * HEAD_DIM);
+    }
+  } else {
+    for (unsigned i = first; i < HEADS * HEAD_DIM; i += step) {
+      const unsigned head = i / HEAD_DIM, element = i % HEAD_DIM;
+      Cache::store(cache, (unsigned long long)head * CONTEXT + position, element, in[i]);
+    }
   }
 }

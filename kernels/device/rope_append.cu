@@ -1,18 +1,20 @@
-// Several tokens: rotates q in place, rotates k into its cache, copies v into its cache.
-// Grid (blocks over pairs of elements, T).
-#include "kernels/device/common.cuh"
+// Several tokens: rotates q in place, rotates k into its cache, copies v into its cache; plain
+// caches only. Grid (blocks over pairs of elements, T).
+#include "kernels/device/kv_cache.cuh"
 
 using namespace jllm;
 using namespace jllm::device;
 
-extern "C" __global__ void JLLM_KERNEL(
-    const StepState* state,
-    float* q,                         // [T][HEADS][HEAD_DIM], in place
-    const float* k,                   // [T][KV_HEADS][HEAD_DIM]
-    const float* v,                   // [T][KV_HEADS][HEAD_DIM]
-    const float* frequencies,         // [PAIRS]
-    Kv<KV_K_TYPE>::Element* k_cache,  // [KV_HEADS][CONTEXT][HEAD_DIM]
-    Kv<KV_V_TYPE>::Element* v_cache   // [KV_HEADS][CONTEXT][HEAD_DIM]
+using KCache = KvCache<KV_K_TYPE, (unsigned long long)KV_HEADS * CONTEXT, HEAD_DIM>;
+using VCache = KvCache<KV_V_TYPE, (unsigned long long)KV_HEADS * CONTEXT, HEAD_DIM>;
+
+extern "C" __global__ void JLLM_KERNEL(const StepState* state,
+                                       float* q,                  // [T][HEADS][HEAD_DIM], in place
+                                       const float* k,            // [T][KV_HEADS][HEAD_DIM]
+                                       const float* v,            // [T][KV_HEADS][HEAD_DIM]
+                                       const float* frequencies,  // [PAIRS]
+                                       Bytes* k_cache,            // [KV_HEADS][CONTEXT][HEAD_DIM]
+                                       Bytes* v_cache             // [KV_HEADS][CONTEXT][HEAD_DIM]
 ) {
   const unsigned row = blockIdx.y;
   const unsigned position = state->position + row;
@@ -32,16 +34,16 @@ extern "C" __global__ void JLLM_KERNEL(
     const float* from = is_q ? q : is_k ? k : v;
     float a = from[base + first], b = from[base + second];
     if (rotated) rotate(&a, &b, position, frequencies[pair], magnitude);
-    const unsigned long long to = ((unsigned long long)local * CONTEXT + position) * HEAD_DIM;
+    const unsigned long long to = (unsigned long long)local * CONTEXT + position;
     if (is_q) {
       q[base + first] = a;
       q[base + second] = b;
     } else if (is_k) {
-      k_cache[to + first] = Kv<KV_K_TYPE>::encode(a);
-      k_cache[to + second] = Kv<KV_K_TYPE>::encode(b);
+      KCache::store(k_cache, to, first, a);
+      KCache::store(k_cache, to, second, b);
     } else {
-      v_cache[to + first] = Kv<KV_V_TYPE>::encode(a);
-      v_cache[to + second] = Kv<KV_V_TYPE>::encode(b);
+      VCache::store(v_cache, to, first, a);
+      VCache::store(v_cache, to, second, b);
     }
   }
 }
