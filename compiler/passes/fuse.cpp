@@ -4,6 +4,8 @@
 #include <map>
 #include <optional>
 
+#include "schema/kv_layout.h"
+
 namespace jllm::passes {
 namespace {
 
@@ -34,6 +36,7 @@ class Editor {
 
   size_t size() const { return graph_.nodes.size(); }
   Node& node(size_t i) { return graph_.nodes[i]; }
+  const Node& node(size_t i) const { return graph_.nodes[i]; }
   bool alive(size_t i) const { return !removed_[i]; }
 
   // Readers of node i's only output that are still there.
@@ -61,6 +64,12 @@ class Editor {
     for (const size_t i : members) removed_[i] = i != last;
     for (const TensorId id : fused.inputs) consumers_[id].push_back(last);
     graph_.nodes[last] = std::move(fused);
+  }
+
+  void add_inputs(size_t i, const std::vector<TensorId>& ids) {
+    std::vector<TensorId>& inputs = graph_.nodes[i].inputs;
+    inputs.insert(inputs.end(), ids.begin(), ids.end());
+    for (const TensorId id : ids) consumers_[id].push_back(i);
   }
 
  private:
@@ -101,8 +110,26 @@ Branch follow_branch(Editor& e, size_t matmul) {
   return branch;
 }
 
-// rms_norm whose result feeds exactly the q, k and v branches.
-bool fuse_qkv(Editor& e, size_t norm) {
+// A group of elements with a common scale cannot be appended one rotary pair at a time.
+bool is_quantised_append(const Program& program, const Node& append) {
+  return kv_is_quantised(static_cast<unsigned>(program[append.inputs[1]].type));
+}
+
+// The attention that reads the q of this branch and exactly these caches.
+std::optional<size_t> attention_of(const Editor& e, const Branch& q, const Node& append_k,
+                                   const Node& append_v) {
+  const std::optional<size_t> attention = e.only_user(q.last, Op::kAttention);
+  if (!attention) return std::nullopt;
+  const std::vector<TensorId>& inputs = e.node(*attention).inputs;
+  if (inputs.size() != 3 || inputs[1] != append_k.inputs[1] || inputs[2] != append_v.inputs[1]) {
+    return std::nullopt;
+  }
+  return attention;
+}
+
+// rms_norm whose result feeds exactly the q, k and v branches. Where a cache is quantised the node hands k
+// and v to the attention, which sees whole heads, and that appends them.
+bool fuse_qkv(const Program& program, Editor& e, size_t norm) {
   if (e.node(norm).op != Op::kRmsNorm) return false;
   const std::vector<size_t> users = e.users(norm);
   if (users.size() != 3) return false;
@@ -120,14 +147,27 @@ bool fuse_qkv(Editor& e, size_t norm) {
   const Node& rope_q = e.node(*q->rope);
   const Node& rope_k = e.node(*k->rope);
   if (rope_q.inputs[1] != rope_k.inputs[1]) return false;
+  const Node& append_k = e.node(*k->append);
+  const Node& append_v = e.node(*v->append);
+  const bool hand_over =
+      is_quantised_append(program, append_k) || is_quantised_append(program, append_v);
+  const std::optional<size_t> attention =
+      hand_over ? attention_of(e, *q, append_k, append_v) : std::nullopt;
+  if (hand_over && !attention) return false;
 
   Node fused{Op::kQkv, {}, {rope_q.outputs[0]}, rope_q.attributes, e.node(norm).label};
   fused.label = fused.label.substr(0, fused.label.rfind('.') + 1) + "attn_qkv";
   fused.attributes.kv_heads = rope_k.attributes.heads;
   fused.attributes.epsilon = e.node(norm).attributes.epsilon;
   fused.inputs = {e.node(norm).inputs[0], e.node(norm).inputs[1],      q->weight,
-                  k->weight,              v->weight,                   rope_q.inputs[1],
-                  e.node(*k->append).inputs[1], e.node(*v->append).inputs[1]};
+                  k->weight,              v->weight,                   rope_q.inputs[1]};
+  if (hand_over) {
+    const TensorId rows[] = {append_k.inputs[0], append_v.inputs[0]};
+    fused.outputs.insert(fused.outputs.end(), std::begin(rows), std::end(rows));
+    e.add_inputs(*attention, {rows[0], rows[1]});
+  } else {
+    fused.inputs.insert(fused.inputs.end(), {append_k.inputs[1], append_v.inputs[1]});
+  }
   if (biases) fused.inputs.insert(fused.inputs.end(), {*q->bias, *k->bias, *v->bias});
   std::vector<size_t> members = {norm};
   for (const Branch* branch : {&*q, &*k, &*v}) {
@@ -152,6 +192,7 @@ bool fuse_gate_up(Editor& e, size_t norm) {
              e.node(norm).attributes,
              e.node(norm).label};
   fused.label = fused.label.substr(0, fused.label.rfind('.') + 1) + "ffn_gate_up";
+  fused.attributes.activation = e.node(*glu).attributes.activation;
   e.replace({norm, users[0], users[1], *glu}, std::move(fused));
   return true;
 }
@@ -183,7 +224,7 @@ bool fuse_matmul_add(Editor& e, size_t matmul) {
 }
 
 // rope(q), rope(k), append(k), append(v) of one layer: the appends whose caches the same attention reads.
-bool fuse_rope_append(Editor& e, size_t attention) {
+bool fuse_rope_append(const Program& program, Editor& e, size_t attention) {
   if (e.node(attention).op != Op::kAttention) return false;
   std::optional<size_t> rope_q, rope_k, append_k, append_v;
   for (size_t i = 0; i < attention; ++i) {
@@ -194,6 +235,10 @@ bool fuse_rope_append(Editor& e, size_t attention) {
     if (node.op == Op::kKvAppend && node.inputs[1] == e.node(attention).inputs[2]) append_v = i;
   }
   if (!rope_q || !append_k || !append_v) return false;
+  if (is_quantised_append(program, e.node(*append_k)) ||
+      is_quantised_append(program, e.node(*append_v))) {
+    return false;
+  }
   for (size_t i = 0; i < *append_k; ++i) {
     const Node& node = e.node(i);
     if (e.alive(i) && node.op == Op::kRope && node.outputs[0] == e.node(*append_k).inputs[0]) rope_k = i;
@@ -223,8 +268,8 @@ void fuse(Program& program) {
     const bool single_row = graph.kind != ir::GraphKind::kPrefill;
     for (size_t i = 0; i < e.size(); ++i) {
       if (!e.alive(i)) continue;
-      if (single_row && (fuse_qkv(e, i) || fuse_gate_up(e, i) || fuse_head(e, i))) continue;
-      if (!single_row && fuse_rope_append(e, i)) continue;
+      if (single_row && (fuse_qkv(program, e, i) || fuse_gate_up(e, i) || fuse_head(e, i))) continue;
+      if (!single_row && fuse_rope_append(program, e, i)) continue;
       fuse_matmul_add(e, i);
     }
   }

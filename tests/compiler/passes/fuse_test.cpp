@@ -20,13 +20,16 @@ TinyLlama one_layer() {
 }
 
 // The dump of one graph of the fused program.
-std::string fused(const TinyLlama& tiny, ir::GraphKind kind) {
+std::string fused(const TinyLlama& tiny, ir::GraphKind kind, WeightType kv_k = WeightType::kF16,
+                  WeightType kv_v = WeightType::kF16) {
   const gguf::TempFolder folder;
   const gguf::File file = write_and_open(tiny, folder.file("m.gguf"));
   const model::Model model = value_of(model::load(file));
   model::ProgramOptions options;
   options.context = 64;
   options.prefill_rows = {16};
+  options.kv_type_k = kv_k;
+  options.kv_type_v = kv_v;
   ir::Program program = value_of(model::build_program(model, options));
   fuse(program);
   std::erase_if(program.graphs, [&](const ir::Graph& graph) { return graph.kind != kind; });
@@ -152,6 +155,44 @@ TEST(Fuse, APromptChunkFusesRopeWithTheAppendsAndMatricesWithTheResidual) {
   blk.0.ffn_down           matmul_add   (prefill_16/blk.0.ffn_act, blk.0.ffn_down.weight, prefill_16/blk.0.attn_residual) -> (prefill_16/blk.0.ffn_residual)
   finish_chunk             finish_chunk (prefill_16/blk.0.ffn_residual) -> (hidden)
 )");
+}
+
+// Groups of elements share a scale, so that whole heads must meet: qkv hands k and v over, and the
+// attention appends them. A layer still takes five nodes.
+TEST(Fuse, QuantisedCachesAreAppendedToByTheAttention) {
+  TinyLlama tiny = one_layer();
+  tiny.head_dim = 32;
+  const WeightType f16 = WeightType::kF16, q8_0 = WeightType::kQ8_0, q4_0 = WeightType::kQ4_0;
+  for (const auto& [k, v] : {std::pair(q8_0, q8_0), {q4_0, f16}, {f16, q4_0}}) {
+    const std::string text = fused(tiny, ir::GraphKind::kDecode, k, v);
+    EXPECT_NE(text.find("graph decode rows=1 nodes=8\n"), std::string::npos) << text;
+    EXPECT_NE(text.find(R"(
+  blk.0.attn_qkv           qkv          (decode/token_embd, blk.0.attn_norm.weight, blk.0.attn_q.weight, blk.0.attn_k.weight, blk.0.attn_v.weight, rope_frequencies) -> (decode/blk.0.rope_q, decode/blk.0.rope_k, decode/blk.0.attn_v)
+  blk.0.attention          attention    (decode/blk.0.rope_q, cache_k.0, cache_v.0, decode/blk.0.rope_k, decode/blk.0.attn_v) -> (decode/blk.0.attn_out)
+)"),
+              std::string::npos)
+        << text;
+  }
+  tiny.qkv_bias = true;
+  const std::string text = fused(tiny, ir::GraphKind::kDecode, q8_0, q8_0);
+  EXPECT_NE(text.find("rope_frequencies, blk.0.attn_q.bias, blk.0.attn_k.bias, blk.0.attn_v.bias) "
+                      "-> (decode/blk.0.rope_q, "),
+            std::string::npos)
+      << text;
+}
+
+TEST(Fuse, APromptChunkAppendsToQuantisedCachesByThemselves) {
+  TinyLlama tiny = one_layer();
+  tiny.head_dim = 32;
+  const std::string text =
+      fused(tiny, ir::GraphKind::kPrefill, WeightType::kF16, WeightType::kQ8_0);
+  EXPECT_EQ(text.find("rope_append"), std::string::npos) << text;
+  EXPECT_NE(text.find("blk.0.append_k           kv_append    (prefill_16/blk.0.rope_k, cache_k.0)"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("blk.0.append_v           kv_append    (prefill_16/blk.0.attn_v, cache_v.0)"),
+            std::string::npos)
+      << text;
 }
 
 TEST(Fuse, TheHeadGraphIsTwoNodes) {
