@@ -3,18 +3,20 @@
 # models of true shape are compiled for both, the same tokens are evaluated by both, and a table of
 # agreement and speed is printed. Results land in OUT as JSON.
 #
-#   tools/gpu_check.sh [--bin build/bin] [--out build/gpu_check] [--tokens 200] [MODEL:TYPE ...]
+#   tools/gpu_check.sh [--bin build/bin] [--out build/gpu_check] [--tokens 200] [--kv f16] [MODEL:TYPE ...]
 set -euo pipefail
 
 bin=build/bin
 out=build/gpu_check
 tokens=200
+kv=f16
 models=()
 while (($#)); do
   case $1 in
     --bin) bin=$2; shift 2 ;;
     --out) out=$2; shift 2 ;;
     --tokens) tokens=$2; shift 2 ;;
+    --kv) kv=$2; shift 2 ;;
     -h | --help) sed -n '2,7p' "$0"; exit 0 ;;
     *) models+=("$1"); shift ;;
   esac
@@ -40,8 +42,8 @@ for entry in "${models[@]}"; do
   type=${entry##*:}
   name=$model.$type
   "$bin/jllmc" synth --like "$model" --type "$type" --seed 1 -o "$work/m.gguf"
-  "$bin/jllmc" compile "$work/m.gguf" --target host --kv f16 --context 1024 -o "$work/host.jllm"
-  "$bin/jllmc" compile "$work/m.gguf" --target "$target" --context 1024 -o "$work/gpu.jllm" \
+  "$bin/jllmc" compile "$work/m.gguf" --target host --kv "$kv" --context 1024 -o "$work/host.jllm"
+  "$bin/jllmc" compile "$work/m.gguf" --target "$target" --kv "$kv" --context 1024 -o "$work/gpu.jllm" \
     --report json > "$out/$name.compile.json"
   rm "$work/m.gguf"
   "$bin/jllm" eval "$work/host.jllm" --tokens "$work/tokens" --logits "$work/ref.f32" --json > "$out/$name.host.json"
