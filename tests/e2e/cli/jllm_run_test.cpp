@@ -69,6 +69,25 @@ test::Tokens tokens_of(const json& document) {
   return document.value("tokens", test::Tokens{UINT32_MAX});
 }
 
+// On the host the plan is the process: its arenas and an estimate for the rest.
+TEST_F(JllmRun, VerboseHoldsPlannedAgainstMeasuredMemory) {
+  const std::string err = run({"-p", "a", "-n", "2", "-t", "0", "-v"}).err;
+  const test::PlanInMemory view(plan_bytes());
+  double arenas = 0;
+  for (const fb::Arena* arena : *view.view().plan().arenas()) arenas += double(arena->size());
+  arenas += double(view.view().plan().requirements()->host_bytes_estimate());
+  for (const char* name : {"process", "system"}) {
+    const size_t at = err.find("\n  " + std::string(name) + " ");
+    ASSERT_NE(at, std::string::npos) << err;
+    double planned = 0, measured = 0, difference = 0;
+    ASSERT_EQ(std::sscanf(err.c_str() + at, " %*s %lf %lf %lf", &planned, &measured, &difference),
+              3);
+    // Figures are rounded to a tenth.
+    EXPECT_NEAR(planned, arenas / (1024 * 1024), 0.06);
+    EXPECT_NEAR(measured - planned, difference, 0.11);
+  }
+}
+
 TEST_F(JllmRun, StandardOutputHoldsTheTextAlone) {
   const ProcessResult text = run({"-t", "0", "-n", "12", "-p", "some words"});
   const json d = parse(run({"-t", "0", "-n", "12", "-p", "some words", "--json"}).out);
