@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "schema/functions.h"
 #include "schema/step_state.h"
 
 namespace jllm::host {
@@ -22,10 +23,19 @@ struct EmbedArgs {  // out[T][dim] = table[token of the row]
   uint64_t rows, dim, vocab, type;
 };
 
-struct RmsNormArgs {  // out = in / sqrt(mean(in^2) + epsilon) * weight, per row
+struct RmsNormArgs {  // out = in / sqrt(mean(in^2) + epsilon) * weight, per row and group
+  const StepState* state;
+  const float* in;      // [T][groups][dim]
+  const float* weight;  // [dim]
+  float* out;           // [T][groups][dim]
+  uint64_t rows, dim, epsilon_bits, groups;
+};
+
+struct LayerNormArgs {  // out = (in - mean) / sqrt(variance + epsilon) * weight + bias, per row
   const StepState* state;
   const float* in;      // [T][dim]
   const float* weight;  // [dim]
+  const float* bias;    // [dim], or null
   float* out;           // [T][dim]
   uint64_t rows, dim, epsilon_bits;
 };
@@ -59,8 +69,9 @@ struct RopeArgs {  // rotates the first 2 * pairs elements of each head by posit
 struct KvAppendArgs {  // cache rows position .. of each head = in
   const StepState* state;
   const float* in;  // [T][heads][head_dim]
-  void* cache;      // [heads][context][head_dim], `type` f32 or f16
+  void* cache;      // [heads][context][head_dim], `type`; schema/kv_layout.h
   uint64_t rows, heads, head_dim, context, type;
+  uint64_t rotation;  // elements of a block that is rotated before it is stored, 0: none
 };
 
 struct AttentionArgs {  // causal softmax(q k^T * scale) v, grouped-query
@@ -71,14 +82,24 @@ struct AttentionArgs {  // causal softmax(q k^T * scale) v, grouped-query
   float* out;       // [T][heads][head_dim]
   float* scores;    // scratch [heads][context], f32: each head is computed by one thread at a time
   uint64_t rows, heads, kv_heads, head_dim, context, k_type, v_type, scale_bits;
+  uint64_t rotation;  // of the keys; q is rotated alike here
+  uint64_t window;    // positions that a query sees, its own the last; 0: all
+  uint64_t softcap_bits;  // scores become softcap * tanh(score / softcap); 0: as they are
 };
 
-struct GluArgs {  // out = silu(gate) * up
+struct GluArgs {  // out = activation(gate) * up
   const StepState* state;
   const float* gate;  // [T][n]
   const float* up;    // [T][n]
   float* out;         // [T][n]
-  uint64_t rows, n;
+  uint64_t rows, n, activation;
+};
+
+struct UnaryArgs {  // out = function(in), which reads `parameter`; out may be in
+  const StepState* state;
+  const float* in;  // [T][n]
+  float* out;
+  uint64_t rows, n, function, parameter_bits;
 };
 
 struct AddArgs {  // out = a + b; out may be a or b

@@ -11,6 +11,7 @@
 //   q4_k   nibbles u8[K/2]         | headers 16 B per 256: d f16, dmin f16, then 96 bits: eight 6-bit scales,
 //                                    eight 6-bit minima, bit-packed little-endian
 //   q6_k   low nibbles u8[K/2]     | high pairs 8 B per 32 | scales s8[K/16] | d f16[K/256]
+//   q1_0   signs u8[K/8], bit j % 8 of byte j / 8 | scales f16[K/128]
 // nibbles: per 32 weights 16 bytes; byte j holds weight j in its low half and weight j + 16 in its high half.
 // high pairs (q6_k): byte j of 8 holds bits 4..5 of weights j, j + 8, j + 16, j + 24, lowest pair first.
 // q6_k value = d * scale[w / 16] * (low | high << 4) - 32 * d * scale; other formulas as in GGUF.
@@ -20,7 +21,7 @@ namespace jllm {
 
 // Same ids as WeightType; plain integers so that device code needs no enum class.
 constexpr unsigned kRowF32 = 0, kRowF16 = 1, kRowQ4_0 = 2, kRowQ5_0 = 6, kRowQ8_0 = 8, kRowQ4_K = 12,
-                   kRowQ6_K = 14, kRowBF16 = 30;
+                   kRowQ6_K = 14, kRowBF16 = 30, kRowQ1_0 = 41;
 
 struct RowLayout {
   unsigned long long high;    // offset of the high-bit plane, bytes (0: none)
@@ -29,7 +30,7 @@ struct RowLayout {
   unsigned long long stride;  // bytes from one row to the next, a multiple of 16 (0: type unknown)
 };
 
-// k must be a multiple of the type's block (1, 32 or 256) and small enough that k * 4 fits 64 bits.
+// k must be a multiple of the type's block (1, 32, 128 or 256) and small enough that k * 4 fits 64 bits.
 constexpr RowLayout row_layout(unsigned type, unsigned long long k) {
   RowLayout r = {0, 0, 0, 0};
   unsigned long long end = 0;
@@ -59,6 +60,10 @@ constexpr RowLayout row_layout(unsigned type, unsigned long long k) {
       r.scales = k / 2 + k / 4;
       r.super = r.scales + k / 16;
       end = r.super + k / 128;
+      break;
+    case kRowQ1_0:
+      r.scales = k / 8;
+      end = k / 8 + k / 64;
       break;
     default: return r;
   }

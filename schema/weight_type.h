@@ -18,6 +18,7 @@ enum class WeightType : uint32_t {
   kQ4_K = 12,
   kQ6_K = 14,
   kBF16 = 30,
+  kQ1_0 = 41,
 };
 
 // Shape of one quantisation block: `elements` weights stored in `bytes` bytes.
@@ -37,6 +38,7 @@ constexpr BlockShape block_shape(WeightType type) {
     case WeightType::kQ8_0: return {32, 34};
     case WeightType::kQ4_K: return {256, 144};
     case WeightType::kQ6_K: return {256, 210};
+    case WeightType::kQ1_0: return {128, 18};
   }
   return {0, 0};
 }
@@ -52,6 +54,7 @@ constexpr const char* weight_type_name(WeightType type) {
     case WeightType::kQ8_0: return "q8_0";
     case WeightType::kQ4_K: return "q4_k";
     case WeightType::kQ6_K: return "q6_k";
+    case WeightType::kQ1_0: return "q1_0";
   }
   return "unknown";
 }

@@ -45,9 +45,16 @@ class Pipeline {
   uint64_t written_ = 0;
 };
 
+// The part of its source that the tensor takes: whole rows, thus whole blocks.
+llvm::ArrayRef<uint8_t> source_bytes(const gguf::File& file, const ir::Tensor& tensor) {
+  const BlockShape block = block_shape(tensor.source->type());
+  const auto bytes = [&](uint64_t elements) { return elements / block.elements * block.bytes; };
+  return file.data(*tensor.source).slice(bytes(tensor.source_offset), bytes(tensor.elements()));
+}
+
 llvm::Error stream_matrix(const gguf::File& file, const ir::Tensor& tensor, bool is_host,
                           Pipeline& out) {
-  const llvm::ArrayRef<uint8_t> data = file.data(*tensor.source);
+  const llvm::ArrayRef<uint8_t> data = source_bytes(file, tensor);
   const uint64_t source_row = data.size() / tensor.rows;
   const uint64_t row = memory::storage_bytes(tensor, is_host) / tensor.rows;
   const uint64_t rows_per_piece = std::max<uint64_t>(1, kPieceBytes / row);
@@ -63,7 +70,10 @@ llvm::Error stream_matrix(const gguf::File& file, const ir::Tensor& tensor, bool
     }
     if (llvm::Error error = out.push(std::move(piece))) return error;
   }
-  file.release(*tensor.source);
+  // Once the last of its parts has been read.
+  if (tensor.source_offset + tensor.elements() == tensor.source->elements()) {
+    file.release(*tensor.source);
+  }
   return llvm::Error::success();
 }
 
@@ -71,7 +81,7 @@ llvm::Error stream_constant(const gguf::File& file, const ir::Tensor& tensor, Pi
   std::vector<float> values = tensor.values;
   if (tensor.source != nullptr) {
     values.resize(tensor.elements());
-    gguf::dequantise(tensor.source->type(), file.data(*tensor.source).data(), values.data(),
+    gguf::dequantise(tensor.source->type(), source_bytes(file, tensor).data(), values.data(),
                      values.size());
   }
   std::vector<uint8_t> bytes(values.size() * sizeof(float));

@@ -30,11 +30,24 @@ TensorId GraphBuilder::embed(TensorId table) {
   return out;
 }
 
-TensorId GraphBuilder::rms_norm(TensorId x, TensorId weight, float epsilon, const char* name) {
+TensorId GraphBuilder::rms_norm(TensorId x, TensorId weight, float epsilon, const char* name,
+                                uint32_t groups) {
   const TensorId out = activation(program_[x].cols, name);
   Attributes attributes;
   attributes.epsilon = epsilon;
+  attributes.groups = groups;
   emit(Op::kRmsNorm, {x, weight}, {out}, attributes, name);
+  return out;
+}
+
+TensorId GraphBuilder::layer_norm(TensorId x, TensorId weight, std::optional<TensorId> bias,
+                                  float epsilon, const char* name) {
+  const TensorId out = activation(program_[x].cols, name);
+  Attributes attributes;
+  attributes.epsilon = epsilon;
+  std::vector<TensorId> inputs = {x, weight};
+  if (bias) inputs.push_back(*bias);
+  emit(Op::kLayerNorm, std::move(inputs), {out}, attributes, name);
   return out;
 }
 
@@ -51,6 +64,10 @@ TensorId GraphBuilder::add_bias(TensorId x, TensorId bias, const char* name) {
   const TensorId out = activation(program_[x].cols, name);
   emit(Op::kAddBias, {x, bias}, {out}, {}, name);
   return out;
+}
+
+void GraphBuilder::add_bias_in_place(TensorId x, TensorId bias, const char* name) {
+  emit(Op::kAddBias, {x, bias}, {x}, {}, name);
 }
 
 TensorId GraphBuilder::rope(TensorId x, TensorId frequencies, const Attributes& attributes,
@@ -75,10 +92,30 @@ TensorId GraphBuilder::attention(TensorId q, TensorId k_cache, TensorId v_cache,
   return out;
 }
 
-TensorId GraphBuilder::glu(TensorId gate, TensorId up) {
+TensorId GraphBuilder::glu(TensorId gate, TensorId up, Activation function) {
   const TensorId out = activation(program_[gate].cols, "ffn_act");
-  emit(Op::kGlu, {gate, up}, {out}, {}, "ffn_act");
+  Attributes attributes;
+  attributes.activation = function;
+  emit(Op::kGlu, {gate, up}, {out}, attributes, "ffn_act");
   return out;
+}
+
+TensorId GraphBuilder::unary(TensorId x, UnaryFunction function, float parameter,
+                             const char* name) {
+  const TensorId out = activation(program_[x].cols, name);
+  Attributes attributes;
+  attributes.function = function;
+  attributes.parameter = parameter;
+  emit(Op::kUnary, {x}, {out}, attributes, name);
+  return out;
+}
+
+void GraphBuilder::unary_in_place(TensorId x, UnaryFunction function, float parameter,
+                                  const char* name) {
+  Attributes attributes;
+  attributes.function = function;
+  attributes.parameter = parameter;
+  emit(Op::kUnary, {x}, {x}, attributes, name);
 }
 
 TensorId GraphBuilder::add(TensorId a, TensorId b, const char* name) {

@@ -1,6 +1,7 @@
 // Builds one graph of a Program from primitive operations. Architecture files use only this.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,16 +18,23 @@ class GraphBuilder {
   void set_scope(std::string scope) { scope_ = std::move(scope); }
 
   TensorId embed(TensorId table);
-  TensorId rms_norm(TensorId x, TensorId weight, float epsilon, const char* name);
+  // `groups` vectors per row are normalised one by one, with the same weight.
+  TensorId rms_norm(TensorId x, TensorId weight, float epsilon, const char* name,
+                    uint32_t groups = 1);
+  TensorId layer_norm(TensorId x, TensorId weight, std::optional<TensorId> bias, float epsilon,
+                      const char* name);
   TensorId matmul(TensorId x, TensorId weight, const char* name);
   TensorId matmul_into(TensorId x, TensorId weight, TensorId out, const char* name);
   TensorId add_bias(TensorId x, TensorId bias, const char* name);
+  void add_bias_in_place(TensorId x, TensorId bias, const char* name);
   // attributes: heads, head_dim, pairs, neox, magnitude
   TensorId rope(TensorId x, TensorId frequencies, const Attributes& attributes, const char* name);
   void kv_append(TensorId x, TensorId cache, uint32_t heads, uint32_t head_dim, const char* name);
-  // attributes: heads, kv_heads, head_dim, scale
+  // attributes: heads, kv_heads, head_dim, scale, window, softcap
   TensorId attention(TensorId q, TensorId k_cache, TensorId v_cache, const Attributes& attributes);
-  TensorId glu(TensorId gate, TensorId up);
+  TensorId glu(TensorId gate, TensorId up, Activation function = kSilu);
+  TensorId unary(TensorId x, UnaryFunction function, float parameter, const char* name);
+  void unary_in_place(TensorId x, UnaryFunction function, float parameter, const char* name);
   TensorId add(TensorId a, TensorId b, const char* name);
   void finish_chunk(TensorId x);
   void sample(TensorId logits, bool advance);

@@ -8,12 +8,14 @@ const char* op_name(Op op) {
   switch (op) {
     case Op::kEmbed: return "embed";
     case Op::kRmsNorm: return "rms_norm";
+    case Op::kLayerNorm: return "layer_norm";
     case Op::kMatmul: return "matmul";
     case Op::kAddBias: return "add_bias";
     case Op::kRope: return "rope";
     case Op::kKvAppend: return "kv_append";
     case Op::kAttention: return "attention";
     case Op::kGlu: return "glu";
+    case Op::kUnary: return "unary";
     case Op::kAdd: return "add";
     case Op::kFinishChunk: return "finish_chunk";
     case Op::kSample: return "sample";

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "compiler/gguf/file.h"
+#include "schema/functions.h"
 #include "schema/weight_type.h"
 
 namespace jllm::ir {
@@ -20,7 +21,7 @@ enum class TensorKind : uint8_t {
   kWeight,      // matrix from the GGUF, `type`, repacked for the target
   kConstant,    // f32 vector: norm weights, biases, rope frequencies
   kActivation,  // f32, lives from its producer to its last consumer
-  kKvCache,     // [heads][context][head_dim], `type`
+  kKvCache,     // [heads][context][head_dim], `type`, in the layout of schema/kv_layout.h
   kPersistent,  // keeps its contents between replays; zero at start
   kRing,        // host-visible ring of sampled tokens
 };
@@ -31,7 +32,9 @@ struct Tensor {
   uint64_t rows = 0;  // leading dimension (tokens, output features)
   uint64_t cols = 0;  // contiguous dimension
   WeightType type = WeightType::kF32;
+  uint32_t rotation = 0;  // cache of keys: elements of a rotation block (schema/kv_layout.h), 0: none
   const gguf::TensorInfo* source = nullptr;  // weights, and constants that come from the file
+  uint64_t source_offset = 0;  // elements of the source in front of this tensor: one may hold several
   std::vector<float> values;                 // constants that are computed
 
   uint64_t elements() const { return rows * cols; }
@@ -41,17 +44,20 @@ enum class Op : uint8_t {
   // Primitive operations; inputs -> outputs.
   kEmbed,        // table -> x[T][dim]
   kRmsNorm,      // x, weight -> y
+  kLayerNorm,    // x, weight [, bias] -> y
   kMatmul,       // x, weight -> y[T][n]
   kAddBias,      // x, bias -> y
   kRope,         // x, frequencies -> y
   kKvAppend,     // x, cache ->
-  kAttention,    // q, k cache, v cache -> y
+  kAttention,    // q, k cache, v cache [, k, v: appended first] -> y
   kGlu,          // gate, up -> y
+  kUnary,        // x -> y
   kAdd,          // a, b -> y
   kFinishChunk,  // x[T][dim] -> hidden[1][dim]; advances the position
   kSample,       // logits ->
   // What fusion passes make of them.
-  kQkv,          // x, norm, wq, wk, wv, frequencies, k cache, v cache [, bq, bk, bv] -> q
+  kQkv,          // x, norm, wq, wk, wv, frequencies, k cache, v cache [, bq, bk, bv] -> q; or without the
+                 // caches -> q, k, v, which attention then appends
   kRopeAppend,   // q, k, v, frequencies, k cache, v cache -> q (in place)
   kMatmulAdd,    // x, weight, residual -> y
   kGateUp,       // x, norm, gate, up -> y
@@ -63,6 +69,7 @@ const char* op_name(Op op);
 // Static parameters; an operation reads only its own.
 struct Attributes {
   uint32_t heads = 0;     // rope, kv_append: of this tensor; attention, qkv: query heads
+  uint32_t groups = 1;    // norms: vectors per row that are normalised one by one
   uint32_t kv_heads = 0;  // attention, qkv, rope_append
   uint32_t head_dim = 0;
   uint32_t pairs = 0;     // rotated pairs per head
@@ -70,6 +77,11 @@ struct Attributes {
   float magnitude = 1;    // rope: factor on cos and sin
   float epsilon = 0;      // norms
   float scale = 0;        // attention: factor on the scores
+  uint32_t window = 0;    // attention: positions that a query sees, its own the last; 0: all
+  float softcap = 0;      // attention: limit of the scores, softcap * tanh(score / softcap); 0: none
+  Activation activation = kSilu;    // glu, gate_up
+  UnaryFunction function = kScale;  // unary
+  float parameter = 0;              // unary
   bool advance = false;   // sample: this step consumed a token
 };
 

@@ -43,7 +43,15 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, Sche
         break;
       case ir::Op::kRmsNorm:
         emit<host::RmsNormArgs>(
-            out, node, {state, in(0), in(1), result(), rows, width(0), immediate_f32(a.epsilon)});
+            out, node,
+            {state, in(0), in(1), result(), rows, immediate(in_info(0).cols / a.groups),
+             immediate_f32(a.epsilon), immediate(a.groups)});
+        break;
+      case ir::Op::kLayerNorm:
+        emit<host::LayerNormArgs>(
+            out, node,
+            {state, in(0), in(1), node.inputs.size() > 2 ? in(2) : immediate(0), result(), rows,
+             width(0), immediate_f32(a.epsilon)});
         break;
       case ir::Op::kMatmul:
         emit<host::MatmulArgs>(
@@ -62,7 +70,8 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, Sche
       case ir::Op::kKvAppend:
         emit<host::KvAppendArgs>(
             out, node, {state, in(0), in(1), rows, immediate(a.heads), immediate(a.head_dim),
-                        immediate(program.context), immediate(type_id(in_info(1).type))});
+                        immediate(program.context), immediate(type_id(in_info(1).type)),
+                        immediate(in_info(1).rotation)});
         break;
       case ir::Op::kAttention:
         emit<host::AttentionArgs>(
@@ -71,10 +80,17 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, Sche
              out.scratch(node.label + "/scores", uint64_t{a.heads} * program.context), rows,
              immediate(a.heads), immediate(a.kv_heads), immediate(a.head_dim),
              immediate(program.context), immediate(type_id(in_info(1).type)),
-             immediate(type_id(in_info(2).type)), immediate_f32(a.scale)});
+             immediate(type_id(in_info(2).type)), immediate_f32(a.scale),
+             immediate(in_info(1).rotation), immediate(a.window), immediate_f32(a.softcap)});
         break;
       case ir::Op::kGlu:
-        emit<host::GluArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)});
+        emit<host::GluArgs>(out, node, {state, in(0), in(1), result(), rows, width(0),
+                                        immediate(a.activation)});
+        break;
+      case ir::Op::kUnary:
+        emit<host::UnaryArgs>(out, node,
+                              {state, in(0), result(), rows, width(0), immediate(a.function),
+                               immediate_f32(a.parameter)});
         break;
       case ir::Op::kAdd:
         emit<host::AddArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)});

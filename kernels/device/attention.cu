@@ -2,7 +2,8 @@
 // head h: all its query heads of one row, then of the next, so that they share each tile of keys
 // and values. A warp owns four query vectors; a lane owns one position for scores and some elements
 // for the output.
-#include "kernels/device/common.cuh"
+#include "kernels/device/kv_cache.cuh"
+#include "kernels/device/scores.cuh"
 
 using namespace jllm;
 using namespace jllm::device;
@@ -17,29 +18,36 @@ constexpr unsigned kStride = HEAD_DIM + 4;  // padded: lanes read different rows
 constexpr unsigned kPerLane = (HEAD_DIM + kWarp - 1) / kWarp;
 constexpr float kLowest = -1e30f;
 
-// Copies rows first .. first + kTile - 1 of a head's cache as f32; zeros beyond `end`.
-template <unsigned kType>
-JLLM_DEVICE void load_tile(const typename Kv<kType>::Element* head, unsigned first, unsigned end,
+using KCache = KvCache<KV_K_TYPE, (unsigned long long)KV_HEADS * CONTEXT, HEAD_DIM>;
+using VCache = KvCache<KV_V_TYPE, (unsigned long long)KV_HEADS * CONTEXT, HEAD_DIM>;
+
+// Copies positions first .. first + kTile - 1 of a head's cache as f32; zeros beyond `end`.
+template <typename Cache>
+JLLM_DEVICE void load_tile(const Bytes* cache, unsigned kv_head, unsigned first, unsigned end,
                            float* tile) {
-  for (unsigned i = threadIdx.x; i < kTile * (HEAD_DIM / 8); i += kThreads) {
-    const unsigned row = i / (HEAD_DIM / 8), element = i % (HEAD_DIM / 8) * 8;
-    float v[8] = {};
+  constexpr unsigned kChunk = Cache::kChunk, kChunks = HEAD_DIM / kChunk;
+  for (unsigned i = threadIdx.x; i < kTile * kChunks; i += kThreads) {
+    const unsigned row = i / kChunks, element = i % kChunks * kChunk;
+    float v[kChunk] = {};
+    float scale = 1.0f;
     if (first + row < end) {
-      Kv<kType>::load8(head + (unsigned long long)(first + row) * HEAD_DIM + element, v);
+      scale = Cache::load(cache, (unsigned long long)kv_head * CONTEXT + first + row, element, v);
     }
     float* to = tile + row * kStride + element;
-    *(Float4*)to = {v[0], v[1], v[2], v[3]};
-    *(Float4*)(to + 4) = {v[4], v[5], v[6], v[7]};
+#pragma unroll
+    for (unsigned j = 0; j < kChunk; j += 4) {
+      *(Float4*)(to + j) = {v[j] * scale, v[j + 1] * scale, v[j + 2] * scale, v[j + 3] * scale};
+    }
   }
 }
 
 extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
     const StepState* state,
-    const float* q,                         // [T][HEADS][HEAD_DIM]
-    const Kv<KV_K_TYPE>::Element* k_cache,  // [KV_HEADS][CONTEXT][HEAD_DIM]
-    const Kv<KV_V_TYPE>::Element* v_cache,  // [KV_HEADS][CONTEXT][HEAD_DIM]
-    float* out,                             // [T][HEADS][HEAD_DIM]
-    unsigned rows                           // T
+    const float* q,        // [T][HEADS][HEAD_DIM]
+    const Bytes* k_cache,  // [KV_HEADS][CONTEXT][HEAD_DIM]
+    const Bytes* v_cache,  // [KV_HEADS][CONTEXT][HEAD_DIM]
+    float* out,            // [T][HEADS][HEAD_DIM]
+    unsigned rows          // T
 ) {
   extern __shared__ Float4 shared[];
   float* queries = (float*)shared;             // [kVectors][kStride], scaled
@@ -59,7 +67,14 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
             HEAD_DIM +
         i % HEAD_DIM;
     queries[i / HEAD_DIM * kStride + i % HEAD_DIM] =
-        vector < vectors ? q[at] * (bits_to_float(SCALE_BITS) * kLog2E) : 0.0f;
+        vector < vectors ? q[at] * query_factor() : 0.0f;
+  }
+  if (ROTATION != 0) {  // as the keys in the cache are
+    __syncthreads();
+    for (unsigned r = 0; r < kPerWarp; ++r) {
+      float* const row = queries + (warp * kPerWarp + r) * kStride;
+      rotate_row<HEAD_DIM, ROTATION>(row, row);
+    }
   }
   float sum[kPerWarp][kPerLane] = {}, max[kPerWarp], total[kPerWarp] = {};
   unsigned length[kPerWarp];  // positions that the vector may look at
@@ -74,12 +89,13 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
   if (last >= vectors) last = vectors - 1;
   const unsigned end =
       position + last / kGroup + 1 < CONTEXT ? position + last / kGroup + 1 : CONTEXT;
-  const unsigned long long head = (unsigned long long)kv_head * CONTEXT * HEAD_DIM;
 
-  for (unsigned first = 0; first < end; first += kTile) {
+  // The block's first vector sees furthest back.
+  const unsigned begin = first_visible(position + first_vector / kGroup + 1) / kTile * kTile;
+  for (unsigned first = begin; first < end; first += kTile) {
     __syncthreads();
-    load_tile<KV_K_TYPE>(k_cache + head, first, end, keys);
-    load_tile<KV_V_TYPE>(v_cache + head, first, end, values);
+    load_tile<KCache>(k_cache, kv_head, first, end, keys);
+    load_tile<VCache>(v_cache, kv_head, first, end, values);
     __syncthreads();
     float score[kPerWarp] = {};
 #pragma unroll 4
@@ -93,9 +109,10 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
     }
 #pragma unroll
     for (unsigned r = 0; r < kPerWarp; ++r) {
-      const bool visible = first + lane < length[r];
-      const float top = fmaxf(max[r], warp_max(visible ? score[r] : kLowest));
-      const float weight = visible ? exp2_approx(score[r] - top) : 0.0f;
+      const bool visible = first + lane < length[r] && first + lane >= first_visible(length[r]);
+      const float value = visible ? score_of(score[r]) : kLowest;
+      const float top = fmaxf(max[r], warp_max(value));
+      const float weight = visible ? exp2_approx(value - top) : 0.0f;
       const float keep = exp2_approx(max[r] - top);
       max[r] = top;
       total[r] = total[r] * keep + warp_sum(weight);

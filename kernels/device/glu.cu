@@ -1,4 +1,4 @@
-// out = silu(gate) * up. Grid (blocks over N, T).
+// out = activation(gate) * up. Grid (blocks over N, T).
 #include "kernels/device/common.cuh"
 
 using namespace jllm;
@@ -13,6 +13,6 @@ extern "C" __global__ void JLLM_KERNEL(const StepState* state,
   if (row >= compute_rows(state, gridDim.y)) return;
   const unsigned long long base = (unsigned long long)row * N;
   for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < N; i += gridDim.x * blockDim.x) {
-    out[base + i] = silu(gate[base + i]) * up[base + i];
+    out[base + i] = activate<ACTIVATION>(gate[base + i]) * up[base + i];
   }
 }

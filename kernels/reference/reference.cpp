@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 namespace jllm::reference {
 
@@ -26,6 +27,24 @@ Vector rms_norm(Floats in, Floats weight, float epsilon) {
     for (size_t i = 0; i < dim; ++i) sum += double(in[row + i]) * in[row + i];
     const double factor = 1 / std::sqrt(sum / double(dim) + epsilon);
     for (size_t i = 0; i < dim; ++i) out[row + i] = float(in[row + i] * factor * weight[i]);
+  }
+  return out;
+}
+
+Vector layer_norm(Floats in, Floats weight, Floats bias, float epsilon) {
+  const size_t dim = weight.size();
+  assert(in.size() % dim == 0 && (bias.empty() || bias.size() == dim));
+  Vector out(in.size());
+  for (size_t row = 0; row < in.size(); row += dim) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < dim; ++i) sum += in[row + i];
+    const double mean = sum / double(dim);
+    for (size_t i = 0; i < dim; ++i) squares += (in[row + i] - mean) * (in[row + i] - mean);
+    const double factor = 1 / std::sqrt(squares / double(dim) + epsilon);
+    for (size_t i = 0; i < dim; ++i) {
+      const double normed = (in[row + i] - mean) * factor * weight[i];
+      out[row + i] = float(bias.empty() ? normed : normed + bias[i]);
+    }
   }
   return out;
 }
@@ -93,6 +112,9 @@ Vector attention(Floats q, Floats k, Floats v, const AttentionShape& shape, floa
       double dot = 0;
       for (size_t i = 0; i < dim; ++i) dot += double(q[start + i]) * k[cache + p * dim + i];
       weights[p] = dot * scale;
+      if (shape.softcap != 0) weights[p] = shape.softcap * std::tanh(weights[p] / shape.softcap);
+      const bool visible = shape.window == 0 || p + shape.window >= weights.size();
+      if (!visible) weights[p] = -std::numeric_limits<double>::infinity();
       max = std::max(max, weights[p]);
     }
     double total = 0;
@@ -106,10 +128,41 @@ Vector attention(Floats q, Floats k, Floats v, const AttentionShape& shape, floa
   return out;
 }
 
-Vector glu(Floats gate, Floats up) {
+namespace {
+
+double activate(double x, Activation activation) {
+  if (activation == kSilu) return x / (1 + std::exp(-x));
+  // (1 + tanh(u)) / 2 as 1 / (1 + exp(-2u)), which keeps its digits where tanh is near -1.
+  const double u = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
+  return x / (1 + std::exp(-2 * u));
+}
+
+double apply(double x, UnaryFunction function, double p) {
+  switch (function) {
+    case kScale:
+      return p * x;
+    case kSoftcap:
+      return p * std::tanh(x / p);
+    case kReluSquared:
+      return x > 0 ? x * x : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Vector glu(Floats gate, Floats up, Activation activation) {
   Vector out(gate.size());
   for (size_t i = 0; i < gate.size(); ++i) {
-    out[i] = float(gate[i] / (1 + std::exp(-double(gate[i]))) * up[i]);
+    out[i] = float(activate(double(gate[i]), activation) * up[i]);
+  }
+  return out;
+}
+
+Vector unary(Floats in, UnaryFunction function, float parameter) {
+  Vector out(in.size());
+  for (size_t i = 0; i < in.size(); ++i) {
+    out[i] = float(apply(double(in[i]), function, double(parameter)));
   }
   return out;
 }

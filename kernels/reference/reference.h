@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "schema/functions.h"
 #include "schema/step_state.h"
 
 namespace jllm::reference {
@@ -27,6 +28,16 @@ uint16_t f32_to_bf16(float value);  // round to nearest, ties to even
 // rounded once to f32. `type` is a WeightType id; `bytes` holds at least the row's stride.
 Vector dequantise_row(unsigned type, std::span<const uint8_t> bytes, size_t k);
 
+// --- KV caches; types and layout of schema/kv_layout.h ---
+
+// values [rows][head_dim] as a whole cache of that type, and back.
+std::vector<uint8_t> kv_encode(unsigned type, Floats values, size_t head_dim);
+Vector kv_decode(unsigned type, std::span<const uint8_t> bytes, size_t rows, size_t head_dim);
+
+// Every block of `block` elements (a power of two) times the orthonormal Hadamard matrix, in the
+// order of additions that schema/kv_layout.h prescribes.
+Vector hadamard(Floats in, size_t block);
+
 // --- Operations; weights are f32 already ---
 
 // [T][dim]: rows of table [vocab][dim].
@@ -34,6 +45,10 @@ Vector embed(std::span<const uint32_t> tokens, Floats table, size_t dim);
 
 // [T][dim]: in / sqrt(mean(in^2) + epsilon) * weight, per row of weight.size() elements.
 Vector rms_norm(Floats in, Floats weight, float epsilon);
+
+// [T][dim]: (in - mean) / sqrt(variance + epsilon) * weight + bias, per row of weight.size()
+// elements; an empty bias is none.
+Vector layer_norm(Floats in, Floats weight, Floats bias, float epsilon);
 
 // [T][n]: in [T][k] times the transpose of weight [n][k].
 Vector matmul(Floats in, Floats weight, size_t k);
@@ -57,6 +72,8 @@ struct AttentionShape {
   size_t kv_heads;  // heads % kv_heads == 0; head h reads kv head h / (heads / kv_heads)
   size_t head_dim;
   size_t context;
+  size_t window = 0;  // positions that a query sees, its own the last; 0: all
+  float softcap = 0;  // scores become softcap * tanh(score / softcap); 0: as they are
 };
 
 // [T][heads][head_dim]: softmax(q k^T * scale) v over positions 0 .. position + row.
@@ -64,8 +81,10 @@ struct AttentionShape {
 Vector attention(Floats q, Floats k, Floats v, const AttentionShape& shape, float scale,
                  unsigned position);
 
-// silu(gate) * up, silu(x) = x / (1 + exp(-x)).
-Vector glu(Floats gate, Floats up);
+// activation(gate) * up.
+Vector glu(Floats gate, Floats up, Activation activation = kSilu);
+
+Vector unary(Floats in, UnaryFunction function, float parameter);
 
 Vector add(Floats a, Floats b);
 

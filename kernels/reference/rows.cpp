@@ -71,6 +71,8 @@ double value_at(unsigned type, std::span<const uint8_t> row, const RowLayout& la
       return q4_k(row, layout, w);
     case kRowQ6_K:
       return q6_k(row, layout, w);
+    case kRowQ1_0:
+      return half_at(row, layout.scales + w / 128 * 2) * (row[w / 8] >> (w % 8) & 1 ? 1 : -1);
     default:
       assert(!"unknown weight type");
       return 0;

@@ -5,6 +5,7 @@
 
 #include "executor/src/host/host_op.h"
 #include "executor/src/host/kernels.h"
+#include "executor/src/host/kv_cache.h"
 
 namespace jllm::host {
 namespace {
@@ -25,10 +26,21 @@ void run_embed(const uint64_t* slots, const Worker& worker) {
 void run_rms_norm(const uint64_t* slots, const Worker& worker) {
   const auto args = load_args<RmsNormArgs>(slots);
   const float epsilon = float_of_slot(args.epsilon_bits);
+  const Range all = share_of(valid_rows(args.state, args.rows) * args.groups, worker);
+  for (uint64_t i = all.begin; i < all.end; ++i) {
+    const uint64_t offset = i * args.dim;
+    kernels().rms_norm(args.in + offset, args.weight, args.out + offset, args.dim, epsilon);
+  }
+}
+
+void run_layer_norm(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<LayerNormArgs>(slots);
+  const float epsilon = float_of_slot(args.epsilon_bits);
   const Range rows = share_of(valid_rows(args.state, args.rows), worker);
   for (uint64_t row = rows.begin; row < rows.end; ++row) {
     const uint64_t offset = row * args.dim;
-    kernels().rms_norm(args.in + offset, args.weight, args.out + offset, args.dim, epsilon);
+    kernels().layer_norm(args.in + offset, args.weight, args.bias, args.out + offset, args.dim,
+                         epsilon);
   }
 }
 
@@ -101,19 +113,14 @@ void run_rope(const uint64_t* slots, const Worker& worker) {
 
 void run_kv_append(const uint64_t* slots, const Worker& worker) {
   const auto args = load_args<KvAppendArgs>(slots);
-  const bool half = static_cast<WeightType>(args.type) == WeightType::kF16;
   const uint64_t rows = valid_rows(args.state, args.rows);
   const Range heads = share_of(args.heads, worker);
   for (uint64_t row = 0; row < rows; ++row) {
     for (uint64_t head = heads.begin; head < heads.end; ++head) {
-      const float* in = args.in + (row * args.heads + head) * args.head_dim;
-      const uint64_t start = (head * args.context + args.state->position + row) * args.head_dim;
-      if (half) {
-        auto* out = static_cast<uint16_t*>(args.cache) + start;
-        for (uint64_t i = 0; i < args.head_dim; ++i) out[i] = f32_to_f16(in[i]);
-      } else {
-        std::memcpy(static_cast<float*>(args.cache) + start, in, args.head_dim * sizeof(float));
-      }
+      store_kv_row(static_cast<unsigned>(args.type), args.cache, args.heads * args.context,
+                   head * args.context + args.state->position + row,
+                   args.in + (row * args.heads + head) * args.head_dim, args.head_dim,
+                   args.rotation);
     }
   }
 }
@@ -122,7 +129,14 @@ void run_glu(const uint64_t* slots, const Worker& worker) {
   const auto args = load_args<GluArgs>(slots);
   const Range all = share_of(valid_rows(args.state, args.rows) * args.n, worker);
   kernels().glu(args.gate + all.begin, args.up + all.begin, args.out + all.begin,
-                all.end - all.begin);
+                all.end - all.begin, static_cast<Activation>(args.activation));
+}
+
+void run_unary(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<UnaryArgs>(slots);
+  const Range all = share_of(valid_rows(args.state, args.rows) * args.n, worker);
+  kernels().unary(args.in + all.begin, args.out + all.begin, all.end - all.begin,
+                  static_cast<UnaryFunction>(args.function), float_of_slot(args.parameter_bits));
 }
 
 void run_add(const uint64_t* slots, const Worker& worker) {
@@ -147,12 +161,14 @@ constexpr unsigned kSlots = sizeof(Args) / sizeof(uint64_t);
 constexpr HostOp kOps[] = {
     {"embed", kSlots<EmbedArgs>, run_embed},
     {"rms_norm", kSlots<RmsNormArgs>, run_rms_norm},
+    {"layer_norm", kSlots<LayerNormArgs>, run_layer_norm},
     {"matmul", kSlots<MatmulArgs>, run_matmul},
     {"add_bias", kSlots<AddBiasArgs>, run_add_bias},
     {"rope", kSlots<RopeArgs>, run_rope},
     {"kv_append", kSlots<KvAppendArgs>, run_kv_append},
     {"attention", kSlots<AttentionArgs>, run_attention},
     {"glu", kSlots<GluArgs>, run_glu},
+    {"unary", kSlots<UnaryArgs>, run_unary},
     {"add", kSlots<AddArgs>, run_add},
     {"finish_chunk", kSlots<FinishChunkArgs>, run_finish_chunk},
     {"sample", kSlots<SampleArgs>, run_sample},

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/reference/reference.h"
+#include "schema/kv_layout.h"
 #include "tests/kernels/gpu/gpu.h"
 #include "tests/kernels/gpu/inputs.h"
 
@@ -13,50 +14,73 @@ namespace {
 
 struct Shape {
   unsigned heads, kv_heads, head_dim, context;
-  unsigned k_type, v_type;  // 0 f32, 1 f16
+  unsigned k_type, v_type;  // kKv...
+  unsigned window = 0;
+  float softcap = 0;
 };
 
-constexpr Shape kShapes[] = {
-    {8, 4, 8, 70, 0, 0},      // stories260K
-    {32, 8, 64, 700, 1, 1},   // Llama 3.2 1B
-    {14, 2, 64, 300, 1, 1},   // Qwen 2.5 0.5B: seven query heads per KV head
-    {8, 2, 128, 1500, 1, 0},  // Llama 3 8B, fewer heads
-    {8, 1, 256, 200, 0, 1},   // one KV head, the largest head
-    {4, 4, 80, 200, 1, 1},    // a head that is no power of two
-    {16, 1, 40, 130, 0, 0},
-};
+const std::vector<Shape> kShapes = [] {
+  std::vector<Shape> shapes = {
+      {8, 4, 8, 70, 0, 0},      // stories260K
+      {32, 8, 64, 700, 1, 1},   // Llama 3.2 1B
+      {14, 2, 64, 300, 1, 1},   // Qwen 2.5 0.5B: seven query heads per KV head
+      {8, 2, 128, 1500, 1, 0},  // Llama 3 8B, fewer heads
+      {8, 1, 256, 200, 0, 1},   // one KV head, the largest head
+      {4, 4, 80, 200, 1, 1},    // a head that is no power of two
+      {16, 1, 40, 130, 0, 0},
+  };
+  for (unsigned k : {kKvF32, kKvF16, kKvQ8_0, kKvQ4_0}) {
+    for (unsigned v : {kKvF32, kKvF16, kKvQ8_0, kKvQ4_0}) {
+      shapes.push_back({8, 2, 128, 1100, k, v});
+    }
+  }
+  shapes.push_back({8, 4, 256, 300, 1, 1, 100, 5});  // Gemma 2: sliding window and softcap
+  shapes.push_back({4, 1, 64, 700, 1, 1, 512, 0});   // Gemma 3: sliding window
+  shapes.push_back({6, 2, 96, 140, kKvQ8_0, kKvQ8_0, 33, 0});
+  shapes.push_back({8, 2, 128, 300, 0, 0, 0, 3});
+  for (unsigned type : {kKvQ8_0, kKvQ4_0}) {
+    shapes.push_back({8, 2, 32, 300, type, type});  // 16 positions side by side in a warp
+    shapes.push_back({7, 1, 64, 300, type, type});
+    shapes.push_back({6, 6, 96, 140, type, type});  // idle lanes, several rotation blocks
+    shapes.push_back({8, 1, 256, 200, type, type});
+  }
+  return shapes;
+}();
 
 struct Problem {
   Problem(const Shape& shape_in, size_t rows, uint64_t salt) : shape(shape_in) {
     Random random(salt);
     const size_t cache = size_t(shape.kv_heads) * shape.context * shape.head_dim;
     q = random.normals(rows * shape.heads * shape.head_dim, 2);
-    k = random.normals(cache, 1);
-    v = random.normals(cache, 1);
-    if (shape.k_type == 1) std::transform(k.begin(), k.end(), k.begin(), to_half);
-    if (shape.v_type == 1) std::transform(v.begin(), v.end(), v.begin(), to_half);
+    k_bytes = reference::kv_encode(shape.k_type, random.normals(cache, 1), shape.head_dim);
+    v_bytes = reference::kv_encode(shape.v_type, random.normals(cache, 1), shape.head_dim);
     scale = 1 / std::sqrt(float(shape.head_dim));
+    rotation = kv_rotation(shape.k_type, shape.head_dim);
   }
 
-  // Cache bytes with the positions from `used` on poisoned.
-  std::vector<uint8_t> cache_bytes(const std::vector<float>& values, unsigned type,
-                                   unsigned used) const {
-    const size_t size = type == 0 ? 4 : 2;
-    std::vector<uint8_t> out(values.size() * size, 0xff);
-    const auto halves = half_bits(values);
-    const uint8_t* from = type == 0 ? reinterpret_cast<const uint8_t*>(values.data())
-                                    : reinterpret_cast<const uint8_t*>(halves.data());
-    const size_t row = shape.head_dim * size;
-    for (size_t head = 0; head < shape.kv_heads; ++head) {
-      const size_t start = head * shape.context * row;
-      std::copy_n(from + start, used * row, out.begin() + ptrdiff_t(start));
+  size_t cache_rows() const { return size_t(shape.kv_heads) * shape.context; }
+
+  // Cache bytes with the positions from `used` on poisoned: as floats and as scales NaNs.
+  std::vector<uint8_t> poisoned(std::vector<uint8_t> cache, unsigned type, unsigned used) const {
+    const KvLayout layout = kv_layout(type, cache_rows(), shape.head_dim);
+    for (size_t row = 0; row < cache_rows(); ++row) {
+      if (row % shape.context < used) continue;
+      const auto poison = [&](size_t at, size_t bytes) {
+        std::fill_n(cache.begin() + ptrdiff_t(at), bytes, 0xff);
+      };
+      poison(row * layout.row, layout.row);
+      poison(layout.scales + row * layout.scale_row, layout.scale_row);
     }
-    return out;
+    return cache;
   }
 
   reference::Vector expected(unsigned position) const {
     return reference::attention(
-        q, k, v, {shape.heads, shape.kv_heads, shape.head_dim, shape.context}, scale, position);
+        rotation != 0 ? reference::hadamard(q, rotation) : q,
+        reference::kv_decode(shape.k_type, k_bytes, cache_rows(), shape.head_dim),
+        reference::kv_decode(shape.v_type, v_bytes, cache_rows(), shape.head_dim),
+        {shape.heads, shape.kv_heads, shape.head_dim, shape.context, shape.window, shape.softcap},
+        scale, position);
   }
 
   // A score's absolute error (dot product of head_dim terms, about 2 * 3 standard deviations in
@@ -71,12 +95,15 @@ struct Problem {
     return {define("HEADS", shape.heads),       define("KV_HEADS", shape.kv_heads),
             define("HEAD_DIM", shape.head_dim), define("CONTEXT", shape.context),
             define("KV_K_TYPE", shape.k_type),  define("KV_V_TYPE", shape.v_type),
-            define_bits("SCALE", scale)};
+            define("ROTATION", rotation),       define_bits("SCALE", scale),
+            define("WINDOW", shape.window),     define_bits("SOFTCAP", shape.softcap)};
   }
 
   Shape shape;
-  std::vector<float> q, k, v;
+  std::vector<float> q;
+  std::vector<uint8_t> k_bytes, v_bytes;
   float scale;
+  unsigned rotation;
 };
 
 class Attention : public testing::TestWithParam<Shape> {};
@@ -87,7 +114,7 @@ TEST_P(Attention, Decode) {
   const Problem problem(shape, 1, 500 + shape.head_dim);
   for (unsigned splits : {1u, 3u, 16u}) {
     auto defines = problem.defines();
-    defines.push_back(define("SPLITS", splits));
+    defines.insert(defines.end(), {define("SPLITS", splits), define("APPEND", 0)});
     const Buffer q(problem.q);
     Buffer tickets(std::vector<uint32_t>(shape.kv_heads, 0));
     const Buffer partial(
@@ -96,8 +123,8 @@ TEST_P(Attention, Decode) {
                             shape.context - 1, shape.context}) {
       if (length > shape.context) continue;
       const Buffer state(std::vector<StepState>{make_state(length - 1, length, shape.context)});
-      const Buffer k(problem.cache_bytes(problem.k, shape.k_type, length));
-      const Buffer v(problem.cache_bytes(problem.v, shape.v_type, length));
+      const Buffer k(problem.poisoned(problem.k_bytes, shape.k_type, length));
+      const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, length));
       const Buffer out(problem.q.size() * 4), again(problem.q.size() * 4);
       for (const Buffer* to : {&out, &again}) {
         launch("attention_decode", defines, kernels::attention_decode_shape(shape.kv_heads, splits),
@@ -109,6 +136,70 @@ TEST_P(Attention, Decode) {
       expect_close(got, problem.expected(length - 1), problem.tolerance(got.size()), what);
       EXPECT_EQ(again.values(), got) << what << ": not repeatable";
       EXPECT_EQ(tickets.values<uint32_t>(), std::vector<uint32_t>(shape.kv_heads, 0)) << what;
+    }
+  }
+}
+
+// Row `position` of every head becomes `rows`, which are [kv_heads][head_dim].
+std::vector<uint8_t> with_rows(const Problem& problem, unsigned type, std::vector<uint8_t> cache,
+                               unsigned position, const std::vector<float>& rows) {
+  const Shape& s = problem.shape;
+  const KvLayout all = kv_layout(type, problem.cache_rows(), s.head_dim);
+  const KvLayout one = kv_layout(type, s.kv_heads, s.head_dim);
+  const auto encoded = reference::kv_encode(type, rows, s.head_dim);
+  for (size_t head = 0; head < s.kv_heads; ++head) {
+    const size_t row = head * s.context + position;
+    std::copy_n(encoded.begin() + ptrdiff_t(head * one.row), one.row,
+                cache.begin() + ptrdiff_t(row * all.row));
+    std::copy_n(encoded.begin() + ptrdiff_t(one.scales + head * one.scale_row), one.scale_row,
+                cache.begin() + ptrdiff_t(all.scales + row * all.scale_row));
+  }
+  return cache;
+}
+
+// The token's k and v go into the cache, with the reference's bytes, and are attended to.
+TEST_P(Attention, DecodeAppends) {
+  JLLM_NEEDS_GPU();
+  const Shape shape = GetParam();
+  if (!kv_is_quantised(shape.k_type) && !kv_is_quantised(shape.v_type)) {
+    GTEST_SKIP() << "qkv appends to plain caches";
+  }
+  Problem problem(shape, 1, 800 + shape.head_dim);
+  Random random(900);
+  const auto new_k = random.normals(size_t(shape.kv_heads) * shape.head_dim);
+  const auto new_v = random.normals(size_t(shape.kv_heads) * shape.head_dim);
+  const auto stored_k =
+      problem.rotation != 0 ? reference::hadamard(new_k, problem.rotation) : new_k;
+  const Buffer q(problem.q), k_rows(new_k), v_rows(new_v);
+  const Buffer tickets(std::vector<uint32_t>(shape.kv_heads, 0));
+  for (unsigned splits : {1u, 16u}) {
+    auto defines = problem.defines();
+    defines.insert(defines.end(), {define("SPLITS", splits), define("APPEND", 1)});
+    const Buffer partial(
+        kernels::attention_decode_partial_bytes(shape.heads, splits, shape.head_dim));
+    for (unsigned position : {0u, 1u, 63u, 64u, 128u, 129u, shape.context - 1, shape.context}) {
+      const bool full = position == shape.context;  // a replay past the end: nothing is appended
+      const unsigned length = full ? position : position + 1;
+      const auto append = [&](unsigned type, std::vector<uint8_t>* bytes,
+                              const std::vector<float>& rows) {
+        const auto before = problem.poisoned(*bytes, type, full ? length : position);
+        if (!full) *bytes = with_rows(problem, type, *bytes, position, rows);
+        return before;
+      };
+      const Buffer k(append(shape.k_type, &problem.k_bytes, stored_k));
+      const Buffer v(append(shape.v_type, &problem.v_bytes, new_v));
+      const Buffer state(std::vector<StepState>{make_state(position, length, shape.context)});
+      const Buffer out(problem.q.size() * 4);
+      launch("attention_decode", defines, kernels::attention_decode_shape(shape.kv_heads, splits),
+             {state, q, k_rows, v_rows, k, v, out, partial, tickets});
+      const std::string what =
+          "splits " + std::to_string(splits) + " position " + std::to_string(position);
+      const auto got = out.values();
+      expect_close(got, problem.expected(length - 1), problem.tolerance(got.size()), what);
+      EXPECT_EQ(k.values<uint8_t>(), problem.poisoned(problem.k_bytes, shape.k_type, length))
+          << what;
+      EXPECT_EQ(v.values<uint8_t>(), problem.poisoned(problem.v_bytes, shape.v_type, length))
+          << what;
     }
   }
 }
@@ -125,8 +216,8 @@ TEST_P(Attention, Rows) {
     const unsigned end = c.position + c.valid;
     const Buffer state(std::vector<StepState>{make_state(c.position, end, shape.context)});
     const Buffer q(problem.q), out(problem.q.size() * 4);
-    const Buffer k(problem.cache_bytes(problem.k, shape.k_type, end));
-    const Buffer v(problem.cache_bytes(problem.v, shape.v_type, end));
+    const Buffer k(problem.poisoned(problem.k_bytes, shape.k_type, end));
+    const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, end));
     launch("attention", problem.defines(),
            kernels::attention_shape(c.rows, shape.heads, shape.kv_heads, shape.head_dim),
            {state, q, k, v, out, c.rows});
@@ -147,7 +238,8 @@ TEST_P(Attention, Rows) {
 INSTANTIATE_TEST_SUITE_P(Shapes, Attention, testing::ValuesIn(kShapes), [](const auto& test) {
   const Shape& s = test.param;
   return "heads" + std::to_string(s.heads) + "_" + std::to_string(s.kv_heads) + "_dim" +
-         std::to_string(s.head_dim) + "_kv" + std::to_string(s.k_type) + std::to_string(s.v_type);
+         std::to_string(s.head_dim) + "_kv" + std::to_string(s.k_type) + std::to_string(s.v_type) +
+         "_context" + std::to_string(s.context);
 });
 
 TEST(AttentionDecode, LargeScoresStayFinite) {
@@ -156,9 +248,9 @@ TEST(AttentionDecode, LargeScoresStayFinite) {
   Problem problem({2, 1, 16, 600, 0, 0}, 1, 700);
   problem.scale = 300;
   auto defines = problem.defines();
-  defines.push_back("SPLITS=4");
+  defines.insert(defines.end(), {"SPLITS=4", "APPEND=0"});
   const Buffer state(std::vector<StepState>{make_state(599, 600, 600)});
-  const Buffer q(problem.q), k(problem.k), v(problem.v), out(problem.q.size() * 4);
+  const Buffer q(problem.q), k(problem.k_bytes), v(problem.v_bytes), out(problem.q.size() * 4);
   const Buffer tickets(std::vector<uint32_t>(1, 0));
   const Buffer partial(kernels::attention_decode_partial_bytes(2, 4, 16));
   launch("attention_decode", defines, kernels::attention_decode_shape(1, 4),

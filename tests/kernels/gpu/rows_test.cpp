@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/reference/reference.h"
+#include "schema/kv_layout.h"
 #include "tests/kernels/gpu/gpu.h"
 #include "tests/kernels/gpu/inputs.h"
 
@@ -74,6 +75,70 @@ TEST(Rows, RmsNorm) {
   }
 }
 
+TEST(Rows, RmsNormOfSingleHeads) {
+  JLLM_NEEDS_GPU();
+  const size_t heads = 5, dim = 128;
+  Random random(950);
+  const auto in = random.normals(kRows * heads * dim, 3), weight = random.normals(dim);
+  auto expected = reference::rms_norm(in, weight, 1e-6f);
+  expected.resize(kValid * heads * dim);
+  const Buffer state(std::vector<StepState>{chunk_state()}), in_buffer(in), weight_buffer(weight);
+  const Buffer out(in.size() * 4);
+  launch("rms_norm", {define("DIM", dim), define_bits("EPSILON", 1e-6f)},
+         row_shape(kRows, dim, heads), {state, in_buffer, weight_buffer, out});
+  auto got = out.values();
+  cut(&got, kValid, heads * dim);
+  expect_close(got, expected, relative(expected, 0x1p-20, 1e-12), "heads");
+}
+
+TEST(Rows, LayerNorm) {
+  JLLM_NEEDS_GPU();
+  for (size_t dim : {size_t(64), size_t(172), size_t(2048), size_t(4099)}) {
+    Random random(970 + dim);
+    auto in = random.normals(kRows * dim, 2);
+    for (float& value : in) value += 3;  // a mean that the norm must take off
+    const auto weight = random.normals(dim), bias = random.normals(dim);
+    const Buffer state(std::vector<StepState>{chunk_state()}), in_buffer(in), weight_buffer(weight);
+    const Buffer bias_buffer(bias), out(in.size() * 4);
+    for (bool has_bias : {false, true}) {
+      auto expected =
+          reference::layer_norm(in, weight, has_bias ? bias : std::vector<float>(), 1e-5f);
+      expected.resize(kValid * dim);
+      std::vector<Argument> arguments = {state, in_buffer, weight_buffer, out};
+      if (has_bias) arguments.insert(arguments.begin() + 3, bias_buffer);
+      launch("layer_norm",
+             {define("DIM", dim), define("HAS_BIAS", has_bias), define_bits("EPSILON", 1e-5f)},
+             row_shape(kRows, dim), arguments);
+      auto got = out.values();
+      cut(&got, kValid, dim);
+      // in - mean is off by a few roundings of |in| + |mean| <= 16, over a deviation of 2, times a
+      // weight of at most 5.
+      expect_close(got, expected, relative(expected, 0x1p-20, 5 * 16 / 2 * 0x1p-21),
+                   std::to_string(dim));
+    }
+  }
+}
+
+TEST(Rows, Unary) {
+  JLLM_NEEDS_GPU();
+  const size_t n = 1003;
+  Random random(990);
+  auto in = random.normals(kRows * n, 40);
+  in[0] = 1e6f, in[1] = -1e6f, in[2] = 0;
+  const Buffer state(std::vector<StepState>{chunk_state()});
+  const float parameter = 30;
+  for (UnaryFunction function : {kScale, kSoftcap, kReluSquared}) {
+    const Buffer buffer(in);
+    launch("unary",
+           {define("N", n), define("FUNCTION", function), define_bits("PARAMETER", parameter)},
+           elementwise_shape(kRows, n, sm_count()), {state, buffer, buffer});  // in place
+    auto expected = reference::unary(in, function, parameter);
+    std::copy(in.begin() + kValid * n, in.end(), expected.begin() + kValid * n);
+    expect_close(buffer.values(), expected, relative(expected, 0x1p-21, 1e-30),
+                 std::to_string(function));
+  }
+}
+
 TEST(Rows, AddGluAndBias) {
   JLLM_NEEDS_GPU();
   for (size_t n : {size_t(172), size_t(8192)}) {
@@ -85,16 +150,19 @@ TEST(Rows, AddGluAndBias) {
     const Buffer bias_buffer(bias);
     const auto shape = elementwise_shape(kRows, n, sm_count());
     const auto check = [&](const char* kernel, const Buffer& second, reference::Vector expected,
-                           double factor) {
+                           double factor, std::vector<std::string> defines = {}) {
       const Buffer out(a.size() * 4);
-      launch(kernel, {define("N", n)}, shape, {state, a_buffer, second, out});
+      defines.push_back(define("N", n));
+      launch(kernel, defines, shape, {state, a_buffer, second, out});
       auto got = out.values();
       cut(&got, kValid, n);
       expected.resize(kValid * n);
       expect_close(got, expected, relative(expected, factor, 1e-30), kernel);
     };
     check("add", b_buffer, reference::add(a, b), 0);
-    check("glu", b_buffer, reference::glu(a, b), 0x1p-20);
+    check("glu", b_buffer, reference::glu(a, b), 0x1p-20, {define("ACTIVATION", kSilu)});
+    // exp's argument grows as x^3 and with it the error; where it is large the result is near 0.
+    check("glu", b_buffer, reference::glu(a, b, kGelu), 0x1p-17, {define("ACTIVATION", kGelu)});
     check("add_bias", bias_buffer, reference::add_bias(a, bias), 0);
     // In place, and a state without tokens: row 0 all the same.
     const Buffer idle(std::vector<StepState>{make_state(5, 5, kContext)});
@@ -162,20 +230,35 @@ void expect_cache(const Buffer& cache, unsigned type, std::span<const float> row
   }
 }
 
-TEST(Rows, KvAppend) {
+TEST(Rows, KvAppendStoresTheReferencesBytes) {
   JLLM_NEEDS_GPU();
-  const unsigned heads = 3, head_dim = 40;
-  Random random(1200);
-  const auto in = random.normals(kRows * heads * head_dim);
-  for (unsigned type : {0u, 1u}) {
-    const Buffer state(std::vector<StepState>{chunk_state()}), in_buffer(in);
-    const Buffer cache(size_t(heads) * kContext * head_dim * (type == 0 ? 4 : 2));
-    launch("kv_append",
-           {define("HEADS", heads), define("HEAD_DIM", head_dim), define("CONTEXT", kContext),
-            define("KV_TYPE", type)},
-           elementwise_shape(kRows, heads * head_dim, sm_count()), {state, in_buffer, cache});
-    expect_cache(cache, type, std::span<const float>(in).first(kValid * heads * head_dim), heads,
-                 head_dim, 0, "append");
+  const unsigned heads = 3;
+  for (unsigned type : {kKvF32, kKvF16, kKvQ8_0, kKvQ4_0}) {
+    for (unsigned head_dim : {32u, 40u, 96u, 128u, 256u}) {
+      if (kv_is_quantised(type) && head_dim % kKvGroup != 0) continue;
+      for (unsigned rotation : {0u, kv_rotation(type, head_dim)}) {
+        Random random(1200 + type + head_dim);
+        const size_t appended = size_t(kValid) * heads * head_dim;
+        auto in = random.normals(kRows * heads * head_dim, 3);
+        std::fill_n(in.begin(), 32, 0.0f);  // a group without a scale
+        in[40] = 1e-6f;
+        const auto values = rotation != 0 ? reference::hadamard(in, rotation) : in;
+        std::vector<float> before = random.normals(size_t(heads) * kContext * head_dim);
+        std::vector<float> after = before;
+        reference::kv_append(std::span<const float>(values).first(appended), after, heads, head_dim,
+                             kContext, kPosition);
+        const Buffer state(std::vector<StepState>{chunk_state()}), in_buffer(in);
+        const Buffer cache(reference::kv_encode(type, before, head_dim));
+        launch(
+            "kv_append",
+            {define("HEADS", heads), define("HEAD_DIM", head_dim), define("CONTEXT", kContext),
+             define("KV_TYPE", type), define("ROTATION", rotation)},
+            elementwise_shape(kRows, kernels::kv_append_items(type, heads, head_dim), sm_count()),
+            {state, in_buffer, cache});
+        EXPECT_EQ(cache.values<uint8_t>(), reference::kv_encode(type, after, head_dim))
+            << "type " << type << " head_dim " << head_dim << " rotation " << rotation;
+      }
+    }
   }
 }
 

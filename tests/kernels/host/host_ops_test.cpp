@@ -16,8 +16,9 @@ namespace {
 using HostOps = HostOpTest;
 
 TEST_F(HostOps, TableKnowsEveryOperationAndNothingElse) {
-  for (const char* name : {"embed", "rms_norm", "matmul", "add_bias", "rope", "kv_append",
-                           "attention", "glu", "add", "finish_chunk", "sample"}) {
+  for (const char* name :
+       {"embed", "rms_norm", "layer_norm", "matmul", "add_bias", "rope", "kv_append", "attention",
+        "glu", "unary", "add", "finish_chunk", "sample"}) {
     EXPECT_NE(host::find_host_op(name), nullptr) << name;
   }
   EXPECT_EQ(host::find_host_op(""), nullptr);
@@ -62,7 +63,7 @@ TEST_F(HostOps, RmsNorm) {
       Vector result(rows * dim);
       run_op("rms_norm",
              host::RmsNormArgs{&state, in.data(), weight.data(), result.data(), rows, dim,
-                               slot_of(epsilon)},
+                               slot_of(epsilon), 1},
              workers);
       return result;
     });
@@ -75,11 +76,92 @@ TEST_F(HostOps, RmsNorm) {
   }
 }
 
+TEST_F(HostOps, RmsNormOfSingleHeads) {
+  const uint64_t rows = 3, heads = 5, dim = 24;
+  const StepState state = state_at(5, 7, 32);  // 2 of 3 rows
+  const Vector in = random_.vector(rows * heads * dim, -3, 3), weight = random_.vector(dim);
+  const Vector out = same_for_all_workers([&](unsigned workers) {
+    Vector result(in.size());
+    run_op("rms_norm",
+           host::RmsNormArgs{&state, in.data(), weight.data(), result.data(), rows, dim,
+                             slot_of(1e-6f), heads},
+           workers);
+    return result;
+  });
+  const Vector expected =
+      reference::rms_norm(reference::Floats(in).first(2 * heads * dim), weight, 1e-6f);
+  const double relative = kEpsilon * (double(dim) / 8 + 12);
+  expect_close(out, expected, [&](size_t i) { return relative * std::abs(expected[i]); });
+  for (size_t i = 2 * heads * dim; i < out.size(); ++i) EXPECT_EQ(out[i], 0) << i;
+}
+
+TEST_F(HostOps, LayerNorm) {
+  for (uint64_t dim : {8, 100, 2048, 4099}) {
+    const uint64_t rows = 3;
+    const StepState state = state_at(5, 7, 32);  // 2 of 3 rows
+    const Vector in = random_.vector(rows * dim, 2, 8), weight = random_.vector(dim);
+    const Vector bias = random_.vector(dim);
+    for (const bool has_bias : {false, true}) {
+      const Vector out = same_for_all_workers([&](unsigned workers) {
+        Vector result(rows * dim);
+        run_op(
+            "layer_norm",
+            host::LayerNormArgs{&state, in.data(), weight.data(), has_bias ? bias.data() : nullptr,
+                                result.data(), rows, dim, slot_of(1e-5f)},
+            workers);
+        return result;
+      });
+      const Vector expected = reference::layer_norm(reference::Floats(in).first(2 * dim), weight,
+                                                    has_bias ? bias : Vector(), 1e-5f);
+      // The mean, at most 8, is off by dim / 4 + 4 roundings, and in - mean by one more. The
+      // deviation of 6 / sqrt(12) is off by as many of its squares' roundings; 3.5 times the
+      // deviation is the largest normed value. Then product and sum.
+      const double depth = double(dim) / 4 + 8;
+      const double error = kEpsilon * (8 * depth / 1.2 + 3.5 * depth + 8);
+      expect_close(out, expected, [&](size_t) { return error; });
+    }
+  }
+}
+
+TEST_F(HostOps, UnaryOfEveryInstructionSet) {
+  Vector in = random_.vector(1003, -100, 100);
+  in[0] = 1e6f, in[1] = -1e6f, in[2] = 0, in[3] = 1e-6f;
+  for_each_kernel_set([&](const host::Kernels& kernels) {
+    for (const UnaryFunction function : {kScale, kSoftcap, kReluSquared}) {
+      const float parameter = 30;
+      const Vector expected = reference::unary(in, function, parameter);
+      Vector out = in;
+      kernels.unary(out.data(), out.data(), out.size(), function, parameter);
+      // One product; or, of the limit, an exp within 2 ulp and its argument (whose error is largest
+      // against the result at 2|u| = 1), a difference and a sum, a quotient and a product.
+      expect_close(out, expected, [&](size_t i) {
+        return kEpsilon * (function == kSoftcap ? 10 * parameter : 2 * std::abs(expected[i]));
+      });
+    }
+  });
+}
+
+TEST_F(HostOps, UnaryInPlaceTouchesOnlyRowsWithTokens) {
+  const uint64_t rows = 4, n = 33;
+  const StepState state = state_at(6, 9, 16);  // 3 of 4 rows
+  const Vector in = random_.vector(rows * n, -3, 3);
+  const Vector out = same_for_all_workers([&](unsigned workers) {
+    Vector result = in;
+    run_op("unary", host::UnaryArgs{&state, result.data(), result.data(), rows, n, kReluSquared, 0},
+           workers);
+    return result;
+  });
+  Vector expected = reference::unary(reference::Floats(in).first(3 * n), kReluSquared, 0);
+  expected.insert(expected.end(), in.begin() + 3 * n, in.end());
+  expect_close(out, expected, [&](size_t i) { return 2 * kEpsilon * std::abs(expected[i]); });
+}
+
 TEST_F(HostOps, WithoutAStateEveryRowIsComputed) {
   const uint64_t rows = 3, dim = 32;
   const Vector in = random_.vector(rows * dim), ones(dim, 1.0f);
   Vector norm(rows * dim), product(rows);
-  run_op("rms_norm", host::RmsNormArgs{nullptr, in.data(), ones.data(), norm.data(), rows, dim, 0});
+  run_op("rms_norm",
+         host::RmsNormArgs{nullptr, in.data(), ones.data(), norm.data(), rows, dim, 0, 1});
   run_op("matmul", host::MatmulArgs{nullptr, norm.data(), ones.data(), product.data(), rows, 1, dim,
                                     uint64_t(WeightType::kF32)});
   for (uint64_t row = 0; row < rows; ++row) {
@@ -120,13 +202,20 @@ TEST_F(HostOps, AddAndAddBiasRoundOnce) {
 
 TEST_F(HostOps, GluOfEveryInstructionSet) {
   const Vector gate = random_.vector(1003, -30, 30), up = random_.vector(1003);
-  const Vector expected = reference::glu(gate, up);
   for_each_kernel_set([&](const host::Kernels& kernels) {
+    Vector expected = reference::glu(gate, up);
     Vector out(gate.size());
-    kernels.glu(gate.data(), up.data(), out.data(), out.size());
+    kernels.glu(gate.data(), up.data(), out.data(), out.size(), kSilu);
     // exp within 2 ulp (4 half-ulp roundings); sum, quotient and product add one rounding each; one
     // more for the argument's own reduction.
     expect_close(out, expected, [&](size_t i) { return 8 * kEpsilon * std::abs(expected[i]); });
+
+    expected = reference::glu(gate, up, kGelu);
+    kernels.glu(gate.data(), up.data(), out.data(), out.size(), kGelu);
+    // The argument of exp, with five roundings, reaches 88 before it is cut off: an error of 88 * 5
+    // roundings of the result. What is cut off is below 30 exp(-88).
+    expect_close(out, expected,
+                 [&](size_t i) { return kEpsilon * std::abs(expected[i]) * (8 + 5 * 88) + 2e-37; });
   });
 }
 
@@ -134,10 +223,12 @@ TEST_F(HostOps, GluAtExtremesStaysFinite) {
   const Vector gate = {-1e30f, -200, -88, -0.0f, 0, 88, 200, 1e30f}, up(gate.size(), 1);
   for_each_kernel_set([&](const host::Kernels& kernels) {
     Vector out(gate.size());
-    kernels.glu(gate.data(), up.data(), out.data(), out.size());
-    for (size_t i = 0; i < gate.size(); ++i) {
-      const float wanted = gate[i] > 0 ? gate[i] : 0;
-      EXPECT_NEAR(out[i], wanted, 1e-6f * std::abs(gate[i])) << gate[i];
+    for (const Activation activation : {kSilu, kGelu}) {
+      kernels.glu(gate.data(), up.data(), out.data(), out.size(), activation);
+      for (size_t i = 0; i < gate.size(); ++i) {
+        const float wanted = gate[i] > 0 ? gate[i] : 0;
+        EXPECT_NEAR(out[i], wanted, 1e-6f * std::abs(gate[i])) << gate[i];
+      }
     }
   });
 }
@@ -149,7 +240,8 @@ TEST_F(HostOps, GluInPlace) {
   const Vector expected = reference::glu(gate, up);
   const Vector out = same_for_all_workers([&](unsigned workers) {
     Vector result = gate;
-    run_op("glu", host::GluArgs{&state, result.data(), up.data(), result.data(), rows, n}, workers);
+    run_op("glu", host::GluArgs{&state, result.data(), up.data(), result.data(), rows, n, kSilu},
+           workers);
     return result;
   });
   expect_close(out, expected, [&](size_t i) { return 8 * kEpsilon * std::abs(expected[i]); });
@@ -198,7 +290,7 @@ TEST_F(HostOps, KvAppendWritesOnlyTheRowsThatHoldTokens) {
     Vector result = before;
     run_op("kv_append",
            host::KvAppendArgs{&state, in.data(), result.data(), rows, heads, head_dim, context,
-                              uint64_t(WeightType::kF32)},
+                              uint64_t(WeightType::kF32), 0},
            workers);
     return result;
   });
@@ -207,7 +299,7 @@ TEST_F(HostOps, KvAppendWritesOnlyTheRowsThatHoldTokens) {
   std::vector<uint16_t> halves(before.size(), 0x1234);
   run_op("kv_append",
          host::KvAppendArgs{&state, in.data(), halves.data(), rows, heads, head_dim, context,
-                            uint64_t(WeightType::kF16)},
+                            uint64_t(WeightType::kF16), 0},
          2);
   for (size_t i = 0; i < halves.size(); ++i) {
     const size_t position = i / head_dim % context;

@@ -18,7 +18,7 @@ using HostMatmul = HostOpTest;
 
 constexpr WeightType kTypes[] = {WeightType::kF32,  WeightType::kF16,  WeightType::kBF16,
                                  WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
-                                 WeightType::kQ4_K, WeightType::kQ6_K};
+                                 WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0};
 
 struct Weights {
   std::vector<uint8_t> blocks;
@@ -67,7 +67,7 @@ TEST_F(HostMatmul, DecodersOfEveryInstructionSet) {
 TEST_F(HostMatmul, DecodersOfRandomBlocks) {
   const size_t count = 64 * 256;
   for (WeightType type : {WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
-                          WeightType::kQ4_K, WeightType::kQ6_K}) {
+                          WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
     SCOPED_TRACE(weight_type_name(type));
     const BlockShape shape = block_shape(type);
     std::vector<uint8_t> blocks(count / shape.elements * shape.bytes);

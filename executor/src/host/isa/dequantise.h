@@ -102,6 +102,21 @@ inline void decode_block<WeightType::kQ6_K>(const uint8_t* block, float* out) {
   }
 }
 
+// { d f16; signs u8[16] }: weight j is +d where bit j % 8 of byte j / 8 is set, else -d.
+template <>
+inline void decode_block<WeightType::kQ1_0>(const uint8_t* block, float* out) {
+  const float d = f16_at(block);
+  Ints bit;
+  for (unsigned i = 0; i < kLanes; ++i) bit[i] = static_cast<int32_t>(1u << i);
+  for (unsigned j = 0; j < 128; j += kLanes) {
+    uint16_t pair;  // kLanes bits are part of two bytes
+    std::memcpy(&pair, block + 2 + j / 16 * 2, sizeof(pair));
+    const Ints set = (Ints{} + static_cast<int32_t>(pair >> j % 16)) & bit;
+    // A comparison gives -1 where the bit is clear: 1 - 2 * clear.
+    store(out + j, to_floats(((set == 0) & -2) + 1) * d);
+  }
+}
+
 template <WeightType kType>
 void decode(const uint8_t* blocks, float* out, uint64_t count) {
   constexpr BlockShape kShape = block_shape(kType);
@@ -150,6 +165,8 @@ inline void dequantise(WeightType type, const uint8_t* blocks, float* out, uint6
       return decode<WeightType::kQ4_K>(blocks, out, count);
     case WeightType::kQ6_K:
       return decode<WeightType::kQ6_K>(blocks, out, count);
+    case WeightType::kQ1_0:
+      return decode<WeightType::kQ1_0>(blocks, out, count);
   }
 }
 

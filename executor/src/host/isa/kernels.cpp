@@ -133,51 +133,97 @@ void matmul(const MatmulPart& part) {
       return multiply<WeightType::kQ4_K>(part);
     case WeightType::kQ6_K:
       return multiply<WeightType::kQ6_K>(part);
+    case WeightType::kQ1_0:
+      return multiply<WeightType::kQ1_0>(part);
+  }
+}
+
+// --- Element-wise functions ---
+
+// out[i] = function(in[i]) for vectors of inputs, the last filled up with zeros.
+template <typename Function>
+void for_vectors(uint64_t count, float* out, const Function& function) {
+  uint64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    store(out + i, function([i](const float* in) { return load(in + i); }));
+  }
+  if (i < count) {
+    const uint64_t left = count - i;
+    store_some(out + i, function([i, left](const float* in) { return load_some(in + i, left); }),
+               left);
+  }
+}
+
+void unary(const float* in, float* out, uint64_t count, UnaryFunction function, float parameter) {
+  switch (function) {
+    case kScale:
+      return for_vectors(count, out, [=](const auto& at) { return at(in) * parameter; });
+    case kSoftcap:
+      return for_vectors(count, out, [=](const auto& at) { return softcap(at(in), parameter); });
+    case kReluSquared:
+      return for_vectors(count, out, [=](const auto& at) {
+        const Floats x = at(in);
+        const Floats positive = x > 0.0f ? x : zeros();
+        return positive * positive;
+      });
   }
 }
 
 // --- Attention ---
 
-// A cache of f32 or f16 elements.
-template <bool kHalf>
-struct Cache {
-  static constexpr uint64_t kBytes = kHalf ? 2 : 4;
-  const uint8_t* data;
+// Reads one row of a cache after the other.
+template <unsigned kType>
+struct Row {
+  Row(const CacheRows& cache, uint64_t row)
+      : values(cache.values + row * cache.row), scales(cache.scales + row * cache.scale_row) {}
 
+  // kLanes elements from `element` on. Quantised rows consist of whole groups, and these of whole
+  // vectors.
   Floats load_at(uint64_t element) const {
-    const uint8_t* p = data + element * kBytes;
-    if constexpr (kHalf) return load_f16(p);
-    Floats value;
-    std::memcpy(&value, p, sizeof(value));
-    return value;
+    if constexpr (kType == kKvQ8_0) {
+      return to_floats(load_s8(values + element)) * scale_at(element);
+    } else if constexpr (kType == kKvQ4_0) {
+      return to_floats(load_nibbles(values + element / 2) - 8) * scale_at(element);
+    } else if constexpr (kType == kKvF16) {
+      return load_f16(values + 2 * element);
+    } else {
+      Floats value;
+      std::memcpy(&value, values + 4 * element, sizeof(value));
+      return value;
+    }
   }
+  // Of plain rows, whose ends may be no whole vector.
   float at(uint64_t element) const {
-    const uint8_t* p = data + element * kBytes;
-    if constexpr (kHalf) return f16_at(p);
+    if constexpr (kType == kKvF16) return f16_at(values + 2 * element);
     float value;
-    std::memcpy(&value, p, sizeof(value));
+    std::memcpy(&value, values + 4 * element, sizeof(value));
     return value;
   }
+  float scale_at(uint64_t element) const { return f16_at(scales + element / kKvGroup * 2); }
+
+  const uint8_t* values;
+  const uint8_t* scales;
 };
 
 // scores[p] = q . k[p] * scale
-template <bool kHalf>
+template <unsigned kType>
 void score(const AttendPart& part) {
-  const Cache<kHalf> k{static_cast<const uint8_t*>(part.k)};
   for (uint64_t p = 0; p < part.positions; ++p) {
-    const uint64_t row = p * part.head_dim;
+    const Row<kType> k(part.k, p);
     Floats even = zeros(), odd = zeros();
     uint64_t i = 0;
     for (; i + 2 * kLanes <= part.head_dim; i += 2 * kLanes) {
-      even += load(part.q + i) * k.load_at(row + i);
-      odd += load(part.q + i + kLanes) * k.load_at(row + i + kLanes);
+      even += load(part.q + i) * k.load_at(i);
+      odd += load(part.q + i + kLanes) * k.load_at(i + kLanes);
     }
     if (i + kLanes <= part.head_dim) {
-      even += load(part.q + i) * k.load_at(row + i);
+      even += load(part.q + i) * k.load_at(i);
       i += kLanes;
     }
     float sum = sum_of(even + odd);
-    for (; i < part.head_dim; ++i) sum += part.q[i] * k.at(row + i);
+    if constexpr (!kv_is_quantised(kType)) {
+      for (; i < part.head_dim; ++i) sum += part.q[i] * k.at(i);
+    }
     part.scores[p] = sum * part.scale;
   }
 }
@@ -203,39 +249,61 @@ float exponentiate(float* scores, uint64_t count) {
 }
 
 // out[i] for kVectors vectors from element i on: the weighted mean of v's rows.
-template <bool kHalf, unsigned kVectors>
+template <unsigned kType, unsigned kVectors>
 void mix(const AttendPart& part, uint64_t i, float factor) {
-  const Cache<kHalf> v{static_cast<const uint8_t*>(part.v)};
   Floats sum[kVectors];
   for (unsigned n = 0; n < kVectors; ++n) sum[n] = zeros();
   for (uint64_t p = 0; p < part.positions; ++p) {
+    const Row<kType> v(part.v, p);
     const Floats weight = all(part.scores[p]);
-    for (unsigned n = 0; n < kVectors; ++n) {
-      sum[n] += weight * v.load_at(p * part.head_dim + i + n * kLanes);
-    }
+    for (unsigned n = 0; n < kVectors; ++n) sum[n] += weight * v.load_at(i + n * kLanes);
   }
   for (unsigned n = 0; n < kVectors; ++n) store(part.out + i + n * kLanes, sum[n] * factor);
 }
 
-template <bool kHalf>
+template <unsigned kType>
 void mix_all(const AttendPart& part, float factor) {
   uint64_t i = 0;
-  for (; i + 4 * kLanes <= part.head_dim; i += 4 * kLanes) mix<kHalf, 4>(part, i, factor);
-  for (; i + kLanes <= part.head_dim; i += kLanes) mix<kHalf, 1>(part, i, factor);
-  const Cache<kHalf> v{static_cast<const uint8_t*>(part.v)};
-  for (; i < part.head_dim; ++i) {
-    float sum = 0;
-    for (uint64_t p = 0; p < part.positions; ++p) {
-      sum += part.scores[p] * v.at(p * part.head_dim + i);
+  for (; i + 4 * kLanes <= part.head_dim; i += 4 * kLanes) mix<kType, 4>(part, i, factor);
+  for (; i + kLanes <= part.head_dim; i += kLanes) mix<kType, 1>(part, i, factor);
+  if constexpr (!kv_is_quantised(kType)) {
+    for (; i < part.head_dim; ++i) {
+      float sum = 0;
+      for (uint64_t p = 0; p < part.positions; ++p) {
+        sum += part.scores[p] * Row<kType>(part.v, p).at(i);
+      }
+      part.out[i] = sum * factor;
     }
-    part.out[i] = sum * factor;
+  }
+}
+
+void score_all(const AttendPart& part) {
+  switch (part.k.type) {
+    case kKvF32:
+      return score<kKvF32>(part);
+    case kKvF16:
+      return score<kKvF16>(part);
+    case kKvQ8_0:
+      return score<kKvQ8_0>(part);
+    case kKvQ4_0:
+      return score<kKvQ4_0>(part);
   }
 }
 
 void attend(const AttendPart& part) {
-  part.k_half ? score<true>(part) : score<false>(part);
+  score_all(part);
+  if (part.softcap != 0) unary(part.scores, part.scores, part.positions, kSoftcap, part.softcap);
   const float factor = 1 / exponentiate(part.scores, part.positions);
-  part.v_half ? mix_all<true>(part, factor) : mix_all<false>(part, factor);
+  switch (part.v.type) {
+    case kKvF32:
+      return mix_all<kKvF32>(part, factor);
+    case kKvF16:
+      return mix_all<kKvF16>(part, factor);
+    case kKvQ8_0:
+      return mix_all<kKvQ8_0>(part, factor);
+    case kKvQ4_0:
+      return mix_all<kKvQ4_0>(part, factor);
+  }
 }
 
 // --- Row-wise operations ---
@@ -250,20 +318,48 @@ void rms_norm(const float* in, const float* weight, float* out, uint64_t dim, fl
   for (i = 0; i < dim; ++i) out[i] = in[i] * factor * weight[i];
 }
 
+void layer_norm(const float* in, const float* weight, const float* bias, float* out, uint64_t dim,
+                float epsilon) {
+  Floats total = zeros();
+  uint64_t i = 0;
+  for (; i + kLanes <= dim; i += kLanes) total += load(in + i);
+  float sum = sum_of(total);
+  for (; i < dim; ++i) sum += in[i];
+  const float mean = sum / static_cast<float>(dim);
+  // Around the mean, so that a large mean costs no digits.
+  Floats squares = zeros();
+  for (i = 0; i + kLanes <= dim; i += kLanes) {
+    const Floats value = load(in + i) - mean;
+    squares += value * value;
+  }
+  sum = sum_of(squares);
+  for (; i < dim; ++i) sum += (in[i] - mean) * (in[i] - mean);
+  const float factor = 1 / __builtin_sqrtf(sum / static_cast<float>(dim) + epsilon);
+  for (i = 0; i < dim; ++i) {
+    const float value = (in[i] - mean) * factor * weight[i];
+    out[i] = bias != nullptr ? value + bias[i] : value;
+  }
+}
+
 Floats silu(Floats x) { return x / (exp_of(-x) + 1.0f); }
 
-void glu(const float* gate, const float* up, float* out, uint64_t count) {
-  uint64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(out + i, silu(load(gate + i)) * load(up + i));
-  if (i < count) {
-    const uint64_t left = count - i;
-    store_some(out + i, silu(load_some(gate + i, left)) * load_some(up + i, left), left);
+// tanh(u) = 2 / (1 + exp(-2u)) - 1, which leaves x / (1 + exp(-2u)) without a difference.
+Floats gelu(Floats x) {
+  constexpr float kTwiceRoot = 1.59576912f;  // 2 sqrt(2 / pi)
+  return x / (exp_of((x * x * 0.044715f + 1.0f) * x * -kTwiceRoot) + 1.0f);
+}
+
+void glu(const float* gate, const float* up, float* out, uint64_t count, Activation activation) {
+  if (activation == kGelu) {
+    for_vectors(count, out, [=](const auto& at) { return gelu(at(gate)) * at(up); });
+  } else {
+    for_vectors(count, out, [=](const auto& at) { return silu(at(gate)) * at(up); });
   }
 }
 
 }  // namespace
 
 extern const Kernels kKernels;
-const Kernels kKernels = {dequantise, matmul, attend, rms_norm, glu};
+const Kernels kKernels = {dequantise, matmul, attend, rms_norm, layer_norm, glu, unary};
 
 }  // namespace jllm::host::JLLM_HOST_ISA

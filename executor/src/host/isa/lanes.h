@@ -90,6 +90,18 @@ inline Ints load_u8(const uint8_t* p) { return (Ints)((UnsignedInts)load_high_by
 inline Ints load_s8(const uint8_t* p) { return load_high_bytes(p) >> 24; }
 #endif
 
+// kLanes nibbles from kLanes / 2 bytes, zero-extended, the low half of a byte first.
+inline Ints load_nibbles(const uint8_t* p) {
+  uint32_t words[(kLanes + 7) / 8] = {};
+  std::memcpy(words, p, kLanes / 2);
+  UnsignedInts word, shift;
+  for (unsigned i = 0; i < kLanes; ++i) {
+    word[i] = words[i / 8];
+    shift[i] = 4 * (i % 8);
+  }
+  return (Ints)(word >> shift & 15);
+}
+
 // kLanes halves in GGUF byte order, at any alignment.
 inline Floats load_f16(const uint8_t* p) {
 #if defined(__AVX512F__)
@@ -162,6 +174,15 @@ inline Floats exp_of(Floats x) {
   p = p * r + 1.0f;
   const Ints exponent = (__builtin_convertvector(n, Ints) + 127) << 23;
   return p * (Floats)exponent;
+}
+
+// limit * tanh(x / limit). From exp(-2|u|) in [0, 1], so that nothing overflows; the difference
+// leaves an error of some 2^-24 of the limit.
+inline Floats softcap(Floats x, float limit) {
+  const Floats magnitude = x < 0.0f ? -x : x;
+  const Floats power = exp_of(magnitude * (-2.0f / limit));
+  const Floats capped = (1.0f - power) / (1.0f + power) * limit;
+  return x < 0.0f ? -capped : capped;
 }
 
 }  // namespace
