@@ -109,6 +109,12 @@ void q6_k(const uint8_t* block, uint64_t b, const Planes& to) {
   std::memcpy(to.super + 2 * b, block + 208, 2);
 }
 
+// f16 scale, 128 sign bits.
+void q1_0(const uint8_t* block, uint64_t b, const Planes& to) {
+  std::memcpy(to.scales + 2 * b, block, 2);
+  std::memcpy(to.quants + 16 * b, block + 2, 16);
+}
+
 template <void (*kBlock)(const uint8_t*, uint64_t, const Planes&)>
 void repack_blocks(const uint8_t* row, uint64_t blocks, uint64_t block_bytes, const Planes& to) {
   for (uint64_t b = 0; b < blocks; ++b) kBlock(row + b * block_bytes, b, to);
@@ -146,6 +152,9 @@ void repack_rows(WeightType type, const uint8_t* gguf_rows, uint64_t rows, uint6
         break;
       case WeightType::kQ6_K:
         repack_blocks<q6_k>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kQ1_0:
+        repack_blocks<q1_0>(row, blocks, shape.bytes, planes);
         break;
     }
     // Every type keeps exactly its GGUF bits, so what is left of the stride is padding.

@@ -78,6 +78,31 @@ void quantise_q8_0(const float* in, uint8_t* blocks, uint64_t count) {
   }
 }
 
+// {d; bits}: of the values +d and -d the nearest is that of the same sign, and the best d is the
+// mean magnitude.
+constexpr int kSignBlock = 128;
+
+void quantise_q1_0(const float* in, uint8_t* blocks, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kSignBlock, blocks += 18) {
+    float sum = 0;
+    std::memset(blocks + 2, 0, kSignBlock / 8);
+    for (int j = 0; j < kSignBlock; ++j) {
+      sum += std::fabs(in[i + j]);
+      if (in[i + j] >= 0) blocks[2 + j / 8] |= static_cast<uint8_t>(1 << j % 8);
+    }
+    store_u16(blocks, f32_to_f16(sum / kSignBlock));
+  }
+}
+
+void dequantise_q1_0(const uint8_t* blocks, float* out, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kSignBlock, blocks += 18) {
+    const float d = f16_to_f32(load<uint16_t>(blocks));
+    for (int j = 0; j < kSignBlock; ++j) {
+      out[i + j] = (blocks[2 + j / 8] >> j % 8 & 1) != 0 ? d : -d;
+    }
+  }
+}
+
 void dequantise_q4_0(const uint8_t* blocks, float* out, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kBlock, blocks += 18) {
     const float d = f16_to_f32(load<uint16_t>(blocks));
@@ -214,6 +239,9 @@ void dequantise(WeightType type, const uint8_t* blocks, float* out, uint64_t cou
     case WeightType::kQ6_K:
       dequantise_q6_k(blocks, out, count);
       break;
+    case WeightType::kQ1_0:
+      dequantise_q1_0(blocks, out, count);
+      break;
   }
 }
 
@@ -242,6 +270,9 @@ void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count)
       break;
     case WeightType::kQ6_K:
       quantise_q6_k(in, blocks, count);
+      break;
+    case WeightType::kQ1_0:
+      quantise_q1_0(in, blocks, count);
       break;
   }
 }

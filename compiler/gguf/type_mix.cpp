@@ -13,6 +13,8 @@ constexpr TypeMix kMixes[] = {
     {"q4_k", 14, WeightType::kQ4_K, WeightType::kQ6_K, false},
     {"q4_k_m", 15, WeightType::kQ4_K, WeightType::kQ6_K, true},
     {"q6_k", 18, WeightType::kQ6_K, WeightType::kQ6_K, false},
+    // As Bonsai is published: the output too.
+    {"q1_0", 40, WeightType::kQ1_0, WeightType::kQ1_0, false},
 };
 
 bool layer_has_more_bits(uint32_t layer, uint32_t layers) {

@@ -100,13 +100,12 @@ void Writer::add_tensor(llvm::StringRef name, llvm::ArrayRef<uint64_t> shape, We
   add_tensor(name, shape, type, [shared](const Sink& sink) { return sink(*shared); });
 }
 
-llvm::Error Writer::write(llvm::StringRef path) const {
+llvm::Expected<std::string> Writer::head(llvm::StringRef path, std::vector<uint64_t>* sizes) const {
   std::string head = "GGUF";
   append(&head, kVersion);
   append(&head, uint64_t{tensors_.size()});
   append(&head, value_count_);
   head += metadata_;
-  std::vector<uint64_t> sizes;
   uint64_t offset = 0;
   for (const Tensor& tensor : tensors_) {
     const BlockShape block = block_shape(tensor.type);
@@ -116,23 +115,33 @@ llvm::Error Writer::write(llvm::StringRef path) const {
       return fail(ExitCode::kFailed, "{0}: tensor {1} has no rows of whole {2} blocks", path,
                   tensor.name, weight_type_name(tensor.type));
     }
-    sizes.push_back(elements / block.elements * block.bytes);
+    sizes->push_back(elements / block.elements * block.bytes);
     append_string(&head, tensor.name);
     append(&head, static_cast<uint32_t>(tensor.shape.size()));
     for (uint64_t extent : tensor.shape) append(&head, extent);
     append(&head, static_cast<uint32_t>(tensor.type));
     append(&head, offset);
-    offset += align_up(sizes.back(), kAlignment);
+    offset += align_up(sizes->back(), kAlignment);
   }
   head.resize(align_up(head.size(), kAlignment), '\0');
+  return head;
+}
 
+llvm::Error Writer::write(llvm::StringRef path) const { return write(path, tensors_.size()); }
+
+llvm::Error Writer::write_header(llvm::StringRef path) const { return write(path, 0); }
+
+llvm::Error Writer::write(llvm::StringRef path, size_t tensors) const {
+  std::vector<uint64_t> sizes;
+  llvm::Expected<std::string> front = head(path, &sizes);
+  if (!front) return front.takeError();
   llvm::Expected<llvm::sys::fs::TempFile> file =
       llvm::sys::fs::TempFile::create(path + ".tmp-%%%%%%%%");
   if (!file) return io_error(path, llvm::errorToErrorCode(file.takeError()));
   const auto write_all = [&]() -> llvm::Error {
     llvm::raw_fd_ostream out(file->FD, /*shouldClose=*/false);
-    out << head;
-    for (size_t i = 0; i < tensors_.size(); ++i) {
+    out << *front;
+    for (size_t i = 0; i < tensors; ++i) {
       uint64_t written = 0;
       const Sink sink = [&](llvm::ArrayRef<uint8_t> bytes) -> llvm::Error {
         out.write(reinterpret_cast<const char*>(bytes.data()), bytes.size());

@@ -40,6 +40,8 @@ class Writer {
 
   // Writes to a temporary file beside `path` and renames it, so that `path` is never half a file.
   llvm::Error write(llvm::StringRef path) const;
+  // The same file up to where the tensors' bytes begin; no bytes are produced.
+  llvm::Error write_header(llvm::StringRef path) const;
 
  private:
   struct Tensor {
@@ -49,6 +51,10 @@ class Writer {
     Producer producer;
   };
   void begin_value(llvm::StringRef key, uint32_t value_type);
+  // Everything in front of the tensors' bytes; adds each tensor's size to `sizes`. The other writes
+  // it and the first `tensors` tensors.
+  llvm::Error write(llvm::StringRef path, size_t tensors) const;
+  llvm::Expected<std::string> head(llvm::StringRef path, std::vector<uint64_t>* sizes) const;
 
   std::string metadata_;  // encoded key/value pairs
   uint64_t value_count_ = 0;

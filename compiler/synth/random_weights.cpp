@@ -131,6 +131,11 @@ void fill_q6_k(float deviation, Words words, uint8_t* out) {
   }
 }
 
+void fill_q1_0(float deviation, Words words, uint8_t* out) {
+  store_f16(out, deviation * jitter(words.next(), 0));
+  fill_words(&words, out + 2, 16);
+}
+
 // Calls fill(words, address) for every block.
 template <typename Fill>
 void fill_each(const RandomTensor& tensor, uint64_t words_per_block, uint64_t first, uint64_t count,
@@ -187,6 +192,9 @@ void fill_blocks(const RandomTensor& tensor, uint64_t first, uint64_t count, uin
       break;
     case WeightType::kQ6_K:
       each(27, [&](Words words, uint8_t* block) { fill_q6_k(deviation, words, block); });
+      break;
+    case WeightType::kQ1_0:
+      each(3, [&](Words words, uint8_t* block) { fill_q1_0(deviation, words, block); });
       break;
   }
 }

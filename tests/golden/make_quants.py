@@ -7,10 +7,10 @@ Usage: make_quants.py > quants.h
 import gguf
 import numpy as np
 
-TYPES = ["F16", "BF16", "Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q6_K"]
+TYPES = ["F16", "BF16", "Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q6_K", "Q1_0"]
 ELEMENTS = {"Q4_K": 512, "Q6_K": 512}  # 256 of the others
 # Byte offsets of the fp16 fields of a block. Random bits there could be NaN or infinity.
-HALF_FIELDS = {"Q4_0": [0], "Q5_0": [0], "Q8_0": [0], "Q4_K": [0, 2], "Q6_K": [208]}
+HALF_FIELDS = {"Q4_0": [0], "Q5_0": [0], "Q8_0": [0], "Q4_K": [0, 2], "Q6_K": [208], "Q1_0": [0]}
 
 
 def random_blocks(rng, name):
@@ -31,6 +31,15 @@ def random_blocks(rng, name):
     return data.reshape(-1)
 
 
+def decode(data, name):
+    if name == "Q1_0":  # not in the package yet: an fp16 scale, then a bit per element for its sign
+        blocks = data.reshape(-1, 18)
+        scales = blocks[:, :2].copy().view("<f2").astype("<f4")
+        bits = np.unpackbits(blocks[:, 2:], axis=1, bitorder="little").astype("<f4")
+        return (2 * bits - 1) * scales
+    return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name])
+
+
 def print_array(kind, name, values):
     print(f"inline constexpr {kind} {name}[] = {{")
     for i in range(0, len(values), 10 if kind == "uint32_t" else 20):
@@ -47,7 +56,7 @@ def main():
     print("#pragma once\n\n#include <cstdint>\n\nnamespace jllm::golden {\n")
     for name in TYPES:
         data = random_blocks(rng, name)
-        values = gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name])
+        values = decode(data, name)
         label = name.replace("_", "")
         print_array("uint8_t", f"k{label}Blocks", data)
         print_array("uint32_t", f"k{label}Values", values.astype("<f4").reshape(-1).view("<u4"))

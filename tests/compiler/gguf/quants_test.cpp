@@ -34,6 +34,7 @@ TEST(Quants, DecodesBitForBit) {
   expect_golden(WeightType::kQ8_0, golden::kQ80Blocks, golden::kQ80Values);
   expect_golden(WeightType::kQ4_K, golden::kQ4KBlocks, golden::kQ4KValues);
   expect_golden(WeightType::kQ6_K, golden::kQ6KBlocks, golden::kQ6KValues);
+  expect_golden(WeightType::kQ1_0, golden::kQ10Blocks, golden::kQ10Values);
 }
 
 TEST(Quants, HalfRoundTripsEveryPattern) {
@@ -169,7 +170,7 @@ TEST(Quants, EncodesEveryElementWithinAStep) {
 
 TEST(Quants, EncodesExactlyWhatATypeCanHold) {
   for (WeightType type : {WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
-                          WeightType::kQ4_K, WeightType::kQ6_K}) {
+                          WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
     SCOPED_TRACE(weight_type_name(type));
     const std::vector<float> zeros(256, 0.0f);
     EXPECT_EQ(round_trip(type, zeros), zeros);
@@ -181,7 +182,7 @@ TEST(Quants, EncodesExactlyWhatATypeCanHold) {
 
 TEST(Quants, EncodesHostileValuesWithoutHarm) {
   for (WeightType type : {WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
-                          WeightType::kQ4_K, WeightType::kQ6_K}) {
+                          WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
     for (float value : {NAN, INFINITY, -INFINITY, 3e38f, 1e-38f, -1e-45f}) {
       std::vector<float> values(256, value);
       round_trip(type, values);

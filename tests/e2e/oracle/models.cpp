@@ -82,7 +82,7 @@ std::vector<OracleModel> oracle_models() {
       {"f16", of_type(WeightType::kF16)},   {"bf16", of_type(WeightType::kBF16)},
       {"q4_0", of_type(WeightType::kQ4_0)}, {"q5_0", of_type(WeightType::kQ5_0)},
       {"q8_0", of_type(WeightType::kQ8_0)}, {"q4_k_m", q4_k_m()},
-      {"q6_k", of_type(WeightType::kQ6_K)}};
+      {"q6_k", of_type(WeightType::kQ6_K)}, {"q1_0", of_type(WeightType::kQ1_0)}};
   for (OracleModel model : quantised) {
     models.push_back(model);
     model.name += ".as_f32";

@@ -29,6 +29,7 @@ void fix_scales(Random& random, unsigned type, uint8_t* block) {
     case kRowQ4_0:
     case kRowQ5_0:
     case kRowQ8_0:
+    case kRowQ1_0:
       store_half(block, scale);
       break;
     case kRowQ4_K:

@@ -70,7 +70,7 @@ void check(unsigned type, size_t rows, size_t n, size_t k, bool has_residual, fl
 TEST_P(Matmul, Shapes) {
   JLLM_NEEDS_GPU();
   const unsigned type = GetParam();
-  const bool is_super = type == kRowQ4_K || type == kRowQ6_K;
+  const bool is_super = type == kRowQ4_K || type == kRowQ6_K || type == kRowQ1_0;
   const bool is_plain = type == kRowF32 || type == kRowF16 || type == kRowBF16;
   const size_t k_small = is_super ? 256 : is_plain ? 172 : 96;
   check(type, 1, 172, is_super ? 512 : 64, false, 1);
