@@ -154,7 +154,7 @@ TEST_P(PlanBytes, DevicePlansHoldTheSameValuesInRows) {
 INSTANTIATE_TEST_SUITE_P(Types, PlanBytes,
                          testing::Values(WeightType::kF32, WeightType::kF16, WeightType::kBF16,
                                          WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
-                                         WeightType::kQ4_K, WeightType::kQ6_K),
+                                         WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0),
                          [](const auto& test) { return weight_type_name(test.param); });
 
 TEST(Plan, ComputedConstantsAreThere) {
@@ -162,7 +162,7 @@ TEST(Plan, ComputedConstantsAreThere) {
   const std::vector<float> frequencies = floats(e.contents("rope_frequencies"));
   ASSERT_EQ(frequencies.size(), 8u);
   EXPECT_EQ(frequencies[0], 1.0f);
-  EXPECT_EQ(frequencies, value_of(model::rope_frequencies(e.planned.model)));
+  EXPECT_EQ(frequencies, value_of(model::make_rope(e.planned.model, 64)).frequencies);
 }
 
 TEST(Plan, SegmentsAreAlignedAndCarryTheirDigests) {

@@ -56,7 +56,7 @@ TEST(HyperParameters, TakesEveryKey) {
   EXPECT_EQ(p.vocab_size, 77u);
   EXPECT_EQ(p.context_length, 99u);
   EXPECT_EQ(p.rope_freq_base, 12345.0f);
-  EXPECT_EQ(p.rms_epsilon, 3e-6f);
+  EXPECT_EQ(p.norm_epsilon, 3e-6f);
   EXPECT_EQ(p.attention_scale, static_cast<float>(1 / std::sqrt(24.0)));
 }
 

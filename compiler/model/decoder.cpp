@@ -1,0 +1,216 @@
+#include "compiler/model/decoder.h"
+
+namespace jllm::model {
+
+using ir::GraphBuilder;
+using ir::TensorId;
+
+TensorId Linear::apply(GraphBuilder& b, TensorId x, const char* name) const {
+  const TensorId y = b.matmul(x, weight, name);
+  return bias ? b.add_bias(y, *bias, name) : y;
+}
+
+TensorId Norm::apply(GraphBuilder& b, TensorId x, const char* name) const {
+  return is_layer_norm ? b.layer_norm(x, weight, bias, epsilon, name)
+                       : b.rms_norm(x, weight, epsilon, name);
+}
+
+TensorId Attention::apply(GraphBuilder& b, TensorId x) const {
+  const auto head_norm = [&](TensorId y, const std::optional<Norm>& norm, uint32_t heads,
+                             const char* name) {
+    return norm ? b.rms_norm(y, norm->weight, norm->epsilon, name, heads) : y;
+  };
+  ir::Attributes a = attributes;
+  const TensorId q_raw = head_norm(q.apply(b, x, "attn_q"), q_norm, a.heads, "attn_q_norm");
+  const TensorId q_rotated = b.rope(q_raw, frequencies, a, "rope_q");
+  a.heads = kv_heads;
+  const TensorId k_raw = head_norm(k.apply(b, x, "attn_k"), k_norm, a.heads, "attn_k_norm");
+  const TensorId k_rotated = b.rope(k_raw, frequencies, a, "rope_k");
+  b.kv_append(k_rotated, k_cache, kv_heads, a.head_dim, "append_k");
+  b.kv_append(v.apply(b, x, "attn_v"), v_cache, kv_heads, a.head_dim, "append_v");
+  a.heads = attributes.heads;
+  a.kv_heads = kv_heads;
+  return output.apply(b, b.attention(q_rotated, k_cache, v_cache, a), "attn_output");
+}
+
+TensorId GatedFeedForward::apply(GraphBuilder& b, TensorId x) const {
+  const TensorId g = gate.apply(b, x, "ffn_gate");
+  const TensorId u = up.apply(b, x, "ffn_up");
+  return down.apply(b, b.glu(g, u, activation), "ffn_down");
+}
+
+TensorId PreNormBlock::operator()(GraphBuilder& b, TensorId x) const {
+  const TensorId y = attention.apply(b, attn_norm.apply(b, x, "attn_norm"));
+  x = b.add(y, x, "attn_residual");
+  const TensorId z = feed_forward.apply(b, ffn_norm.apply(b, x, "ffn_norm"));
+  return b.add(z, x, "ffn_residual");
+}
+
+TensorId SandwichBlock::operator()(GraphBuilder& b, TensorId x) const {
+  const TensorId y = attention.apply(b, attn_norm.apply(b, x, "attn_norm"));
+  x = b.add(post_attention_norm.apply(b, y, "post_attention_norm"), x, "attn_residual");
+  const TensorId z = feed_forward.apply(b, ffn_norm.apply(b, x, "ffn_norm"));
+  return b.add(post_ffw_norm.apply(b, z, "post_ffw_norm"), x, "ffn_residual");
+}
+
+bool is_sliding(uint32_t layer, uint32_t period) {
+  return period > 0 && layer % period < period - 1;
+}
+
+std::string block_name(uint32_t layer) { return "blk." + std::to_string(layer) + "."; }
+
+DecoderLoader::DecoderLoader(const Model& model, const ProgramOptions& options)
+    : model_(model), options_(options), p_(model.params), tensors_(model, program_) {
+  add_common_tensors(model, options, program_);
+}
+
+RopeTable DecoderLoader::rope() {
+  llvm::Expected<Rope> rope = make_rope(model_, options_.context);
+  if (rope) return {tensors_.constant("rope_frequencies", rope->frequencies), rope->magnitude};
+  tensors_.refuse(rope.takeError());
+  return {};
+}
+
+RopeTable DecoderLoader::plain_rope(float freq_base) {
+  return {tensors_.constant("rope_frequencies_plain", make_plain_rope(p_, freq_base).frequencies),
+          1};
+}
+
+Linear DecoderLoader::linear(const std::string& name, uint64_t rows, uint64_t cols) {
+  return linear_rows(name, {0, rows, rows}, cols);
+}
+
+Linear DecoderLoader::linear_rows(const std::string& name, const TensorLoader::Rows& rows,
+                                  uint64_t cols) {
+  Linear linear;
+  linear.weight = tensors_.weight(name + ".weight", rows, cols);
+  if (has(name + ".bias")) linear.bias = tensors_.vector(name + ".bias", rows);
+  return linear;
+}
+
+Norm DecoderLoader::norm(const std::string& name, uint64_t dim) {
+  return {tensors_.vector(name + ".weight", dim), std::nullopt, p_.norm_epsilon, false};
+}
+
+Norm DecoderLoader::rms_norm(const std::string& name) { return norm(name, p_.embedding_length); }
+
+Norm DecoderLoader::layer_norm(const std::string& name) {
+  Norm layer_norm = rms_norm(name);
+  layer_norm.is_layer_norm = true;
+  if (has(name + ".bias")) layer_norm.bias = tensors_.vector(name + ".bias", p_.embedding_length);
+  return layer_norm;
+}
+
+Attention DecoderLoader::attention(uint32_t layer, const RopeTable& rope, Pairing pairing) {
+  const std::string blk = block_name(layer);
+  const uint64_t q_width = uint64_t{p_.head_count} * p_.head_dim;
+  const uint64_t kv_width = uint64_t{p_.head_count_kv} * p_.head_dim;
+  const uint64_t embedding = p_.embedding_length;
+  Attention a;
+  if (tensors_.has(blk + "attn_qkv.weight")) {
+    const uint64_t total = q_width + 2 * kv_width;
+    a.q = linear_rows(blk + "attn_qkv", {0, q_width, total}, embedding);
+    a.k = linear_rows(blk + "attn_qkv", {q_width, kv_width, total}, embedding);
+    a.v = linear_rows(blk + "attn_qkv", {q_width + kv_width, kv_width, total}, embedding);
+  } else {
+    a.q = linear(blk + "attn_q", q_width, embedding);
+    a.k = linear(blk + "attn_k", kv_width, embedding);
+    a.v = linear(blk + "attn_v", kv_width, embedding);
+  }
+  a.output = linear(blk + "attn_output", embedding, q_width);
+  a.frequencies = rope.frequencies;
+  a.kv_heads = p_.head_count_kv;
+  a.attributes.heads = p_.head_count;
+  a.attributes.head_dim = p_.head_dim;
+  a.attributes.pairs = p_.rope_dimension_count / 2;
+  a.attributes.neox = pairing == Pairing::kHalves;
+  a.attributes.magnitude = rope.magnitude;
+  a.attributes.scale = p_.attention_scale;
+  a.k_cache = add_kv_cache(model_, options_, program_, layer, true);
+  a.v_cache = add_kv_cache(model_, options_, program_, layer, false);
+  return a;
+}
+
+void DecoderLoader::add_head_norms(uint32_t layer, Attention* attention) {
+  attention->q_norm = norm(block_name(layer) + "attn_q_norm", p_.head_dim);
+  attention->k_norm = norm(block_name(layer) + "attn_k_norm", p_.head_dim);
+}
+
+GatedFeedForward DecoderLoader::gated_feed_forward(uint32_t layer, bool fused) {
+  const std::string blk = block_name(layer);
+  const uint64_t width = p_.feed_forward_length;
+  GatedFeedForward f;
+  if (fused) {
+    f.gate = linear_rows(blk + "ffn_up", {0, width, 2 * width}, p_.embedding_length);
+    f.up = linear_rows(blk + "ffn_up", {width, width, 2 * width}, p_.embedding_length);
+  } else {
+    f.gate = linear(blk + "ffn_gate", width, p_.embedding_length);
+    f.up = linear(blk + "ffn_up", width, p_.embedding_length);
+  }
+  f.down = linear(blk + "ffn_down", p_.embedding_length, width);
+  return f;
+}
+
+SandwichBlock DecoderLoader::sandwich_block(uint32_t layer, const RopeTable& rope) {
+  const std::string blk = block_name(layer);
+  return {rms_norm(blk + "attn_norm"),
+          attention(layer, rope, Pairing::kHalves),
+          rms_norm(blk + "post_attention_norm"),
+          rms_norm(blk + "ffn_norm"),
+          gated_feed_forward(layer),
+          rms_norm(blk + "post_ffw_norm")};
+}
+
+Decoder DecoderLoader::decoder() {
+  Decoder decoder;
+  decoder.token_embd = tensors_.weight("token_embd.weight", p_.vocab_size, p_.embedding_length);
+  decoder.output = has("output.weight") ? linear("output", p_.vocab_size, p_.embedding_length)
+                                        : Linear{decoder.token_embd, std::nullopt};
+  return decoder;
+}
+
+namespace {
+
+TensorId stack(const Decoder& decoder, GraphBuilder& b) {
+  b.set_scope("");
+  TensorId x = b.embed(decoder.token_embd);
+  if (decoder.embedding_scale != 1) {
+    x = b.unary(x, kScale, decoder.embedding_scale, "embedding_scale");
+  }
+  for (size_t i = 0; i < decoder.blocks.size(); ++i) {
+    b.set_scope("blk." + std::to_string(i));
+    x = decoder.blocks[i](b, x);
+  }
+  b.set_scope("");
+  return x;
+}
+
+void head(const Decoder& decoder, GraphBuilder& b, TensorId x, TensorId logits, bool advance) {
+  const TensorId y = decoder.output_norm.apply(b, x, "output_norm");
+  b.matmul_into(y, decoder.output.weight, logits, "output");
+  if (decoder.output.bias) b.add_bias_in_place(logits, *decoder.output.bias, "output");
+  if (decoder.logit_softcap != 0) {
+    b.unary_in_place(logits, kSoftcap, decoder.logit_softcap, "logit_softcap");
+  }
+  b.sample(logits, advance);
+}
+
+}  // namespace
+
+llvm::Expected<ir::Program> DecoderLoader::finish(const Decoder& decoder) {
+  if (llvm::Error error = tensors_.take_error()) return error;
+  GraphBuilder decode(program_, ir::GraphKind::kDecode, 1);
+  head(decoder, decode, stack(decoder, decode), program_.bindings.logits, true);
+  decode.finish();
+  for (const uint32_t rows : options_.prefill_rows) {
+    GraphBuilder prefill(program_, ir::GraphKind::kPrefill, rows);
+    prefill.finish_chunk(stack(decoder, prefill));
+    prefill.finish();
+  }
+  GraphBuilder last(program_, ir::GraphKind::kHead, 1);
+  head(decoder, last, program_.bindings.hidden, program_.bindings.logits, false);
+  last.finish();
+  return std::move(program_);
+}
+
+}  // namespace jllm::model

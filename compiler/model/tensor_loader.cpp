@@ -1,0 +1,104 @@
+// Finding a model's tensors by name, and checking that they are what the architecture says.
+#include "compiler/gguf/type_table.h"
+#include "compiler/model/model.h"
+#include "compiler/support/error.h"
+
+namespace jllm::model {
+namespace {
+
+// Names of the types that have a block shape, smallest id first.
+std::string supported_types() {
+  std::string names;
+  for (uint32_t id = 0; id < 64; ++id) {
+    const auto type = static_cast<WeightType>(id);
+    if (block_shape(type).elements == 0) continue;
+    names += (names.empty() ? "" : ", ") + std::string(weight_type_name(type));
+  }
+  return names;
+}
+
+std::string part_name(const std::string& name, const TensorLoader::Rows& rows) {
+  return name + "[" + std::to_string(rows.first) + ":" + std::to_string(rows.first + rows.count) +
+         "]";
+}
+
+}  // namespace
+
+void TensorLoader::refuse(llvm::Error error) {
+  if (error_) {
+    llvm::consumeError(std::move(error));
+  } else {
+    error_ = std::move(error);
+  }
+}
+
+ir::TensorId TensorLoader::add(ir::Tensor tensor, const std::string& source, uint64_t row,
+                               uint64_t rows) {
+  tensor.source = model_.file->find_tensor(source);
+  const auto check = [&]() -> llvm::Error {
+    if (tensor.source == nullptr) {
+      return fail(ExitCode::kInvalidFile, "{0}: tensor {1} is missing", model_.file->path(),
+                  source);
+    }
+    const std::vector<uint64_t>& shape = tensor.source->shape;
+    const uint64_t found_rows = shape.size() > 1 ? shape[1] : 1;
+    if (shape.empty() || shape.size() > 2 || shape[0] != row || found_rows != rows) {
+      return fail(ExitCode::kInvalidFile, "{0}: tensor {1} has shape [{2}], expected [{3}, {4}]",
+                  model_.file->path(), source, llvm::make_range(shape.begin(), shape.end()), row,
+                  rows);
+    }
+    tensor.type = tensor.source->type();
+    const bool known = block_shape(tensor.type).elements != 0;
+    const bool plain = known && block_shape(tensor.type).elements == 1;
+    if (!known || (tensor.kind == ir::TensorKind::kConstant && !plain)) {
+      return fail(ExitCode::kUnsupported,
+                  "{0}: tensor {1} has type {2}, which is not supported; supported: {3}",
+                  model_.file->path(), source, gguf::type_name(tensor.source->type_id),
+                  tensor.kind == ir::TensorKind::kConstant ? "f32, f16, bf16" : supported_types());
+    }
+    return llvm::Error::success();
+  };
+  if (llvm::Error error = check()) refuse(std::move(error));
+  if (tensor.kind == ir::TensorKind::kConstant) tensor.type = WeightType::kF32;
+  return program_.add(std::move(tensor));
+}
+
+ir::TensorId TensorLoader::weight(const std::string& name, const Rows& rows, uint64_t cols) {
+  ir::Tensor tensor;
+  tensor.name = rows.count == rows.total ? name : part_name(name, rows);
+  tensor.kind = ir::TensorKind::kWeight;
+  tensor.rows = rows.count;
+  tensor.cols = cols;
+  tensor.source_offset = rows.first * cols;
+  return add(std::move(tensor), name, cols, rows.total);
+}
+
+ir::TensorId TensorLoader::weight(const std::string& name, uint64_t rows, uint64_t cols) {
+  return weight(name, Rows{0, rows, rows}, cols);
+}
+
+ir::TensorId TensorLoader::vector(const std::string& name, const Rows& elements) {
+  ir::Tensor tensor;
+  tensor.name = elements.count == elements.total ? name : part_name(name, elements);
+  tensor.kind = ir::TensorKind::kConstant;
+  tensor.rows = 1;
+  tensor.cols = elements.count;
+  tensor.source_offset = elements.first;
+  return add(std::move(tensor), name, elements.total, 1);
+}
+
+ir::TensorId TensorLoader::vector(const std::string& name, uint64_t n) {
+  return vector(name, Rows{0, n, n});
+}
+
+ir::TensorId TensorLoader::constant(const std::string& name, std::vector<float> values) {
+  ir::Tensor tensor;
+  tensor.name = name;
+  tensor.kind = ir::TensorKind::kConstant;
+  tensor.rows = 1;
+  tensor.cols = values.size();
+  tensor.values = std::move(values);
+  return program_.add(std::move(tensor));
+}
+
+}  // namespace jllm::model
