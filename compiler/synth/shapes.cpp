@@ -1,24 +1,140 @@
-// The table of model shapes, from the models' published configurations.
+// The table of model shapes, from the models' published configurations. Marked "?" is what was not
+// at hand and taken from the nearest relative.
 #include "compiler/synth/shapes.h"
 
 namespace jllm::synth {
 namespace {
 
+constexpr ModelShape llama(ModelShape s, float rope_freq_base, Tokenizer tokenizer,
+                           float llama3_factor = 0) {
+  s.rope_freq_base = rope_freq_base;
+  s.tokenizer = tokenizer;
+  s.llama3_factor = llama3_factor;
+  return s;
+}
+
+constexpr ModelShape qwen2(ModelShape s) {
+  s.architecture = "qwen2";
+  s.tokenizer = Tokenizer::kQwenBpe;
+  s.rope_freq_base = 1000000;
+  s.norm_epsilon = 1e-6f;
+  s.qkv_bias = true;
+  return s;
+}
+
+constexpr ModelShape qwen3(ModelShape s) {
+  s = qwen2(s);
+  s.architecture = "qwen3";
+  s.qkv_bias = false;
+  s.head_norms = true;
+  return s;
+}
+
+constexpr ModelShape gemma2(ModelShape s) {
+  s.architecture = "gemma2";
+  s.tokenizer = Tokenizer::kGemmaSpm;
+  s.norm_epsilon = 1e-6f;
+  s.sliding_window = 4096;
+  s.attention_softcap = 50;
+  s.final_softcap = 30;
+  s.post_norms = true;
+  return s;
+}
+
+constexpr ModelShape gemma3(ModelShape s, uint32_t sliding_window, float linear_factor = 0) {
+  s = gemma2(s);
+  s.architecture = "gemma3";
+  s.rope_freq_base = 1000000;
+  s.linear_factor = linear_factor;
+  s.sliding_window = sliding_window;
+  s.attention_softcap = s.final_softcap = 0;
+  s.head_norms = true;
+  return s;
+}
+
+constexpr ModelShape phi3(ModelShape s, Tokenizer tokenizer) {
+  s.architecture = "phi3";
+  s.tokenizer = tokenizer;
+  s.fused = true;
+  return s;
+}
+
+constexpr ModelShape phi4_mini(ModelShape s) {
+  s = phi3(s, Tokenizer::kGpt4oBpe);
+  s.rope_dimension_count = 96;
+  s.rope_original_context = 4096;
+  s.sliding_window = 262144;
+  return s;
+}
+
+constexpr ModelShape phi4(ModelShape s) {
+  s = phi3(s, Tokenizer::kPhi4Bpe);
+  s.rope_freq_base = 250000;
+  return s;
+}
+
+constexpr ModelShape phi3_mini(ModelShape s) {
+  s = phi3(s, Tokenizer::kPhi3Spm);
+  s.sliding_window = 2047;
+  return s;
+}
+
+constexpr ModelShape stablelm(ModelShape s) {
+  s.architecture = "stablelm";
+  s.tokenizer = Tokenizer::kStableLmBpe;
+  s.rope_dimension_count = 16;
+  s.layer_norm = true;
+  s.qkv_bias = true;
+  return s;
+}
+
+constexpr ModelShape nemotron(ModelShape s) {
+  s.architecture = "nemotron";
+  s.tokenizer = Tokenizer::kSpm;
+  s.rope_dimension_count = 64;
+  s.layer_norm = true;
+  s.gated = false;
+  return s;
+}
+
+constexpr Tokenizer kLlamaBpe = Tokenizer::kLlamaBpe, kSmolBpe = Tokenizer::kSmolBpe,
+                    kTekken = Tokenizer::kTekkenBpe, kSpm = Tokenizer::kSpm;
+
 constexpr ModelShape kShapes[] = {
-    // name, blocks, embedding, feed-forward, heads, kv heads, head dim, vocabulary, context,
-    // rope base, rope factor, tied, tokenizer
-    {"llama-3.2-1b", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 500000, 32, true,
-     Tokenizer::kLlamaBpe},
-    {"llama-3.2-3b", 28, 3072, 8192, 24, 8, 128, 128256, 131072, 500000, 32, true,
-     Tokenizer::kLlamaBpe},
-    {"llama-3.1-8b", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 500000, 8, false,
-     Tokenizer::kLlamaBpe},
-    {"tinyllama", 22, 2048, 5632, 32, 4, 64, 32000, 2048, 10000, 0, false, Tokenizer::kSpm},
-    {"smollm2-135m", 30, 576, 1536, 9, 3, 64, 49152, 8192, 100000, 0, true, Tokenizer::kSmolBpe},
-    {"smollm2-360m", 32, 960, 2560, 15, 5, 64, 49152, 8192, 100000, 0, true, Tokenizer::kSmolBpe},
-    {"smollm2-1.7b", 24, 2048, 8192, 32, 32, 64, 49152, 8192, 130000, 0, true, Tokenizer::kSmolBpe},
+    // name, blocks, embedding, feed-forward, heads, kv heads, head dim, vocabulary, context, tied
+    llama({"llama-3.2-1b", 16, 2048, 8192, 32, 8, 64, 128256, 131072, true}, 500000, kLlamaBpe, 32),
+    llama({"llama-3.2-3b", 28, 3072, 8192, 24, 8, 128, 128256, 131072, true}, 500000, kLlamaBpe,
+          32),
+    llama({"llama-3.1-8b", 32, 4096, 14336, 32, 8, 128, 128256, 131072, false}, 500000, kLlamaBpe,
+          8),
+    llama({"tinyllama", 22, 2048, 5632, 32, 4, 64, 32000, 2048, false}, 10000, kSpm),
+    llama({"smollm2-135m", 30, 576, 1536, 9, 3, 64, 49152, 8192, true}, 100000, kSmolBpe),
+    llama({"smollm2-360m", 32, 960, 2560, 15, 5, 64, 49152, 8192, true}, 100000, kSmolBpe),
+    llama({"smollm2-1.7b", 24, 2048, 8192, 32, 32, 64, 49152, 8192, true}, 130000, kSmolBpe),
     // Version 0.3: no sliding window.
-    {"mistral-7b", 32, 4096, 14336, 32, 8, 128, 32768, 32768, 1000000, 0, false, Tokenizer::kSpm},
+    llama({"mistral-7b", 32, 4096, 14336, 32, 8, 128, 32768, 32768, false}, 1000000, kSpm),
+    llama({"mistral-nemo", 40, 5120, 14336, 32, 8, 128, 131072, 131072, false}, 1000000, kTekken),
+    // The contexts of the Instruct models.
+    qwen2({"qwen2.5-0.5b", 24, 896, 4864, 14, 2, 64, 151936, 32768, true}),
+    qwen2({"qwen2.5-1.5b", 28, 1536, 8960, 12, 2, 128, 151936, 32768, true}),
+    qwen2({"qwen2.5-3b", 36, 2048, 11008, 16, 2, 128, 151936, 32768, true}),
+    qwen2({"qwen2.5-7b", 28, 3584, 18944, 28, 4, 128, 152064, 32768, false}),
+    qwen3({"qwen3-0.6b", 28, 1024, 3072, 16, 8, 128, 151936, 40960, true}),
+    qwen3({"qwen3-1.7b", 28, 2048, 6144, 16, 8, 128, 151936, 40960, true}),
+    qwen3({"qwen3-4b", 36, 2560, 9728, 32, 8, 128, 151936, 40960, true}),
+    qwen3({"qwen3-8b", 36, 4096, 12288, 32, 8, 128, 151936, 40960, false}),
+    // Published with every matrix in Q1_0 (--type q1_0). Context: ?
+    qwen3({"bonsai-8b", 36, 4096, 12288, 32, 8, 128, 151936, 65536, false}),
+    gemma2({"gemma-2-2b", 26, 2304, 9216, 8, 4, 256, 256000, 8192, true}),
+    gemma3({"gemma-3-1b", 26, 1152, 6912, 4, 1, 256, 262144, 32768, true}, 512),
+    // Vocabulary: 262208 with the tokens for images, which text models leave out. ?
+    gemma3({"gemma-3-4b", 34, 2560, 10240, 8, 4, 256, 262144, 131072, true}, 1024, 8),
+    // The version with a context of 4K.
+    phi3_mini({"phi-3-mini", 32, 3072, 8192, 32, 32, 96, 32064, 4096, false}),
+    phi4_mini({"phi-4-mini", 32, 3072, 8192, 24, 8, 128, 200064, 131072, true}),
+    phi4({"phi-4", 40, 5120, 17920, 40, 10, 128, 100352, 16384, false}),
+    stablelm({"stablelm-2-1.6b", 24, 2048, 5632, 32, 32, 64, 100352, 4096, false}),
+    nemotron({"nemotron-mini-4b", 32, 3072, 9216, 24, 8, 128, 256000, 4096, false}),
 };
 
 }  // namespace

@@ -6,11 +6,11 @@
 
 #include <cstdint>
 
+#include "compiler/synth/tokenizers.h"
+
 namespace jllm::synth {
 
-enum class Tokenizer { kLlamaBpe, kSmolBpe, kSpm };
-
-// A model of the llama architecture. Names follow the GGUF keys.
+// A decoder-only transformer. Names follow the GGUF keys; 0 where a model has nothing of the kind.
 struct ModelShape {
   const char* name;
   uint32_t block_count;
@@ -21,10 +21,28 @@ struct ModelShape {
   uint32_t head_dim;
   uint32_t vocab_size;
   uint32_t context_length;
-  float rope_freq_base;
-  float rope_factor;  // of the Llama 3 frequency scaling; 0: the model has no rope_freqs tensor
-  bool tied;          // the output matrix is the token embedding
-  Tokenizer tokenizer;
+  bool tied;  // the output matrix is the token embedding
+
+  const char* architecture = "llama";
+  Tokenizer tokenizer = Tokenizer::kLlamaBpe;
+  float rope_freq_base = 10000;
+  float norm_epsilon = 1e-5f;
+  uint32_t rope_dimension_count = 0;   // 0: whole heads
+  float llama3_factor = 0;             // of the Llama 3 frequencies: a rope_freqs tensor
+  float linear_factor = 0;             // rope.scaling of type linear
+  uint32_t rope_original_context = 0;  // longrope: rope_factors_long and _short
+  uint32_t sliding_window = 0;
+  float attention_softcap = 0;
+  float final_softcap = 0;
+
+  // Which tensors a block has.
+  bool layer_norm = false;  // layer norms with biases instead of RMS norms
+  bool qkv_bias = false;
+  bool head_norms = false;  // attn_q_norm, attn_k_norm
+  bool post_norms = false;  // post_attention_norm, post_ffw_norm
+  bool fused = false;       // attn_qkv; ffn_up holds the gate's rows too
+  bool gated = true;        // ffn_gate
+  bool ffn_norm = true;
 };
 
 llvm::ArrayRef<ModelShape> model_shapes();

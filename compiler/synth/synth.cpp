@@ -21,11 +21,15 @@
 namespace jllm::synth {
 namespace {
 
-constexpr float kRmsEpsilon = 1e-5f;
 constexpr float kNormSpread = 0.1f;
+constexpr float kBiasSpread = 0.2f;
 // Standard deviation of the logits: some tokens stand out, none is certain.
 constexpr float kLogitDeviation = 3.0f;
 constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
+
+uint32_t rotated(const ModelShape& shape) {
+  return shape.rope_dimension_count != 0 ? shape.rope_dimension_count : shape.head_dim;
+}
 
 // Divisors of the rotary frequencies as Llama 3 defines them: long waves are slowed by `factor`,
 // short ones left alone, and those between are blended.
@@ -34,41 +38,31 @@ std::vector<float> llama3_rope_factors(const ModelShape& shape) {
   constexpr double kLowFrequency = 1;
   constexpr double kHighFrequency = 4;
   std::vector<float> factors;
-  for (uint32_t i = 0; i < shape.head_dim; i += 2) {
+  for (uint32_t i = 0; i < rotated(shape); i += 2) {
     const double wavelength =
-        2 * std::numbers::pi * std::pow(double{shape.rope_freq_base}, double(i) / shape.head_dim);
+        2 * std::numbers::pi * std::pow(double{shape.rope_freq_base}, double(i) / rotated(shape));
     const double turns = kOriginalContext / wavelength;
     const double blend =
         std::clamp((turns - kLowFrequency) / (kHighFrequency - kLowFrequency), 0.0, 1.0);
-    factors.push_back(static_cast<float>(1 / ((1 - blend) / shape.rope_factor + blend)));
+    factors.push_back(static_cast<float>(1 / ((1 - blend) / shape.llama3_factor + blend)));
   }
   return factors;
 }
 
-Vocabulary make_vocabulary(const ModelShape& shape) {
-  if (shape.tokenizer == Tokenizer::kSpm) return make_spm_vocabulary(shape.vocab_size);
-  const bool llama = shape.tokenizer == Tokenizer::kLlamaBpe;
-  std::vector<std::string> names =
-      llama ? std::vector<std::string>{"<|begin_of_text|>", "<|end_of_text|>"}
-            : std::vector<std::string>{"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
-  // A small vocabulary cannot give up as many tokens as Llama 3 reserves.
-  const size_t controls = !llama ? 17 : shape.vocab_size < 1024 ? 16 : 256;
-  for (size_t reserved = 0; names.size() < controls; ++reserved) {
-    switch (llama ? names.size() : 0) {
-      case 6:
-        names.push_back("<|start_header_id|>");
-        break;
-      case 7:
-        names.push_back("<|end_header_id|>");
-        break;
-      case 9:
-        names.push_back("<|eot_id|>");
-        break;
-      default:
-        names.push_back("<|reserved_special_token_" + std::to_string(reserved) + "|>");
-    }
+// How much longrope stretches the context.
+float longrope_factor(const ModelShape& shape) {
+  return std::max(1.0f, float(shape.context_length) / float(shape.rope_original_context));
+}
+
+// Divisors from 1 for the shortest wave to `largest` for the longest; the published ones were found
+// by a search and rise likewise.
+std::vector<float> rising_factors(const ModelShape& shape, float largest) {
+  const uint32_t pairs = rotated(shape) / 2;
+  std::vector<float> factors;
+  for (uint32_t i = 0; i < pairs; ++i) {
+    factors.push_back(1 + (largest - 1) * float(i + 1) / float(pairs));
   }
-  return make_bpe_vocabulary(shape.vocab_size, names, llama ? 0 : 1, llama ? 9 : 2);
+  return factors;
 }
 
 class Synthesiser {
@@ -76,22 +70,35 @@ class Synthesiser {
   Synthesiser(const ModelShape& shape, const gguf::TypeMix& mix, uint64_t seed)
       : shape_(shape), mix_(mix), seed_(seed) {}
 
-  llvm::Error write(llvm::StringRef path, const SynthProgress& progress) {
+  llvm::Error write(llvm::StringRef path, bool header_only, const SynthProgress& progress) {
     progress_ = progress;
     set_metadata();
-    set_tokenizer();
+    set_tokenizer(shape_.tokenizer, shape_.vocab_size, writer_);
     add_tensors();
-    return writer_.write(path);
+    return header_only ? writer_.write_header(path) : writer_.write(path);
   }
 
  private:
   void set_metadata();
-  void set_tokenizer();
+  void set_rope_metadata();
+  void set_u32(const char* key, uint32_t value) { writer_.set_u32(prefixed(key), value); }
+  void set_f32(const char* key, float value) { writer_.set_f32(prefixed(key), value); }
+  std::string prefixed(const char* key) const {
+    return std::string(shape_.architecture) + "." + key;
+  }
+
   void add_tensors();
+  void add_rope_tensors();
   void add_layer(uint32_t layer);
+  void add_attention(const std::string& prefix);
+  void add_feed_forward(const std::string& prefix);
+  // Of the kind that the model has; `name` without ".weight".
   void add_norm(const std::string& name);
+  void add_head_norm(const std::string& name);
+  void add_bias(const std::string& name, uint64_t size);
   void add_matrix(const std::string& name, uint64_t row, uint64_t rows, float gain = 1);
   void add_random(const std::string& name, llvm::ArrayRef<uint64_t> shape, RandomTensor tensor);
+  void add_factors(const char* name, const std::vector<float>& factors);
 
   ModelShape shape_;
   const gguf::TypeMix& mix_;
@@ -103,79 +110,121 @@ class Synthesiser {
 };
 
 void Synthesiser::set_metadata() {
-  writer_.set_string("general.architecture", "llama");
+  writer_.set_string("general.architecture", shape_.architecture);
   writer_.set_string("general.type", "model");
   writer_.set_string("general.name", std::string(shape_.name) + ", random weights");
   writer_.set_u32("general.file_type", mix_.file_type);
   writer_.set_u32("general.quantization_version", 2);
-  writer_.set_u32("llama.block_count", shape_.block_count);
-  writer_.set_u32("llama.context_length", shape_.context_length);
-  writer_.set_u32("llama.embedding_length", shape_.embedding_length);
-  writer_.set_u32("llama.feed_forward_length", shape_.feed_forward_length);
-  writer_.set_u32("llama.attention.head_count", shape_.head_count);
-  writer_.set_u32("llama.attention.head_count_kv", shape_.head_count_kv);
-  writer_.set_u32("llama.attention.key_length", shape_.head_dim);
-  writer_.set_u32("llama.attention.value_length", shape_.head_dim);
-  writer_.set_f32("llama.attention.layer_norm_rms_epsilon", kRmsEpsilon);
-  writer_.set_u32("llama.rope.dimension_count", shape_.head_dim);
-  writer_.set_f32("llama.rope.freq_base", shape_.rope_freq_base);
-  writer_.set_u32("llama.vocab_size", shape_.vocab_size);
+  set_u32("block_count", shape_.block_count);
+  set_u32("context_length", shape_.context_length);
+  set_u32("embedding_length", shape_.embedding_length);
+  set_u32("feed_forward_length", shape_.feed_forward_length);
+  set_u32("attention.head_count", shape_.head_count);
+  set_u32("attention.head_count_kv", shape_.head_count_kv);
+  set_u32("attention.key_length", shape_.head_dim);
+  set_u32("attention.value_length", shape_.head_dim);
+  set_f32(shape_.layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+          shape_.norm_epsilon);
+  if (shape_.sliding_window != 0) set_u32("attention.sliding_window", shape_.sliding_window);
+  if (shape_.attention_softcap != 0) set_f32("attn_logit_softcapping", shape_.attention_softcap);
+  if (shape_.final_softcap != 0) set_f32("final_logit_softcapping", shape_.final_softcap);
+  // Required by llama.cpp, which asks whether both parts of a block read the same input.
+  if (shape_.layer_norm && shape_.gated)
+    writer_.set_bool(prefixed("use_parallel_residual"), !shape_.ffn_norm);
+  set_rope_metadata();
+  set_u32("vocab_size", shape_.vocab_size);
 }
 
-void Synthesiser::set_tokenizer() {
-  const Vocabulary vocabulary = make_vocabulary(shape_);
-  const bool spm = shape_.tokenizer == Tokenizer::kSpm;
-  writer_.set_string("tokenizer.ggml.model", spm ? "llama" : "gpt2");
-  writer_.set_string("tokenizer.ggml.pre", spm                                        ? "default"
-                                           : shape_.tokenizer == Tokenizer::kLlamaBpe ? "llama-bpe"
-                                                                                      : "smollm");
-  writer_.set_string_array("tokenizer.ggml.tokens", vocabulary.tokens);
-  writer_.set_i32_array("tokenizer.ggml.token_type", vocabulary.types);
-  if (spm) {
-    writer_.set_f32_array("tokenizer.ggml.scores", vocabulary.scores);
-    writer_.set_u32("tokenizer.ggml.unknown_token_id", 0);
-  } else {
-    writer_.set_string_array("tokenizer.ggml.merges", vocabulary.merges);
+void Synthesiser::set_rope_metadata() {
+  set_u32("rope.dimension_count", rotated(shape_));
+  set_f32("rope.freq_base", shape_.rope_freq_base);
+  if (shape_.linear_factor != 0) {
+    writer_.set_string(prefixed("rope.scaling.type"), "linear");
+    set_f32("rope.scaling.factor", shape_.linear_factor);
   }
-  writer_.set_u32("tokenizer.ggml.bos_token_id", vocabulary.bos);
-  writer_.set_u32("tokenizer.ggml.eos_token_id", vocabulary.eos);
-  writer_.set_bool("tokenizer.ggml.add_bos_token", shape_.tokenizer != Tokenizer::kSmolBpe);
+  if (shape_.rope_original_context != 0) {
+    const auto original = float(shape_.rope_original_context);
+    set_u32("rope.scaling.original_context_length", shape_.rope_original_context);
+    set_f32("rope.scaling.attn_factor",
+            std::sqrt(1 + std::log(longrope_factor(shape_)) / std::log(original)));
+  }
 }
 
 void Synthesiser::add_tensors() {
-  if (shape_.rope_factor != 0) {
-    const std::vector<float> factors = llama3_rope_factors(shape_);
-    std::vector<uint8_t> bytes(factors.size() * sizeof(float));
-    std::memcpy(bytes.data(), factors.data(), bytes.size());
-    writer_.add_tensor("rope_freqs.weight", {factors.size()}, WeightType::kF32, std::move(bytes));
-  }
+  add_rope_tensors();
   add_matrix("token_embd.weight", shape_.embedding_length, shape_.vocab_size, kLogitDeviation);
   for (uint32_t layer = 0; layer < shape_.block_count; ++layer) add_layer(layer);
-  add_norm("output_norm.weight");
+  add_norm("output_norm");
   if (!shape_.tied) {
     add_matrix("output.weight", shape_.embedding_length, shape_.vocab_size, kLogitDeviation);
   }
 }
 
+void Synthesiser::add_rope_tensors() {
+  if (shape_.llama3_factor != 0) add_factors("rope_freqs.weight", llama3_rope_factors(shape_));
+  if (shape_.rope_original_context != 0) {
+    add_factors("rope_factors_long.weight", rising_factors(shape_, longrope_factor(shape_)));
+    add_factors("rope_factors_short.weight", rising_factors(shape_, 1.5f));
+  }
+}
+
 void Synthesiser::add_layer(uint32_t layer) {
   const std::string prefix = "blk." + std::to_string(layer) + ".";
+  add_norm(prefix + "attn_norm");
+  add_attention(prefix);
+  if (shape_.post_norms) add_norm(prefix + "post_attention_norm");
+  if (shape_.ffn_norm) add_norm(prefix + "ffn_norm");
+  add_feed_forward(prefix);
+  if (shape_.post_norms) add_norm(prefix + "post_ffw_norm");
+}
+
+void Synthesiser::add_attention(const std::string& prefix) {
   const uint64_t embedding = shape_.embedding_length;
-  const uint64_t ffn = shape_.feed_forward_length;
   const uint64_t q_rows = uint64_t{shape_.head_count} * shape_.head_dim;
   const uint64_t kv_rows = uint64_t{shape_.head_count_kv} * shape_.head_dim;
-  add_norm(prefix + "attn_norm.weight");
-  add_matrix(prefix + "attn_q.weight", embedding, q_rows);
-  add_matrix(prefix + "attn_k.weight", embedding, kv_rows);
-  add_matrix(prefix + "attn_v.weight", embedding, kv_rows);
+  const auto add = [&](const char* name, uint64_t rows) {
+    add_matrix(prefix + name + ".weight", embedding, rows);
+    if (shape_.qkv_bias) add_bias(prefix + name + ".bias", rows);
+  };
+  if (shape_.fused) {
+    add("attn_qkv", q_rows + 2 * kv_rows);
+  } else {
+    add("attn_q", q_rows);
+    add("attn_k", kv_rows);
+    add("attn_v", kv_rows);
+  }
+  if (shape_.head_norms) {
+    add_head_norm(prefix + "attn_q_norm");
+    add_head_norm(prefix + "attn_k_norm");
+  }
   add_matrix(prefix + "attn_output.weight", q_rows, embedding);
-  add_norm(prefix + "ffn_norm.weight");
-  add_matrix(prefix + "ffn_gate.weight", embedding, ffn);
-  add_matrix(prefix + "ffn_up.weight", embedding, ffn);
+}
+
+void Synthesiser::add_feed_forward(const std::string& prefix) {
+  const uint64_t embedding = shape_.embedding_length;
+  const uint64_t ffn = shape_.feed_forward_length;
+  if (shape_.gated && !shape_.fused) add_matrix(prefix + "ffn_gate.weight", embedding, ffn);
+  add_matrix(prefix + "ffn_up.weight", embedding, shape_.fused ? 2 * ffn : ffn);
   add_matrix(prefix + "ffn_down.weight", ffn, embedding);
 }
 
 void Synthesiser::add_norm(const std::string& name) {
-  add_random(name, {shape_.embedding_length}, {WeightType::kF32, 1, kNormSpread, 0});
+  add_random(name + ".weight", {shape_.embedding_length}, {WeightType::kF32, 1, kNormSpread, 0});
+  if (shape_.layer_norm) add_bias(name + ".bias", shape_.embedding_length);
+}
+
+void Synthesiser::add_head_norm(const std::string& name) {
+  add_random(name + ".weight", {shape_.head_dim}, {WeightType::kF32, 1, kNormSpread, 0});
+}
+
+void Synthesiser::add_bias(const std::string& name, uint64_t size) {
+  add_random(name, {size}, {WeightType::kF32, 0, kBiasSpread, 0});
+}
+
+void Synthesiser::add_factors(const char* name, const std::vector<float>& factors) {
+  std::vector<uint8_t> bytes(factors.size() * sizeof(float));
+  std::memcpy(bytes.data(), factors.data(), bytes.size());
+  writer_.add_tensor(name, {factors.size()}, WeightType::kF32, std::move(bytes));
 }
 
 void Synthesiser::add_matrix(const std::string& name, uint64_t row, uint64_t rows, float gain) {
@@ -274,8 +323,16 @@ llvm::Error synthesise(const SynthOptions& options, llvm::StringRef path,
   override_with(options.head_dim, &shape.head_dim);
   override_with(options.vocab, &shape.vocab_size);
   override_with(options.context, &shape.context_length);
+  override_with(options.sliding_window, &shape.sliding_window);
+  override_with(options.rope_original_context, &shape.rope_original_context);
+  if (options.attention_softcap != 0) shape.attention_softcap = options.attention_softcap;
+  if (options.final_softcap != 0) shape.final_softcap = options.final_softcap;
+  if (options.without_ffn_norm) shape.ffn_norm = false;
+  // The same part of a head, in whole pairs.
+  shape.rope_dimension_count =
+      shape.rope_dimension_count * shape.head_dim / known->head_dim / 2 * 2;
   if (llvm::Error error = check(shape)) return error;
-  return Synthesiser(shape, *mix, options.seed).write(path, progress);
+  return Synthesiser(shape, *mix, options.seed).write(path, options.header_only, progress);
 }
 
 }  // namespace jllm::synth

@@ -1,5 +1,5 @@
-// `jllmc synth`: a GGUF of the llama architecture with true shapes and random weights. It runs
-// through everything that a real model runs through, without a download.
+// `jllmc synth`: a GGUF with the true shapes of a known model and random weights. It runs through
+// everything that a real model runs through, without a download.
 #pragma once
 
 #include <llvm/ADT/StringRef.h>
@@ -25,6 +25,13 @@ struct SynthOptions {
   uint32_t head_dim = 0;
   uint32_t vocab = 0;
   uint32_t context = 0;
+  uint32_t sliding_window = 0;
+  uint32_t rope_original_context = 0;
+  float attention_softcap = 0;
+  float final_softcap = 0;
+  bool without_ffn_norm = false;  // what makes stablelm run both parts of a block side by side
+  // The file ends where the weights would begin: enough to ask what fits.
+  bool header_only = false;
 };
 
 // Bytes of weights written so far, and in all.

@@ -92,7 +92,7 @@ Vocabulary make_bpe_vocabulary(uint32_t size, const std::vector<std::string>& co
   return vocabulary;
 }
 
-Vocabulary make_spm_vocabulary(uint32_t size) {
+Vocabulary make_spm_vocabulary(uint32_t size, const std::vector<std::string>& control_names) {
   Vocabulary vocabulary;
   const auto add = [&](std::string token, TokenType type, float score) {
     vocabulary.tokens.push_back(std::move(token));
@@ -112,11 +112,13 @@ Vocabulary make_spm_vocabulary(uint32_t size) {
   for (char c = '!'; c <= '~'; ++c) characters.emplace_back(1, c);
   // The higher score merges first.
   float score = 0;
-  const size_t merge_count = size - vocabulary.tokens.size() - characters.size();
+  const size_t merge_count =
+      size - vocabulary.tokens.size() - characters.size() - control_names.size();
   for (const Merge& merge : make_merges(merge_count, space)) {
     add(merge.left + merge.right, kNormal, score--);
   }
   for (std::string& character : characters) add(std::move(character), kNormal, score--);
+  for (const std::string& name : control_names) add(name, kControl, 0);
   return vocabulary;
 }
 

@@ -27,7 +27,8 @@ constexpr uint32_t kMaxVocabulary = 400000;
 Vocabulary make_bpe_vocabulary(uint32_t size, const std::vector<std::string>& control_names,
                                uint32_t bos, uint32_t eos);
 
-// SentencePiece ('llama'): <unk> <s> </s>, byte tokens, merged tokens, single characters.
-Vocabulary make_spm_vocabulary(uint32_t size);
+// SentencePiece ('llama'): <unk> <s> </s>, byte tokens, merged tokens, single characters, control
+// tokens with `control_names`.
+Vocabulary make_spm_vocabulary(uint32_t size, const std::vector<std::string>& control_names = {});
 
 }  // namespace jllm::synth

@@ -117,7 +117,8 @@ TEST(Synth, EveryMixWritesItsBaseType) {
   const std::pair<const char*, WeightType> bases[] = {
       {"f32", WeightType::kF32},   {"f16", WeightType::kF16},     {"bf16", WeightType::kBF16},
       {"q4_0", WeightType::kQ4_0}, {"q5_0", WeightType::kQ5_0},   {"q8_0", WeightType::kQ8_0},
-      {"q4_k", WeightType::kQ4_K}, {"Q4_K_M", WeightType::kQ4_K}, {"q6_k", WeightType::kQ6_K}};
+      {"q4_k", WeightType::kQ4_K}, {"Q4_K_M", WeightType::kQ4_K}, {"q6_k", WeightType::kQ6_K},
+      {"q1_0", WeightType::kQ1_0}};
   EXPECT_EQ(std::size(bases), type_mixes().size());
   TempFolder folder;
   for (const auto& [name, base] : bases) {
@@ -198,33 +199,156 @@ TEST(Synth, ReportsProgressUpToTheEnd) {
   EXPECT_EQ(last, total);
 }
 
+// The whole model of a shape, without its weights.
+File header_of(const TempFolder& folder, const std::string& like, const std::string& type) {
+  SynthOptions options;
+  options.like = like;
+  options.type = type;
+  options.header_only = true;
+  const std::string path = folder.file("header.gguf");
+  if (llvm::Error error = synthesise(options, path)) {
+    throw std::runtime_error(take_error(std::move(error)).second);
+  }
+  return value_of(File::open(path, {.header_only = true}));
+}
+
 // A wrong number in the table of shapes would show in the number of weights.
 TEST(Synth, ShapesGiveThePublishedParameterCounts) {
   const std::pair<const char*, double> published[] = {
-      {"llama-3.2-1b", 1.236e9}, {"llama-3.2-3b", 3.213e9}, {"llama-3.1-8b", 8.030e9},
-      {"tinyllama", 1.100e9},    {"smollm2-135m", 134.5e6}, {"smollm2-360m", 361.8e6},
-      {"smollm2-1.7b", 1.711e9}, {"mistral-7b", 7.248e9}};
+      {"llama-3.2-1b", 1.236e9},     {"llama-3.2-3b", 3.213e9},    {"llama-3.1-8b", 8.030e9},
+      {"tinyllama", 1.100e9},        {"smollm2-135m", 134.5e6},    {"smollm2-360m", 361.8e6},
+      {"smollm2-1.7b", 1.711e9},     {"mistral-7b", 7.248e9},      {"mistral-nemo", 12.248e9},
+      {"qwen2.5-0.5b", 494.0e6},     {"qwen2.5-1.5b", 1.5437e9},   {"qwen2.5-3b", 3.0859e9},
+      {"qwen2.5-7b", 7.6156e9},      {"qwen3-0.6b", 596.05e6},     {"qwen3-1.7b", 1.7206e9},
+      {"qwen3-4b", 4.0225e9},        {"qwen3-8b", 8.1907e9},       {"bonsai-8b", 8.1907e9},
+      {"gemma-2-2b", 2.6143e9},      {"gemma-3-1b", 999.89e6},     {"gemma-3-4b", 3.880e9},
+      {"phi-3-mini", 3.8211e9},      {"phi-4-mini", 3.8360e9},     {"phi-4", 14.6595e9},
+      {"stablelm-2-1.6b", 1.6445e9}, {"nemotron-mini-4b", 4.191e9}};
   EXPECT_EQ(std::size(published), model_shapes().size());
+  TempFolder folder;
   for (const auto& [name, parameters] : published) {
-    const ModelShape* shape = find_shape(name);
-    ASSERT_NE(shape, nullptr) << name;
-    const double embedding = shape->embedding_length;
-    const double q = double(shape->head_count) * shape->head_dim;
-    const double kv = double(shape->head_count_kv) * shape->head_dim;
-    const double layer = embedding * (2 * q + 2 * kv + 3.0 * shape->feed_forward_length + 2);
-    const double total = embedding * shape->vocab_size * (shape->tied ? 1 : 2) +
-                         layer * shape->block_count + embedding;
+    double total = 0;
+    const File file = header_of(folder, name, "f16");
+    for (const gguf::TensorInfo& tensor : file.tensors()) {
+      total += double(tensor.elements());
+    }
     EXPECT_NEAR(total / parameters, 1, 1e-3) << name;
+  }
+}
+
+TEST(Synth, AHeaderAloneIsTheBeginningOfTheWholeFile) {
+  TempFolder folder;
+  SynthOptions options = small("qwen3-0.6b", "q4_k_m");
+  make(folder, options);
+  const std::string whole = bytes_of(folder.file("m.gguf"));
+  options.header_only = true;
+  ASSERT_FALSE(static_cast<bool>(synthesise(options, folder.file("h.gguf"))));
+  const std::string head = bytes_of(folder.file("h.gguf"));
+  EXPECT_LT(head.size(), whole.size());
+  EXPECT_TRUE(whole.compare(0, head.size(), head) == 0);
+  const File file = value_of(File::open(folder.file("h.gguf"), {.header_only = true}));
+  EXPECT_FALSE(file.has_data(file.tensors()[0]));
+}
+
+// Bonsai 8B is published with every matrix in Q1_0, as a file of 1.15 GB.
+TEST(Synth, BonsaiIsOneBitThroughout) {
+  TempFolder folder;
+  uint64_t bytes = 0;
+  const File file = header_of(folder, "bonsai-8b", "q1_0");
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    bytes += tensor.byte_size;
+    EXPECT_EQ(tensor.type(), tensor.shape.size() == 2 ? WeightType::kQ1_0 : WeightType::kF32)
+        << tensor.name;
+  }
+  EXPECT_NEAR(double(bytes), 1.15e9, 0.01e9);
+}
+
+std::string block_tensors(const File& file) {
+  std::string names;
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    if (tensor.name.rfind("blk.1.", 0) == 0) names += tensor.name.substr(6) + " ";
+  }
+  return names;
+}
+
+TEST(Synth, EveryArchitectureHasItsTensors) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"qwen2.5-0.5b",
+       "attn_norm.weight attn_q.weight attn_q.bias attn_k.weight attn_k.bias attn_v.weight "
+       "attn_v.bias attn_output.weight ffn_norm.weight ffn_gate.weight ffn_up.weight "
+       "ffn_down.weight "},
+      {"qwen3-0.6b",
+       "attn_norm.weight attn_q.weight attn_k.weight attn_v.weight attn_q_norm.weight "
+       "attn_k_norm.weight attn_output.weight ffn_norm.weight ffn_gate.weight ffn_up.weight "
+       "ffn_down.weight "},
+      {"gemma-2-2b",
+       "attn_norm.weight attn_q.weight attn_k.weight attn_v.weight attn_output.weight "
+       "post_attention_norm.weight ffn_norm.weight ffn_gate.weight ffn_up.weight ffn_down.weight "
+       "post_ffw_norm.weight "},
+      {"gemma-3-1b",
+       "attn_norm.weight attn_q.weight attn_k.weight attn_v.weight attn_q_norm.weight "
+       "attn_k_norm.weight attn_output.weight post_attention_norm.weight ffn_norm.weight "
+       "ffn_gate.weight ffn_up.weight ffn_down.weight post_ffw_norm.weight "},
+      {"phi-4-mini",
+       "attn_norm.weight attn_qkv.weight attn_output.weight ffn_norm.weight ffn_up.weight "
+       "ffn_down.weight "},
+      {"stablelm-2-1.6b",
+       "attn_norm.weight attn_norm.bias attn_q.weight attn_q.bias attn_k.weight attn_k.bias "
+       "attn_v.weight attn_v.bias attn_output.weight ffn_norm.weight ffn_norm.bias "
+       "ffn_gate.weight ffn_up.weight ffn_down.weight "},
+      {"nemotron-mini-4b",
+       "attn_norm.weight attn_norm.bias attn_q.weight attn_k.weight attn_v.weight "
+       "attn_output.weight ffn_norm.weight ffn_norm.bias ffn_up.weight ffn_down.weight "},
+  };
+  TempFolder folder;
+  for (const auto& [name, tensors] : cases) {
+    const File file = make(folder, small(name, "f32"));
+    EXPECT_EQ(block_tensors(file), tensors) << name;
+    EXPECT_EQ(value_of(file.get_string("general.architecture")), find_shape(name)->architecture);
+  }
+}
+
+TEST(Synth, LongropeAndPartsOfHeadsScaleWithTheShape) {
+  TempFolder folder;
+  SynthOptions options = small("phi-4-mini", "f32");
+  options.rope_original_context = 32;
+  const File file = make(folder, options);
+  EXPECT_EQ(value_of(file.get_u64("phi3.rope.dimension_count")), 24u);  // 96 of 128: 24 of 32
+  EXPECT_EQ(file.find_tensor("rope_factors_long.weight")->elements(), 12u);
+  EXPECT_EQ(file.find_tensor("rope_factors_short.weight")->elements(), 12u);
+  // sqrt(1 + ln(128 / 32) / ln(32))
+  EXPECT_NEAR(value_of(file.get_f64("phi3.rope.scaling.attn_factor")), 1.18322, 1e-5);
+  const File whole = header_of(folder, "phi-4-mini", "f16");
+  EXPECT_NEAR(value_of(whole.get_f64("phi3.rope.scaling.attn_factor")), 1.19024, 1e-5);
+}
+
+TEST(Synth, TokenizersAreOfTheModelsFamily) {
+  const std::tuple<const char*, const char*, const char*> cases[] = {
+      {"qwen3-0.6b", "gpt2", "qwen2"},          {"stablelm-2-1.6b", "gpt2", "stablelm2"},
+      {"phi-4-mini", "gpt2", "gpt-4o"},         {"phi-4", "gpt2", "dbrx"},
+      {"mistral-nemo", "gpt2", "tekken"},       {"phi-3-mini", "llama", "default"},
+      {"nemotron-mini-4b", "llama", "default"}, {"gemma-2-2b", "llama", "default"}};
+  TempFolder folder;
+  for (const auto& [name, model, pre] : cases) {
+    const File file = make(folder, small(name, "f32"));
+    EXPECT_EQ(value_of(file.get_string("tokenizer.ggml.model")), model) << name;
+    EXPECT_EQ(value_of(file.get_string("tokenizer.ggml.pre")), pre) << name;
+    EXPECT_EQ(value_of(file.get_string_array("tokenizer.ggml.tokens")).size(), 1024u) << name;
+    const bool gemma = std::string(name) == "gemma-2-2b";
+    EXPECT_EQ(value_of(file.get_bool_or("tokenizer.ggml.add_space_prefix", true)), !gemma) << name;
   }
 }
 
 TEST(Synth, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(error_of(small("gpt-5", "q4_0")),
             "synth: unknown model 'gpt-5' for --like; choose one of llama-3.2-1b, llama-3.2-3b, "
-            "llama-3.1-8b, tinyllama, smollm2-135m, smollm2-360m, smollm2-1.7b, mistral-7b");
+            "llama-3.1-8b, tinyllama, smollm2-135m, smollm2-360m, smollm2-1.7b, mistral-7b, "
+            "mistral-nemo, qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-3b, qwen2.5-7b, qwen3-0.6b, "
+            "qwen3-1.7b, qwen3-4b, qwen3-8b, bonsai-8b, gemma-2-2b, gemma-3-1b, gemma-3-4b, "
+            "phi-3-mini, phi-4-mini, phi-4, stablelm-2-1.6b, nemotron-mini-4b");
   EXPECT_EQ(error_of(small("tinyllama", "q3_k")),
             "synth: unknown --type 'q3_k'; choose one of f32, f16, bf16, q4_0, q5_0, q8_0, q4_k, "
-            "q4_k_m, q6_k");
+            "q4_k_m, q6_k, q1_0");
   SynthOptions options = small("tinyllama", "q4_0");
   options.kv_heads = 3;
   EXPECT_EQ(error_of(options),
