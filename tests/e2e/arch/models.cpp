@@ -1,0 +1,82 @@
+#include "tests/e2e/arch/models.h"
+
+#include <stdexcept>
+
+#include "compiler/support/error.h"
+
+namespace jllm::arch {
+namespace {
+
+struct Size {
+  uint32_t layers, embedding, ffn, heads, kv_heads, head_dim;
+};
+
+synth::SynthOptions tiny(const char* like, const Size& size) {
+  synth::SynthOptions options;
+  options.like = like;
+  options.type = "f32";
+  options.seed = 11;
+  options.layers = size.layers;
+  options.embedding = size.embedding;
+  options.ffn = size.ffn;
+  options.heads = size.heads;
+  options.kv_heads = size.kv_heads;
+  options.head_dim = size.head_dim;
+  options.vocab = 512;
+  options.context = 256;
+  return options;
+}
+
+// A window shorter than the text, softcaps that bend what they cap.
+synth::SynthOptions tiny_gemma2() {
+  synth::SynthOptions options = tiny("gemma-2-2b", {4, 144, 576, 4, 2, 32});
+  options.sliding_window = 8;
+  options.attention_softcap = 2;
+  options.final_softcap = 5;
+  return options;
+}
+
+// Seven layers: the sixth sees everything.
+synth::SynthOptions tiny_gemma3() {
+  synth::SynthOptions options = tiny("gemma-3-4b", {7, 160, 640, 4, 2, 32});
+  options.sliding_window = 8;
+  return options;
+}
+
+// The context of 256 is longer than what this was trained for, or as long: long or short factors.
+synth::SynthOptions tiny_phi4_mini(uint32_t original_context) {
+  synth::SynthOptions options = tiny("phi-4-mini", {3, 192, 512, 6, 2, 32});
+  options.rope_original_context = original_context;
+  return options;
+}
+
+synth::SynthOptions tiny_stablelm(bool parallel) {
+  synth::SynthOptions options = tiny("stablelm-2-1.6b", {3, 128, 352, 4, 4, 32});
+  options.without_ffn_norm = parallel;
+  return options;
+}
+
+}  // namespace
+
+std::vector<ArchModel> arch_models() {
+  return {{"qwen2", tiny("qwen2.5-0.5b", {3, 224, 1216, 7, 1, 32})},
+          {"qwen2_untied", tiny("qwen2.5-7b", {2, 224, 1184, 7, 1, 32})},
+          {"qwen3", tiny("qwen3-0.6b", {3, 128, 384, 4, 2, 64})},
+          {"gemma2", tiny_gemma2()},
+          {"gemma3", tiny_gemma3()},
+          {"phi3", tiny("phi-3-mini", {3, 192, 512, 4, 4, 48})},
+          {"phi4_mini_long", tiny_phi4_mini(64)},
+          {"phi4_mini_short", tiny_phi4_mini(256)},
+          {"phi4", tiny("phi-4", {3, 160, 560, 4, 1, 40})},
+          {"stablelm", tiny_stablelm(false)},
+          {"stablelm_parallel", tiny_stablelm(true)},
+          {"nemotron", tiny("nemotron-mini-4b", {3, 96, 288, 3, 1, 32})}};
+}
+
+void write_model(const ArchModel& model, const std::string& path) {
+  if (llvm::Error error = synth::synthesise(model.model, path)) {
+    throw std::runtime_error(model.name + ": " + take_error(std::move(error)).second);
+  }
+}
+
+}  // namespace jllm::arch
