@@ -97,6 +97,7 @@ TEST(Create, TellsWhatItTook) {
   EXPECT_EQ(use.pinned, view.arena_bytes(fb::ArenaKind::HostPinned));
   // Two layers of K and V, two heads of 16, f32.
   EXPECT_EQ(use.kv, uint64_t{2} * 2 * 2 * 16 * test::kContext * 4);
+  EXPECT_EQ(run->device_memory().total, 0u) << "the host keeps no books of device memory";
   EXPECT_EQ(run->context(), test::kContext);
   EXPECT_EQ(run->vocab_size(), test::kVocab);
   EXPECT_EQ(run->count(), 0u);
