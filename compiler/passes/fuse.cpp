@@ -269,7 +269,7 @@ void fuse(Program& program) {
     for (size_t i = 0; i < e.size(); ++i) {
       if (!e.alive(i)) continue;
       if (single_row && (fuse_qkv(program, e, i) || fuse_gate_up(e, i) || fuse_head(e, i))) continue;
-      if (!single_row && fuse_rope_append(program, e, i)) continue;
+      if (fuse_rope_append(program, e, i)) continue;
       fuse_matmul_add(e, i);
     }
   }

@@ -92,19 +92,16 @@ TEST(Fuse, BiasesOfSomeBranchesKeepQkvApart) {
   TinyLlama tiny = one_layer();
   tiny.qkv_bias = true;
   tiny.without = {"blk.0.attn_k.bias"};
-  EXPECT_EQ(fused(tiny, ir::GraphKind::kDecode), R"(graph decode rows=1 nodes=17
+  EXPECT_EQ(fused(tiny, ir::GraphKind::kDecode), R"(graph decode rows=1 nodes=14
   token_embd               embed        (token_embd.weight) -> (decode/token_embd)
   blk.0.attn_norm          rms_norm     (decode/token_embd, blk.0.attn_norm.weight) -> (decode/blk.0.attn_norm)
   blk.0.attn_q             matmul       (decode/blk.0.attn_norm, blk.0.attn_q.weight) -> (decode/blk.0.attn_q)
   blk.0.attn_q             add_bias     (decode/blk.0.attn_q, blk.0.attn_q.bias) -> (decode/blk.0.attn_q)
-  blk.0.rope_q             rope         (decode/blk.0.attn_q, rope_frequencies) -> (decode/blk.0.rope_q)
   blk.0.attn_k             matmul       (decode/blk.0.attn_norm, blk.0.attn_k.weight) -> (decode/blk.0.attn_k)
-  blk.0.rope_k             rope         (decode/blk.0.attn_k, rope_frequencies) -> (decode/blk.0.rope_k)
-  blk.0.append_k           kv_append    (decode/blk.0.rope_k, cache_k.0) -> ()
   blk.0.attn_v             matmul       (decode/blk.0.attn_norm, blk.0.attn_v.weight) -> (decode/blk.0.attn_v)
   blk.0.attn_v             add_bias     (decode/blk.0.attn_v, blk.0.attn_v.bias) -> (decode/blk.0.attn_v)
-  blk.0.append_v           kv_append    (decode/blk.0.attn_v, cache_v.0) -> ()
-  blk.0.attention          attention    (decode/blk.0.rope_q, cache_k.0, cache_v.0) -> (decode/blk.0.attn_out)
+  blk.0.rope_append        rope_append  (decode/blk.0.attn_q, decode/blk.0.attn_k, decode/blk.0.attn_v, rope_frequencies, cache_k.0, cache_v.0) -> (decode/blk.0.attn_q)
+  blk.0.attention          attention    (decode/blk.0.attn_q, cache_k.0, cache_v.0) -> (decode/blk.0.attn_out)
   blk.0.attn_output        matmul_add   (decode/blk.0.attn_out, blk.0.attn_output.weight, decode/token_embd) -> (decode/blk.0.attn_residual)
   blk.0.ffn_gate_up        gate_up      (decode/blk.0.attn_residual, blk.0.ffn_norm.weight, blk.0.ffn_gate.weight, blk.0.ffn_up.weight) -> (decode/blk.0.ffn_act)
   blk.0.ffn_down           matmul_add   (decode/blk.0.ffn_act, blk.0.ffn_down.weight, decode/blk.0.attn_residual) -> (decode/blk.0.ffn_residual)
