@@ -128,6 +128,32 @@ TEST_P(PlanBytes, HostPlansHoldTheModelsBlocks) {
   EXPECT_EQ(matrices, 2u + 2 * 7);
 }
 
+// One matrix of the file is three of the plan, each with its own rows; so is its bias.
+TEST_P(PlanBytes, PartsOfAMatrixAreItsRows) {
+  TinyLlama tiny = tiny_of(GetParam());
+  tiny.fused_qkv = true;  // 16 heads and twice 2 heads of 16
+  const Emitted e(tiny, host());
+  const gguf::TensorInfo* matrix = e.file.find_tensor("blk.1.attn_qkv.weight");
+  const gguf::TensorInfo* bias = e.file.find_tensor("blk.1.attn_qkv.bias");
+  ASSERT_NE(matrix, nullptr);
+  ASSERT_NE(bias, nullptr);
+  const llvm::ArrayRef<uint8_t> rows = e.file.data(*matrix);
+  const std::vector<float> biases = dequantised(e.file, *bias);
+  const size_t row = rows.size() / 320;
+  for (const auto& [part, first, count] : {std::tuple("[0:256]", size_t{0}, size_t{256}),
+                                           {"[256:288]", 256, 32},
+                                           {"[288:320]", 288, 32}}) {
+    const llvm::ArrayRef<uint8_t> expected = rows.slice(first * row, count * row);
+    EXPECT_EQ(e.contents(matrix->name + part),
+              std::vector<uint8_t>(expected.begin(), expected.end()))
+        << part;
+    const auto start = biases.begin() + std::ptrdiff_t(first);
+    EXPECT_EQ(floats(e.contents(bias->name + part)),
+              std::vector<float>(start, start + std::ptrdiff_t(count)))
+        << part;
+  }
+}
+
 TEST_P(PlanBytes, DevicePlansHoldTheSameValuesInRows) {
   const Emitted e(tiny_of(GetParam()), cuda());
   for (const gguf::TensorInfo& tensor : e.file.tensors()) {

@@ -82,6 +82,46 @@ TEST(HyperParameters, TheModelsOwnAttentionScaleWins) {
   EXPECT_EQ(value_of(load(file)).params.attention_scale, 0.125f);
 }
 
+TEST(HyperParameters, WindowsAndSoftcapsAreOptional) {
+  const TempFolder folder;
+  TinyLlama tiny;
+  const gguf::File plain = write_and_open(tiny, folder.file("plain.gguf"));
+  HyperParameters p = value_of(load(plain)).params;
+  EXPECT_EQ(p.sliding_window, 0u);
+  EXPECT_EQ(p.attention_softcap, 0);
+  EXPECT_EQ(p.final_softcap, 0);
+  EXPECT_EQ(p.rope_scaling, RopeScaling::kNone);
+  EXPECT_EQ(p.rope_attn_factor, 1);
+  EXPECT_EQ(p.rope_original_context, p.context_length);
+  tiny.more_keys = [](Writer& w) {
+    w.set_u32("llama.attention.sliding_window", 512);
+    w.set_u32("llama.attention.sliding_window_pattern", 6);
+    w.set_f32("llama.attn_logit_softcapping", 50);
+    w.set_f32("llama.final_logit_softcapping", 30);
+    w.set_f32("llama.rope.freq_base_swa", 20000);
+  };
+  const gguf::File file = write_and_open(tiny, folder.file("m.gguf"));
+  p = value_of(load(file)).params;
+  EXPECT_EQ(p.sliding_window, 512u);
+  EXPECT_EQ(p.sliding_period, 6u);
+  EXPECT_EQ(p.attention_softcap, 50);
+  EXPECT_EQ(p.final_softcap, 30);
+  EXPECT_EQ(p.rope_freq_base_swa, 20000);
+}
+
+TEST(HyperParameters, SoftcapsAndRopeParametersOutOfRangeAreRefused) {
+  const std::pair<const char*, float> cases[] = {{"llama.attn_logit_softcapping", -1.0f},
+                                                 {"llama.final_logit_softcapping", NAN},
+                                                 {"llama.rope.scaling.attn_factor", 0.0f},
+                                                 {"llama.rope.scaling.yarn_beta_fast", -2.0f},
+                                                 {"llama.rope.freq_base_swa", 0.0f}};
+  for (const auto& [key, value] : cases) {
+    TinyLlama tiny;
+    tiny.more_keys = [k = key, v = value](Writer& w) { w.set_f32(k, v); };
+    expect_invalid(tiny, "inconsistent hyper-parameters");
+  }
+}
+
 TEST(HyperParameters, AnUnsupportedArchitectureIsNamedWithTheSupportedOnes) {
   TinyLlama tiny;
   tiny.architecture = "rwkv7";

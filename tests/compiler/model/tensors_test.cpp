@@ -107,6 +107,26 @@ TEST(Tensors, BiasesAreOptionalOneByOne) {
   EXPECT_EQ(Built(tiny).count(ir::Op::kAddBias), 7u * tiny.layers - 1);
 }
 
+// Any architecture may have q, k and v in one matrix.
+TEST(Tensors, AFusedQkvMatrixIsTakenApart) {
+  TinyLlama tiny;
+  tiny.fused_qkv = true;
+  tiny.qkv_bias = true;
+  const Built built{tiny};
+  EXPECT_EQ(built.count(ir::Op::kMatmul), Built(TinyLlama()).count(ir::Op::kMatmul));
+  EXPECT_EQ(built.count(ir::Op::kAddBias), 3u * tiny.layers);
+  const ir::Tensor* v = built.find("blk.1.attn_qkv.weight[96:128]");
+  ASSERT_NE(v, nullptr);
+  EXPECT_EQ(v->rows, 32u);
+  EXPECT_EQ(v->source_offset, 96u * 64);
+  tiny.shapes = {{"blk.1.attn_qkv.weight", {64, 127}}};
+  const auto [code, text] = build_error(tiny);
+  EXPECT_EQ(code, ExitCode::kInvalidFile);
+  EXPECT_NE(text.find("blk.1.attn_qkv.weight has shape [64, 127], expected [64, 128]"),
+            std::string::npos)
+      << text;
+}
+
 TEST(Tensors, CachesHaveOneRowPerHeadAndPosition) {
   ProgramOptions o = options();
   o.kv_type_k = WeightType::kF16;

@@ -27,9 +27,13 @@ void for_each_tensor(const TinyLlama& m, const Visit& visit) {
   for (uint32_t i = 0; i < m.layers; ++i) {
     const std::string blk = "blk." + std::to_string(i) + ".";
     visit(blk + "attn_norm.weight", Shape{m.embedding}, false);
-    linear(blk + "attn_q", m.embedding, q_width, m.qkv_bias);
-    linear(blk + "attn_k", m.embedding, kv_width, m.qkv_bias);
-    linear(blk + "attn_v", m.embedding, kv_width, m.qkv_bias);
+    if (m.fused_qkv) {
+      linear(blk + "attn_qkv", m.embedding, q_width + 2 * kv_width, m.qkv_bias);
+    } else {
+      linear(blk + "attn_q", m.embedding, q_width, m.qkv_bias);
+      linear(blk + "attn_k", m.embedding, kv_width, m.qkv_bias);
+      linear(blk + "attn_v", m.embedding, kv_width, m.qkv_bias);
+    }
     linear(blk + "attn_output", q_width, m.embedding, m.output_bias);
     visit(blk + "ffn_norm.weight", Shape{m.embedding}, false);
     linear(blk + "ffn_gate", m.embedding, m.ffn, m.ffn_bias);

@@ -32,6 +32,7 @@ struct TinyLlama {
   std::map<std::string, WeightType> types;    // exceptions, by tensor name
   bool tied = true;                           // no output.weight
   bool qkv_bias = false;
+  bool fused_qkv = false;           // attn_qkv in place of attn_q, attn_k, attn_v
   bool output_bias = false;         // attn_output.bias
   bool ffn_bias = false;            // ffn_gate.bias, ffn_up.bias, ffn_down.bias
   std::vector<float> rope_factors;  // rope_freqs.weight; empty: the model has none
