@@ -11,13 +11,15 @@ namespace jllm {
 // Bytes.
 struct Budget {
   uint64_t weights = 0, kv = 0, scratch = 0, state = 0, pinned = 0;
-  uint64_t code = 0;     // machine code: an estimate until it is compiled
-  uint64_t context = 0;  // estimate: CUDA context, graph objects
+  uint64_t code = 0;     // machine code in the driver's memory: an estimate
+  uint64_t graphs = 0;   // estimate: CUDA graphs
+  uint64_t context = 0;  // estimate: CUDA context, stacks
+  uint64_t host = 0;     // estimate: the executor's process beside its arenas
   uint64_t reserve = 0;  // kept free on the user's wish
   uint64_t limit = 0;    // planning budget, 0: none
 
   uint64_t total() const {
-    return weights + kv + scratch + state + pinned + code + context + reserve;
+    return weights + kv + scratch + state + pinned + code + graphs + context + host + reserve;
   }
   bool fits() const { return limit == 0 || total() <= limit; }
   uint64_t missing() const { return fits() ? 0 : total() - limit; }
@@ -35,8 +37,13 @@ struct Footprint {
   uint64_t weights_per_token = 0;    // bytes that one decode step reads
   uint64_t scratch_lower_bound = 0;  // no layout is smaller
   uint64_t kernels = 0;
-  bool code_is_estimate = true;
+  uint64_t launches = 0;  // of all graphs
+  bool code_is_compiled =
+      false;  // its size is known, rather than guessed from the number of kernels
 };
+
+// Device memory that modules of this size take once they are loaded: an estimate.
+uint64_t code_memory(uint64_t module_bytes);
 
 Footprint make_footprint(const PlannedModel& planned, const BudgetOptions& options);
 

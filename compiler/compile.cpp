@@ -144,9 +144,10 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     llvm::Expected<std::vector<std::vector<uint8_t>>> code = compile_code(options, facts, inputs);
     if (!code) return code.takeError();
     modules = std::move(*code);
-    budget.code = 0;  // known now
-    for (const std::vector<uint8_t>& module : modules) budget.code += module.size();
-    facts.footprint.code_is_estimate = false;
+    uint64_t module_bytes = 0;
+    for (const std::vector<uint8_t>& module : modules) module_bytes += module.size();
+    budget.code = code_memory(module_bytes);
+    facts.footprint.code_is_compiled = true;
     if (!budget.fits()) return does_not_fit(planner, facts, options, plan);
   }
 

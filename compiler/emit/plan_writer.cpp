@@ -7,6 +7,7 @@
 #include <cstring>
 #include <set>
 
+#include "compiler/budget.h"
 #include "compiler/emit/weight_stream.h"
 #include "compiler/support/error.h"
 #include "compiler/support/output_file.h"
@@ -246,7 +247,10 @@ class PlanWriter {
       graphs.push_back(fb::CreateGraph(b, static_cast<fb::GraphKind>(graph.kind), graph.rows,
                                        b.CreateVector(launches)));
     }
-    const auto requirements = fb::CreateRequirements(b, code_bytes(), plan_.target.context_bytes);
+    const Budget budget = make_footprint(plan_, {}).budget;
+    const auto requirements =
+        fb::CreateRequirements(b, code_bytes(), budget.context, budget.graphs, budget.host,
+                               plan_.target.is_host ? 0 : code_memory(code_bytes()));
     const auto target_table = target(b);
     const auto model_table = model(b);
     const auto buffer_tables = buffers(b);

@@ -23,6 +23,8 @@ void write_plan(const Footprint& footprint, const target::Target& target, OStrea
     json.attribute("pinned", int64_t(b.pinned));
     json.attribute("code_estimate", int64_t(b.code));
     json.attribute("cuda_context_estimate", int64_t(b.context));
+    json.attribute("cuda_graphs_estimate", int64_t(b.graphs));
+    json.attribute("host_process_estimate", int64_t(b.host));
     json.attribute("reserve", int64_t(b.reserve));
     json.attribute("total", int64_t(b.total()));
     json.attribute("budget", int64_t(b.limit));

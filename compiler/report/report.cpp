@@ -100,6 +100,8 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
       json.attribute("pinned", int64_t(b.pinned));
       json.attribute("code", int64_t(b.code));
       json.attribute("cuda_context_estimate", int64_t(b.context));
+      json.attribute("cuda_graphs_estimate", int64_t(b.graphs));
+      json.attribute("host_process_estimate", int64_t(b.host));
       json.attribute("reserve", int64_t(b.reserve));
       json.attribute("total", int64_t(b.total()));
       json.attribute("budget", int64_t(b.limit));

@@ -23,7 +23,7 @@ std::vector<Segment> plan_segments(const Footprint& footprint, const target::Tar
                                     weight_type_name(o.kv_type_k), weight_type_name(o.kv_type_v))
                                 .str();
   const std::string kernels =
-      formatv("{0}{1} kernels", footprint.code_is_estimate ? "estimate for " : "",
+      formatv("{0}{1} kernels", footprint.code_is_compiled ? "" : "estimate for ",
               footprint.kernels)
           .str();
   std::vector<Segment> segments;
@@ -35,6 +35,11 @@ std::vector<Segment> plan_segments(const Footprint& footprint, const target::Tar
   segments.push_back({Owner::kPlan, "scratch", "scratch", b.scratch, ratio});
   segments.push_back({Owner::kPlan, "state", "state", b.state, "tokens, logits, sampler"});
   if (!target.is_host) segments.push_back({Owner::kPlan, "code", "code", b.code, kernels});
+  if (!target.is_host) {
+    const std::string launches = formatv("estimate for {0} launches", footprint.launches).str();
+    segments.push_back({Owner::kPlan, "graphs", "CUDA graphs", b.graphs, launches});
+  }
+  segments.push_back({Owner::kPlan, "host", "host process", b.host, "estimate"});
   segments.push_back({Owner::kPlan, "pinned", "pinned host", b.pinned, "token ring"});
   if (b.reserve > 0) {
     segments.push_back({Owner::kReserve, "reserve", "reserve", b.reserve, "--reserve"});

@@ -6,6 +6,7 @@
 
 #include "tools/jllm/arguments.h"
 #include "tools/jllm/commands.h"
+#include "tools/jllm/memory_table.h"
 #include "tools/jllm/session.h"
 
 namespace jllm::tool {
@@ -193,6 +194,7 @@ void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const R
                mebibytes(memory.weights), mebibytes(memory.kv), mebibytes(memory.scratch),
                mebibytes(memory.state), mebibytes(memory.pinned), r.load_seconds,
                static_cast<unsigned long long>(o.seed), model.context());
+  print_memory_table(memory_lines(plan, session));
 }
 
 void print_json(const RunResult& r, OpenPlan& plan, Session& session, const RunOptions& o) {

@@ -9,6 +9,20 @@
 #include <sstream>
 
 namespace jllm::tool {
+namespace {
+
+// A line "KEY   123 kB" of a file in /proc; 0 without one.
+uint64_t proc_bytes(const char* path, const char* key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind(key, 0) == 0) {
+      return std::strtoull(line.c_str() + std::strlen(key), nullptr, 10) * 1024;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
 
 ExitCode exit_code_of(Error error) {
   switch (error) {
@@ -67,6 +81,7 @@ const text::Tokenizer& OpenPlan::tokenizer() {
 
 Session::Session(OpenPlan& plan, const ExecutorOptions& options) {
   const double start = now_seconds();
+  before_ = host_memory();
   const uint64_t size = (Executor::required_bytes(plan.view()) + 63) / 64 * 64;
   memory_ = std::aligned_alloc(64, size);
   if (memory_ == nullptr) throw Failure(kDoesNotFit, "no memory for the executor's tables");
@@ -79,6 +94,7 @@ Session::Session(OpenPlan& plan, const ExecutorOptions& options) {
   }
   executor_ = executor.value();
   load_seconds_ = now_seconds() - start;
+  after_ = host_memory();
 }
 
 Session::~Session() {
@@ -104,12 +120,14 @@ double now_seconds() {
   return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
 }
 
-uint64_t peak_resident_bytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.rfind("VmHWM:", 0) == 0) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
-  }
-  return 0;
+HostMemory host_memory() {
+  HostMemory memory;
+  memory.available = proc_bytes("/proc/meminfo", "MemAvailable:");
+  memory.resident = proc_bytes("/proc/self/status", "VmRSS:");
+  memory.libraries = proc_bytes("/proc/self/status", "RssFile:");
+  return memory;
 }
+
+uint64_t peak_resident_bytes() { return proc_bytes("/proc/self/status", "VmHWM:"); }
 
 }  // namespace jllm::tool

@@ -51,6 +51,14 @@ class OpenPlan {
   std::unique_ptr<text::Tokenizer> tokenizer_;
 };
 
+// What /proc tells, bytes; 0 where it does not.
+struct HostMemory {
+  uint64_t available = 0;  // MemAvailable of the system
+  uint64_t resident = 0;   // VmRSS of this process
+  uint64_t libraries = 0;  // RssFile: of that, files mapped into memory
+};
+HostMemory host_memory();
+
 // An executor in memory of its own.
 class Session {
  public:
@@ -63,11 +71,14 @@ class Session {
   // Throws a Failure that carries the executor's last message.
   void check(Error error) const;
   double load_seconds() const { return load_seconds_; }
+  const HostMemory& memory_before() const { return before_; }  // create()
+  const HostMemory& memory_after() const { return after_; }
 
  private:
   void* memory_ = nullptr;
   Executor* executor_ = nullptr;
   double load_seconds_ = 0;
+  HostMemory before_, after_;
 };
 
 // Whole file, or standard input for "-"; throws Failure.

@@ -47,6 +47,17 @@ struct MemoryUse {
 
 class Executor {
  public:
+// Device memory in use by all processes while create() went on, bytes; what others take or give
+// back meanwhile is in it. All 0 on the host, which keeps no such books.
+struct DeviceMemoryMarks {
+  bool is_host_memory = true;  // one memory for both, as on Jetson
+  uint64_t total = 0;          // of the device
+  uint64_t context = 0;        // in use when there was a context
+  uint64_t arenas = 0;         // when the arenas were allocated and the weights loaded
+  uint64_t code = 0;           // when the kernels were loaded
+  uint64_t graphs = 0;         // when the graphs were captured: ready
+};
+
   // Size of the block that create() needs for its own tables.
   static uint64_t required_bytes(const PlanView& view);
 
@@ -87,6 +98,7 @@ class Executor {
   // The device that was found, for people; valid while the Executor lives.
   const char* device_name() const;
   // Why the last call failed.
+  const DeviceMemoryMarks& device_memory() const { return device_memory_; }
   const char* last_error() const { return message_.text; }
 
  private:
@@ -96,6 +108,7 @@ class Executor {
   Error load_segments(PlanSource& source);
   Error find_kernels();
   Error prepare_graphs();
+  Error mark_memory(uint64_t* used);
   Error launch_graph(uint32_t graph);
   Error replay(uint32_t graph);
   Error write_state(uint32_t first_field, const uint32_t* values, uint32_t n);
@@ -127,3 +140,4 @@ class Executor {
 };
 
 }  // namespace jllm
+  DeviceMemoryMarks device_memory_;

@@ -16,6 +16,9 @@ struct Grid {
 class Backend {
  public:
   virtual const char* device_name() const = 0;
+  // Device memory in use by all processes, and all there is; 0 and 0 where the device keeps no such books.
+  virtual Error memory_in_use(uint64_t* used, uint64_t* total) = 0;
+  virtual bool shares_host_memory() const = 0;
 
   // `host_view` receives the address for the CPU (pinned arenas and the host backend), else null.
   virtual Error allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address, void** host_view) = 0;

@@ -81,16 +81,25 @@ void Executor::destroy() {
 const char* Executor::device_name() const { return backend_->device_name(); }
 
 Error Executor::start(PlanSource& source) {
-  Error error = allocate_arenas();
+  device_memory_.is_host_memory = backend_->shares_host_memory();
+  Error error = mark_memory(&device_memory_.context);
+  if (error == Error::kOk) error = allocate_arenas();
   if (error == Error::kOk) error = load_segments(source);
+  if (error == Error::kOk) error = mark_memory(&device_memory_.arenas);
   if (error != Error::kOk) return error;
   const fb::Plan& plan = view_.plan();
   for (uint32_t i = 0; i < plan.kernels()->size(); ++i) {
     error = backend_->find_kernel(view_, source, *plan.kernels()->Get(i), &kernels_[i]);
     if (error != Error::kOk) return error;
   }
-  error = initialise_state();
-  return error == Error::kOk ? prepare_graphs() : error;
+  error = mark_memory(&device_memory_.code);
+  if (error == Error::kOk) error = initialise_state();
+  if (error == Error::kOk) error = prepare_graphs();
+  return error == Error::kOk ? mark_memory(&device_memory_.graphs) : error;
+}
+
+Error Executor::mark_memory(uint64_t* used) {
+  return backend_->memory_in_use(used, &device_memory_.total);
 }
 
 Error Executor::allocate_arenas() {

@@ -30,6 +30,8 @@ class CudaBackend final : public Backend {
 
   const char* device_name() const override { return name_; }
   Error allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address, void** host_view) override;
+  Error memory_in_use(uint64_t* used, uint64_t* total) override;
+  bool shares_host_memory() const override { return integrated_ != 0; }
   Error load(PlanSource& source, uint64_t offset, uint64_t size, uint64_t address) override;
   Error find_kernel(const PlanView& view, PlanSource& source, const fb::Kernel& kernel,
                     uint64_t* handle) override;
@@ -62,6 +64,7 @@ class CudaBackend final : public Backend {
   cuda::Stream stream_ = nullptr;
   char name_[128] = {0};
   uint32_t module_count_ = 0;
+  int integrated_ = 0;
   uint32_t graph_count_ = 0;
   cuda::DevicePtr device_memory_[kMaxArenas] = {0};
   uint32_t device_memory_count_ = 0;
@@ -107,6 +110,7 @@ Error CudaBackend::open() {
   JLLM_CHECK(device_get_name(name_, sizeof name_, device_));
   const Error error = check_device();
   if (error != Error::kOk) return error;
+  JLLM_CHECK(device_get_attribute(&integrated_, cuda::kAttributeIntegrated, device_));
   JLLM_CHECK(primary_ctx_retain(&context_, device_));
   JLLM_CHECK(ctx_set_current(context_));
   // No kernel of ours prints or allocates: do not reserve device memory for it.
@@ -158,6 +162,15 @@ Error CudaBackend::allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address
   const uint64_t bytes = size > 0 ? size : 1;  // the driver refuses empty allocations
   if (kind == fb::ArenaKind::HostPinned) {
     void* memory = nullptr;
+Error CudaBackend::memory_in_use(uint64_t* used, uint64_t* total) {
+  size_t free = 0;
+  size_t all = 0;
+  JLLM_CHECK(mem_get_info(&free, &all));
+  *total = all;
+  *used = all - free;
+  return Error::kOk;
+}
+
     cuda::DevicePtr mapped = 0;
     const unsigned flags = cuda::kMemHostAllocPortable | cuda::kMemHostAllocDeviceMap;
     if (api_.mem_host_alloc(&memory, bytes, flags) != cuda::kSuccess) {

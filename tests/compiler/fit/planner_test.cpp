@@ -15,6 +15,8 @@ void expect_same(const Budget& a, const Budget& b) {
   EXPECT_EQ(a.state, b.state);
   EXPECT_EQ(a.pinned, b.pinned);
   EXPECT_EQ(a.code, b.code);
+  EXPECT_EQ(a.graphs, b.graphs);
+  EXPECT_EQ(a.host, b.host);
   EXPECT_EQ(a.context, b.context);
   EXPECT_EQ(a.reserve, b.reserve);
   EXPECT_EQ(a.limit, b.limit);

@@ -136,6 +136,8 @@ TEST_F(Show, JsonHoldsTheVerdict) {
     EXPECT_EQ(bytes.at("pinned"), b.pinned);
     EXPECT_EQ(bytes.at("code_estimate"), b.code);
     EXPECT_EQ(bytes.at("cuda_context_estimate"), b.context);
+    EXPECT_EQ(bytes.at("cuda_graphs_estimate"), b.graphs);
+    EXPECT_EQ(bytes.at("host_process_estimate"), b.host);
     EXPECT_EQ(bytes.at("reserve"), 5);
     EXPECT_EQ(bytes.at("total"), b.total());
     EXPECT_EQ(bytes.at("budget"), b.limit);

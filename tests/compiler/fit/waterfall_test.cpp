@@ -109,7 +109,9 @@ TEST(Waterfall, TheTextAddsUpAndBarsFollowEachOther) {
   b.state = 80 * kMiB;
   b.pinned = 20 * kMiB;
   b.code = 40 * kMiB;
-  b.context = 160 * kMiB;
+  b.context = 150 * kMiB;
+  b.graphs = 6 * kMiB;
+  b.host = 4 * kMiB;
   b.reserve = 100 * kMiB;
   b.limit = 3500 * kMiB;
   target::Target target;

@@ -64,8 +64,9 @@ TEST_F(Report, JsonIsTheBudget) {
     EXPECT_EQ(bytes.at("reserve"), 1234u);
     EXPECT_EQ(bytes.at("budget"), 1000 * kMiB);
     uint64_t sum = 0;
-    for (const char* part : {"weights", "kv", "scratch", "state", "pinned", "code",
-                             "cuda_context_estimate", "reserve"}) {
+    for (const char* part :
+         {"weights", "kv", "scratch", "state", "pinned", "code", "cuda_context_estimate",
+          "cuda_graphs_estimate", "host_process_estimate", "reserve"}) {
       sum += bytes.at(part).get<uint64_t>();
     }
     EXPECT_EQ(bytes.at("total"), sum);
