@@ -215,6 +215,7 @@ const Shape kShapes[] = {
     {"Q4_KHeadDim64Gqa", WeightType::kQ4_K, 256, 768, 8, 4, 64, false},
     {"Q4_KHeadDim8Mha", WeightType::kQ4_K, 256, 256, 32, 32, 8, true},
     {"Q6_KHeadDim128Gqa", WeightType::kQ6_K, 512, 512, 4, 2, 128, false},
+    {"Q1_0HeadDim128Gqa", WeightType::kQ1_0, 256, 384, 4, 2, 128, false},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, HostCudaAgreement, testing::ValuesIn(kShapes),
