@@ -45,8 +45,6 @@ struct MemoryUse {
   uint64_t device_total() const { return weights + kv + scratch + state; }
 };
 
-class Executor {
- public:
 // Device memory in use by all processes while create() went on, bytes; what others take or give
 // back meanwhile is in it. All 0 on the host, which keeps no such books.
 struct DeviceMemoryMarks {
@@ -58,6 +56,8 @@ struct DeviceMemoryMarks {
   uint64_t graphs = 0;         // when the graphs were captured: ready
 };
 
+class Executor {
+ public:
   // Size of the block that create() needs for its own tables.
   static uint64_t required_bytes(const PlanView& view);
 
@@ -95,20 +95,20 @@ struct DeviceMemoryMarks {
   uint32_t context() const { return view_.plan().model()->context(); }
   uint32_t vocab_size() const { return view_.plan().model()->vocab_size(); }
   const MemoryUse& memory_use() const { return memory_use_; }
+  const DeviceMemoryMarks& device_memory() const { return device_memory_; }
   // The device that was found, for people; valid while the Executor lives.
   const char* device_name() const;
   // Why the last call failed.
-  const DeviceMemoryMarks& device_memory() const { return device_memory_; }
   const char* last_error() const { return message_.text; }
 
  private:
   Executor(const PlanView& view, const ExecutorOptions& options) : view_(view), options_(options) {}
   Error start(PlanSource& source);
   Error allocate_arenas();
+  Error mark_memory(uint64_t* used);
   Error load_segments(PlanSource& source);
   Error find_kernels();
   Error prepare_graphs();
-  Error mark_memory(uint64_t* used);
   Error launch_graph(uint32_t graph);
   Error replay(uint32_t graph);
   Error write_state(uint32_t first_field, const uint32_t* values, uint32_t n);
@@ -137,7 +137,7 @@ struct DeviceMemoryMarks {
   bool head_next_ = false;       // the whole sequence was consumed: the next token comes from the head graph
   StepDone done_ = kRunning;
   MemoryUse memory_use_;
+  DeviceMemoryMarks device_memory_;
 };
 
 }  // namespace jllm
-  DeviceMemoryMarks device_memory_;

@@ -29,9 +29,9 @@ class CudaBackend final : public Backend {
   Error open();
 
   const char* device_name() const override { return name_; }
-  Error allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address, void** host_view) override;
   Error memory_in_use(uint64_t* used, uint64_t* total) override;
   bool shares_host_memory() const override { return integrated_ != 0; }
+  Error allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address, void** host_view) override;
   Error load(PlanSource& source, uint64_t offset, uint64_t size, uint64_t address) override;
   Error find_kernel(const PlanView& view, PlanSource& source, const fb::Kernel& kernel,
                     uint64_t* handle) override;
@@ -63,8 +63,8 @@ class CudaBackend final : public Backend {
   cuda::Context context_ = nullptr;
   cuda::Stream stream_ = nullptr;
   char name_[128] = {0};
-  uint32_t module_count_ = 0;
   int integrated_ = 0;
+  uint32_t module_count_ = 0;
   uint32_t graph_count_ = 0;
   cuda::DevicePtr device_memory_[kMaxArenas] = {0};
   uint32_t device_memory_count_ = 0;
@@ -108,9 +108,9 @@ Error CudaBackend::open() {
   }
   JLLM_CHECK(device_get(&device_, options_.device));
   JLLM_CHECK(device_get_name(name_, sizeof name_, device_));
+  JLLM_CHECK(device_get_attribute(&integrated_, cuda::kAttributeIntegrated, device_));
   const Error error = check_device();
   if (error != Error::kOk) return error;
-  JLLM_CHECK(device_get_attribute(&integrated_, cuda::kAttributeIntegrated, device_));
   JLLM_CHECK(primary_ctx_retain(&context_, device_));
   JLLM_CHECK(ctx_set_current(context_));
   // No kernel of ours prints or allocates: do not reserve device memory for it.
@@ -157,11 +157,6 @@ Error CudaBackend::check_device() {
   return Error::kOk;
 }
 
-Error CudaBackend::allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address,
-                            void** host_view) {
-  const uint64_t bytes = size > 0 ? size : 1;  // the driver refuses empty allocations
-  if (kind == fb::ArenaKind::HostPinned) {
-    void* memory = nullptr;
 Error CudaBackend::memory_in_use(uint64_t* used, uint64_t* total) {
   size_t free = 0;
   size_t all = 0;
@@ -171,6 +166,11 @@ Error CudaBackend::memory_in_use(uint64_t* used, uint64_t* total) {
   return Error::kOk;
 }
 
+Error CudaBackend::allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address,
+                            void** host_view) {
+  const uint64_t bytes = size > 0 ? size : 1;  // the driver refuses empty allocations
+  if (kind == fb::ArenaKind::HostPinned) {
+    void* memory = nullptr;
     cuda::DevicePtr mapped = 0;
     const unsigned flags = cuda::kMemHostAllocPortable | cuda::kMemHostAllocDeviceMap;
     if (api_.mem_host_alloc(&memory, bytes, flags) != cuda::kSuccess) {
