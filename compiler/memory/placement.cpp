@@ -80,6 +80,7 @@ llvm::Expected<Placement> place(llvm::ArrayRef<Interval> intervals, uint64_t ali
       },
       [](const Interval& a, const Interval& b) { return a.first < b.first; },
   };
+  const uint64_t lower_bound = peak_live_bytes(aligned);
   Placement best;
   for (const Less less : orders) {
     std::vector<uint32_t> order(aligned.size());
@@ -88,8 +89,9 @@ llvm::Expected<Placement> place(llvm::ArrayRef<Interval> intervals, uint64_t ali
                      [&](uint32_t a, uint32_t b) { return less(aligned[a], aligned[b]); });
     Placement placement = place_in_order(aligned, order);
     if (best.offsets.empty() || placement.size < best.size) best = std::move(placement);
+    if (best.size == lower_bound) break;
   }
-  best.lower_bound = peak_live_bytes(aligned);
+  best.lower_bound = lower_bound;
   return best;
 }
 
