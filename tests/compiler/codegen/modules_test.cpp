@@ -36,7 +36,8 @@ class Modules : public testing::Test {
     llvm::Expected<Nvrtc> nvrtc = Nvrtc::open(search);
     if (!nvrtc) GTEST_SKIP() << take_error(nvrtc.takeError()).second;
     nvrtc_ = std::move(*nvrtc);
-    schedule_.kernels = {kernel("add", "add_0", {"N=64"}), kernel("glu", "glu_0", {"N=96"}),
+    schedule_.kernels = {kernel("add", "add_0", {"N=64"}),
+                         kernel("glu", "glu_0", {"N=96", "ACTIVATION=0"}),
                          kernel("add", "add_1", {"N=128"})};
     options_.arch = kArch;
     options_.cache_dir = folder_.file("cache");
@@ -114,7 +115,7 @@ TEST_F(Modules, ACachedEntryIsTakenForTheCode) {
   schedule_.kernels.resize(1);
   const auto add = compile();
   const std::string add_path = entries().begin()->first;
-  schedule_.kernels = {kernel("glu", "glu_0", {"N=96"})};
+  schedule_.kernels = {kernel("glu", "glu_0", {"N=96", "ACTIVATION=0"})};
   const auto glu = compile();
   ASSERT_NE(add, glu);
   for (const auto& [path, inode] : entries()) {
@@ -137,7 +138,7 @@ TEST_F(Modules, EverythingThatReachesTheCodeChangesTheKey) {
   expect_new_entry("a define");
   schedule_.kernels[0].name = "other";
   expect_new_entry("the symbol");
-  schedule_.kernels[0].source = "glu";
+  schedule_.kernels[0].source = "add_bias";
   expect_new_entry("the source");
   options_.arch = 80;
   expect_new_entry("the architecture");
