@@ -55,6 +55,18 @@ TinyLlama scaled_rope() {
   return m;
 }
 
+// Trained for 64 positions, stretched to four times as many.
+TinyLlama yarn_rope() {
+  TinyLlama m = base();
+  m.layers = 2;
+  m.more_keys = [](gguf::Writer& w) {
+    w.set_string("llama.rope.scaling.type", "yarn");
+    w.set_f32("llama.rope.scaling.factor", 4);
+    w.set_u32("llama.rope.scaling.original_context_length", 64);
+  };
+  return m;
+}
+
 TinyLlama of_type(WeightType type) {
   TinyLlama m = base();
   m.type = type;
@@ -77,7 +89,8 @@ std::vector<OracleModel> oracle_models() {
   std::vector<OracleModel> models = {{"f32", base()},
                                      {"wide_heads", wide_heads()},
                                      {"biases", biases()},
-                                     {"scaled_rope", scaled_rope()}};
+                                     {"scaled_rope", scaled_rope()},
+                                     {"yarn_rope", yarn_rope()}};
   const OracleModel quantised[] = {
       {"f16", of_type(WeightType::kF16)},   {"bf16", of_type(WeightType::kBF16)},
       {"q4_0", of_type(WeightType::kQ4_0)}, {"q5_0", of_type(WeightType::kQ5_0)},
