@@ -50,7 +50,8 @@ std::vector<std::string> provenance_options(const PlannedModel& planned) {
           std::string("kv_v=") + weight_type_name(o.kv_type_v),
           "rotate_keys=" + std::to_string(o.rotate_keys ? 1 : 0),
           "prefill_chunk=" + std::to_string(o.prefill_rows.back()),
-          planned.fused ? "fuse=1" : "fuse=0"};
+          planned.fused ? "fuse=1" : "fuse=0",
+          std::string("activations=") + select::activation_mode_name(planned.select.activations)};
 }
 
 // Prints a stage's result when it is the one that --dump-after names.
@@ -94,6 +95,7 @@ llvm::Expected<std::vector<std::vector<uint8_t>>> compile_code(const CompileOpti
   Progress progress("compiling kernels");
   codegen::ModuleOptions module_options;
   module_options.arch = target.compute_capability;
+  module_options.ptx = options.ptx;
   module_options.cache_dir = options.use_cache ? codegen::default_cache_dir() : "";
   module_options.progress = [&](size_t done, size_t total) { progress.update(done, total); };
   return codegen::compile_modules(facts.planned->schedule, *nvrtc, module_options);

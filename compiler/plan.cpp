@@ -34,6 +34,7 @@ llvm::Expected<model::ProgramOptions> resolve(const model::HyperParameters& p,
   }
   resolved.kv_type_k = options.kv_k.value_or(target.default_kv);
   resolved.kv_type_v = options.kv_v.value_or(target.default_kv);
+  resolved.rotate_keys = options.rotate_keys;
   resolved.prefill_rows =
       prefill_rows(options.prefill_chunk != 0 ? options.prefill_chunk : target.prefill_chunk,
                    resolved.context);
@@ -68,7 +69,9 @@ llvm::Expected<PlannedModel> plan_model(const gguf::File& file, const target::Ta
   if (planned.fused) passes::fuse(planned.program);
   if (stop_after("passes", planned)) return planned;
 
-  llvm::Expected<select::Schedule> schedule = select::select(planned.program, target);
+  planned.select = options.select;
+  llvm::Expected<select::Schedule> schedule =
+      select::select(planned.program, target, planned.select);
   if (!schedule) return schedule.takeError();
   planned.schedule = std::move(*schedule);
   if (stop_after("select", planned)) return planned;

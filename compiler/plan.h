@@ -25,6 +25,8 @@ struct PlanOptions {
   std::optional<WeightType> kv_k, kv_v;  // default: the target's
   uint32_t prefill_chunk = 0;            // tokens; 0: the target's
   bool fuse = true;
+  select::SelectOptions select;
+  bool rotate_keys = true;               // see model::ProgramOptions
 
   friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };
@@ -35,6 +37,7 @@ struct PlannedModel {
   target::Target target;
   model::ProgramOptions options;  // as resolved
   bool fused = false;
+  select::SelectOptions select;
   ir::Program program;
   select::Schedule schedule;
   memory::Layout layout;

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "schema/kv_layout.h"
+#include "schema/row_layout.h"
+
 namespace jllm::kernels {
 
 namespace detail {
@@ -17,6 +20,18 @@ constexpr std::string_view kKernelSuffix = ".cu";
 
 uint64_t divide_up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
+// Weights that a lane takes at a time: kUnit.
+uint64_t row_unit(unsigned type) {
+  switch (type) {
+    case kRowQ4_0:
+    case kRowQ5_0:
+    case kRowQ4_K:
+    case kRowQ6_K: return 32;
+    case kRowQ8_0: return 16;
+    default: return 8;
+  }
+}
+
 uint32_t clamp_grid(uint64_t blocks) {
   return static_cast<uint32_t>(std::clamp<uint64_t>(blocks, 1, 0x7fffffff));
 }
@@ -29,6 +44,32 @@ bool is_kernel(std::string_view name) {
 // "kernels/device/qkv.cu" -> "qkv"
 std::string_view kernel_name(std::string_view file) {
   return file.substr(kFolder.size(), file.size() - kFolder.size() - kKernelSuffix.size());
+}
+
+constexpr uint64_t kGemvWarps = 16;
+constexpr uint64_t kGemvBlocksPerSm = 2;  // what the launch bounds are made for
+
+GemvShape gemv_base(Activations mode, uint64_t k) {
+  GemvShape shape;
+  shape.block = 512;  // kGemvThreads
+  shape.shared_bytes = image_bytes(mode, k);
+  return shape;
+}
+
+// Warps per team: as long as one wave of blocks still takes all teams and each warp has something to do.
+uint32_t gemv_split(unsigned type, uint64_t k, uint64_t teams, uint32_t sm_count) {
+  constexpr uint32_t kMaxSplit = 4;
+  const uint64_t steps = divide_up(divide_up(k, row_unit(type)), 32);
+  uint32_t split = 1;
+  while (split < kMaxSplit && steps % (2 * split) == 0 &&
+         divide_up(teams * 2 * split, kGemvWarps) <= kGemvBlocksPerSm * sm_count) {
+    split *= 2;
+  }
+  return split;
+}
+
+uint32_t gemv_grid(uint64_t warps, uint32_t sm_count) {
+  return clamp_grid(std::min(kGemvBlocksPerSm * sm_count, divide_up(warps, kGemvWarps)));
 }
 
 }  // namespace
@@ -69,16 +110,40 @@ const std::vector<std::string>& compile_options() {
   return options;
 }
 
-LaunchShape gemv_shape(uint64_t k, uint64_t rows, uint32_t sm_count) {
-  constexpr uint64_t kRowsPerGroup = 2;    // kRows: rows that a warp takes at a time
-  constexpr uint64_t kBlocksPerSm = 2;     // what the launch bounds are made for
-  constexpr uint64_t kGroupsPerBlock = 4;  // fewer, and staging the vector would outweigh the rows
-  constexpr uint64_t kPadded = 36;         // floats per sub-block of 32 in shared memory
-  LaunchShape shape;
-  const uint64_t groups = divide_up(rows, kRowsPerGroup);
-  shape.grid_x = clamp_grid(std::min(kBlocksPerSm * sm_count, divide_up(groups, kGroupsPerBlock)));
-  shape.block = 512;  // kGemvThreads
-  shape.shared_bytes = divide_up(k, 32) * kPadded * sizeof(float);
+bool has_int8_products(unsigned type) {
+  return type == kRowQ4_0 || type == kRowQ5_0 || type == kRowQ8_0 || type == kRowQ4_K || type == kRowQ6_K;
+}
+
+uint64_t image_bytes(Activations mode, uint64_t k) {
+  constexpr uint64_t kPadded = 36;  // floats per sub-block of 32
+  const uint64_t blocks = divide_up(k, 32);
+  if (mode == Activations::kExact) return blocks * kPadded * sizeof(float);
+  const uint64_t plane = divide_up(16 * blocks, 128) * 128 + 64;  // kPlane
+  const uint64_t planes = mode == Activations::kInt8Pair ? 4 : 2;
+  return divide_up(planes * plane + 12 * blocks, 16) * 16;
+}
+
+GemvShape gemv_shape(unsigned type, Activations mode, uint64_t k, uint64_t n, uint32_t sm_count) {
+  // Pairs of rows share their reads of the vector; single rows, and then parts of rows, give more warps
+  // something to load.
+  const uint64_t slots = kGemvBlocksPerSm * kGemvWarps * uint64_t(sm_count);
+  GemvShape shape = gemv_base(mode, k);
+  shape.rows = divide_up(n, 2) >= slots ? 2 : 1;
+  shape.split = gemv_split(type, k, divide_up(n, shape.rows), sm_count);
+  shape.grid_x = gemv_grid(divide_up(n, shape.rows) * shape.split, sm_count);
+  return shape;
+}
+
+GemvShape qkv_shape(unsigned type, Activations mode, uint64_t k, uint64_t rows, uint32_t sm_count) {
+  GemvShape shape = gemv_base(mode, k);
+  shape.split = gemv_split(type, k, rows / 2, sm_count);
+  shape.grid_x = gemv_grid(rows / 2 * shape.split, sm_count);
+  return shape;
+}
+
+GemvShape gate_up_shape(Activations mode, uint64_t k, uint64_t n, uint32_t sm_count) {
+  GemvShape shape = gemv_base(mode, k);
+  shape.grid_x = gemv_grid(divide_up(n, 2), sm_count);
   return shape;
 }
 
@@ -93,6 +158,13 @@ uint64_t attention_decode_partial_bytes(uint32_t heads, uint32_t splits, uint32_
 
 uint64_t attention_decode_ticket_bytes(uint32_t kv_heads) { return uint64_t(kv_heads) * 4; }
 
+bool may_overlap(std::string_view kernel) {
+  for (const char* name : {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head", "sample"}) {
+    if (kernel == name) return true;
+  }
+  return false;
+}
+
 LaunchShape attention_decode_shape(uint32_t kv_heads, uint32_t splits) {
   LaunchShape shape;
   shape.grid_x = kv_heads;
@@ -101,9 +173,10 @@ LaunchShape attention_decode_shape(uint32_t kv_heads, uint32_t splits) {
   return shape;
 }
 
-LaunchShape row_shape(uint32_t rows, uint64_t dim) {
+LaunchShape row_shape(uint32_t rows, uint64_t dim, uint32_t groups) {
   LaunchShape shape;
   shape.grid_x = std::max(rows, 1u);
+  shape.grid_y = groups;
   shape.block = dim <= 512 ? 128 : dim <= 2048 ? 256 : 512;
   return shape;
 }
@@ -114,6 +187,11 @@ LaunchShape elementwise_shape(uint32_t rows, uint64_t n, uint32_t sm_count) {
   shape.grid_y = std::max(rows, 1u);
   shape.grid_x = clamp_grid(std::min<uint64_t>(divide_up(n, shape.block), 8 * uint64_t(sm_count)));
   return shape;
+}
+
+uint64_t kv_append_items(uint32_t kv_type, uint32_t heads, uint32_t head_dim) {
+  constexpr uint64_t kWarp = 32;
+  return heads * (kv_is_quantised(kv_type) ? kWarp : uint64_t(head_dim));
 }
 
 uint32_t matmul_tile(uint32_t rows, uint64_t n, uint32_t sm_count) {

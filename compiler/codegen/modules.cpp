@@ -30,12 +30,13 @@ CompileRequest make_request(const select::KernelSpec& kernel, uint32_t arch) {
   request.arch = arch;
   request.options = kernels::compile_options();
   request.options.push_back("-DJLLM_KERNEL=" + kernel.name);
+  if (kernel.programmatic) request.options.push_back("-DPROGRAMMATIC=1");
   for (const std::string& define : kernel.defines) request.options.push_back("-D" + define);
   return request;
 }
 
 // Everything that reaches the machine code: sources, options in order, architecture, compiler version.
-std::string cache_key(const CompileRequest& request, NvrtcVersion version) {
+std::string cache_key(const CompileRequest& request, bool ptx, NvrtcVersion version) {
   llvm::SHA256 hash;
   const auto add = [&](llvm::StringRef text) {
     hash.update(std::to_string(text.size()) + ":");
@@ -47,7 +48,7 @@ std::string cache_key(const CompileRequest& request, NvrtcVersion version) {
     add(text);
   }
   for (const std::string& option : request.options) add(option);
-  add(std::to_string(request.arch));
+  add((ptx ? "ptx" : "") + std::to_string(request.arch));
   add(std::to_string(version.major) + "." + std::to_string(version.minor));
   add("entry 2");  // form of the cache's files
   const auto digest = hash.final();
@@ -88,6 +89,15 @@ void write_cached(const std::string& path, const std::vector<uint8_t>& cubin) {
   llvm::consumeError(std::move(error));
 }
 
+// As the driver wants it: with a zero at its end.
+llvm::Expected<std::vector<uint8_t>> compile_ptx(const Nvrtc& nvrtc, const CompileRequest& request) {
+  llvm::Expected<std::string> text = nvrtc.compile_ptx(request);
+  if (!text) return text.takeError();
+  std::vector<uint8_t> bytes(text->begin(), text->end());
+  if (bytes.empty() || bytes.back() != 0) bytes.push_back(0);
+  return bytes;
+}
+
 llvm::Expected<std::vector<uint8_t>> compile_one(const select::KernelSpec& kernel,
                                                  const Nvrtc& nvrtc, const ModuleOptions& options) {
   if (kernels::find_source(kernel.source) == nullptr) {
@@ -97,10 +107,11 @@ llvm::Expected<std::vector<uint8_t>> compile_one(const select::KernelSpec& kerne
   std::string path;
   std::vector<uint8_t> cubin;
   if (!options.cache_dir.empty()) {
-    path = options.cache_dir + "/cubin/" + cache_key(request, nvrtc.version()) + ".cubin";
+    path = options.cache_dir + "/cubin/" + cache_key(request, options.ptx, nvrtc.version()) + ".cubin";
     if (read_cached(path, &cubin)) return cubin;
   }
-  llvm::Expected<std::vector<uint8_t>> compiled = nvrtc.compile_cubin(request);
+  llvm::Expected<std::vector<uint8_t>> compiled =
+      options.ptx ? compile_ptx(nvrtc, request) : nvrtc.compile_cubin(request);
   if (compiled && !path.empty()) write_cached(path, *compiled);
   return compiled;
 }

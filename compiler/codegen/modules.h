@@ -15,12 +15,13 @@ namespace jllm::codegen {
 
 struct ModuleOptions {
   uint32_t arch = 0;      // 87 for sm_87
+  bool ptx = false;       // intermediate code instead, which drivers compile for newer devices: tests
   std::string cache_dir;  // empty: no cache
   unsigned threads = 0;   // 0: one per CPU
   std::function<void(size_t done, size_t total)> progress;  // called from one thread at a time
 };
 
-// One cubin per kernel, in the schedule's order.
+// One cubin (or PTX text) per kernel, in the schedule's order.
 llvm::Expected<std::vector<std::vector<uint8_t>>> compile_modules(const select::Schedule& schedule,
                                                                   const Nvrtc& nvrtc,
                                                                   const ModuleOptions& options);

@@ -11,6 +11,7 @@ namespace {
 
 using Args = std::vector<Argument>;
 using Defines = std::vector<std::string>;
+using kernels::Activations;
 using kernels::LaunchShape;
 
 std::string define(const char* name, uint64_t value) { return std::string(name) + "=" + std::to_string(value); }
@@ -24,8 +25,13 @@ std::string define_bits(const char* name, float value) {
 class CudaSelector {
  public:
   CudaSelector(const ir::Program& program, const ir::Graph& graph, const target::Target& target,
-               ScheduleBuilder& out)
-      : program_(program), graph_(graph), sms_(target.sm_count), out_(out) {
+               const SelectOptions& options, ScheduleBuilder& out)
+      : program_(program),
+        graph_(graph),
+        sms_(target.sm_count),
+        compute_capability_(target.compute_capability),
+        options_(options),
+        out_(out) {
     step_ = tensor(program.bindings.state);
   }
 
@@ -34,12 +40,14 @@ class CudaSelector {
     switch (n.op) {
       case ir::Op::kEmbed: return embed();
       case ir::Op::kRmsNorm: return rms_norm();
+      case ir::Op::kLayerNorm: return layer_norm();
       case ir::Op::kMatmul: return matmul(false);
       case ir::Op::kAddBias: return elementwise("add_bias", width(0), {define("N", width(0))}, {in(0), in(1), result()});
       case ir::Op::kRope: return rope();
       case ir::Op::kKvAppend: return kv_append();
       case ir::Op::kAttention: return graph_.rows == 1 ? attention_decode() : attention();
-      case ir::Op::kGlu: return elementwise("glu", width(0), {define("N", width(0))}, {in(0), in(1), result()});
+      case ir::Op::kGlu: return glu();
+      case ir::Op::kUnary: return unary();
       case ir::Op::kAdd: return elementwise("add", width(0), {define("N", width(0))}, {in(0), in(1), result()});
       case ir::Op::kFinishChunk: return finish_chunk();
       case ir::Op::kSample: return sample();
@@ -66,6 +74,8 @@ class CudaSelector {
     spec.defines = std::move(defines);
     spec.block = shape.block;
     spec.shared_bytes = static_cast<uint32_t>(shape.shared_bytes);
+    spec.programmatic =
+        options_.overlap && compute_capability_ >= 90 && kernels::may_overlap(kernel);
     out_.launch(out_.kernel(std::move(spec)), std::move(args), n_->label, shape.grid_x, shape.grid_y);
     return llvm::Error::success();
   }
@@ -85,8 +95,34 @@ class CudaSelector {
   }
 
   llvm::Error rms_norm() {
-    return emit("rms_norm", {define("DIM", width(0)), define_bits("EPSILON_BITS", attributes().epsilon)},
-                {step_, in(0), in(1), result()}, kernels::row_shape(graph_.rows, width(0)));
+    const uint32_t groups = attributes().groups;
+    const uint64_t dim = width(0) / groups;
+    return emit("rms_norm", {define("DIM", dim), define_bits("EPSILON_BITS", attributes().epsilon)},
+                {step_, in(0), in(1), result()}, kernels::row_shape(graph_.rows, dim, groups));
+  }
+
+  llvm::Error layer_norm() {
+    const bool bias = n_->inputs.size() > 2;
+    Args args = {step_, in(0), in(1)};
+    if (bias) args.push_back(in(2));
+    args.push_back(result());
+    return emit("layer_norm",
+                {define("DIM", width(0)), define("HAS_BIAS", bias ? 1 : 0),
+                 define_bits("EPSILON_BITS", attributes().epsilon)},
+                std::move(args), kernels::row_shape(graph_.rows, width(0)));
+  }
+
+  llvm::Error glu() {
+    return elementwise("glu", width(0),
+                       {define("N", width(0)), define("ACTIVATION", attributes().activation)},
+                       {in(0), in(1), result()});
+  }
+
+  llvm::Error unary() {
+    return elementwise("unary", width(0),
+                       {define("N", width(0)), define("FUNCTION", attributes().function),
+                        define_bits("PARAMETER_BITS", attributes().parameter)},
+                       {in(0), result()});
   }
 
   llvm::Error matmul(bool residual) {
@@ -102,6 +138,61 @@ class CudaSelector {
                 std::move(args), kernels::matmul_shape(graph_.rows, n, tile));
   }
 
+  WeightType weight_type(size_t i) const { return info(i).type; }
+
+  // How a kernel with these weights reads its vector. By default with residual bytes: int8 alone moves the
+  // output by more than quantised weights should (KL 2e-3), and where memory is the limit they cost nothing.
+  Activations mode_for(std::initializer_list<WeightType> types) const {
+    for (const WeightType type : types) {
+      if (!kernels::has_int8_products(static_cast<unsigned>(type))) return Activations::kExact;
+    }
+    switch (options_.activations) {
+      case ActivationMode::kF32: return Activations::kExact;
+      case ActivationMode::kQ8: return Activations::kInt8;
+      case ActivationMode::kQ8R:
+      case ActivationMode::kAuto: break;
+    }
+    return Activations::kInt8Pair;
+  }
+
+  // The mode in which this activation passes as a byte image from the kernel that makes it to the one that
+  // reads it, or kExact. The image is smaller than the f32 row and takes its place.
+  Activations image_of(ir::TensorId id) const {
+    const ir::Node *maker = nullptr, *reader = nullptr;
+    for (const ir::Node& node : graph_.nodes) {
+      for (const ir::TensorId input : node.inputs) {
+        if (input != id) continue;
+        if (reader != nullptr) return Activations::kExact;
+        reader = &node;
+      }
+      if (!node.outputs.empty() && node.outputs[0] == id) maker = &node;
+    }
+    if (graph_.rows != 1 || maker == nullptr || reader == nullptr ||
+        reader->op != ir::Op::kMatmulAdd || reader->inputs[0] != id) {
+      return Activations::kExact;
+    }
+    const bool whole_blocks =
+        (maker->op == ir::Op::kGateUp && program_[id].cols % 32 == 0) ||
+        (maker->op == ir::Op::kAttention && maker->attributes.head_dim % 32 == 0);
+    if (!whole_blocks) return Activations::kExact;
+    const Activations mode = mode_for({program_[reader->inputs[1]].type});
+    const uint64_t width = program_[id].cols;
+    return kernels::image_bytes(mode, width) <= width * 4 ? mode : Activations::kExact;
+  }
+  Defines image_defines() const {
+    const Activations mode = image_of(n_->outputs[0]);
+    if (mode == Activations::kExact) return {};
+    return {define("OUT_IMAGE", static_cast<uint64_t>(mode))};
+  }
+  // Only what differs from the sources' defaults.
+  static Defines gemv_defines(Activations mode, const kernels::GemvShape& shape) {
+    Defines defines;
+    if (mode != Activations::kExact) defines.push_back(define("ACTIVATIONS", static_cast<uint64_t>(mode)));
+    if (shape.rows != 2) defines.push_back(define("ROWS", shape.rows));
+    if (shape.split != 1) defines.push_back(define("SPLIT", shape.split));
+    return defines;
+  }
+
   Defines head_defines() const {
     const ir::Attributes& a = attributes();
     return {define("HEADS", a.heads), define("KV_HEADS", a.kv_heads), define("HEAD_DIM", a.head_dim)};
@@ -111,10 +202,17 @@ class CudaSelector {
     return {define("PAIRS", a.pairs), define("NEOX", a.neox ? 1 : 0),
             define_bits("MAGNITUDE_BITS", a.magnitude)};
   }
-  // Caches are inputs k and v.
-  Defines cache_defines(size_t k, size_t v) const {
-    return {define("CONTEXT", program_.context), define("KV_K_TYPE", type(k)),
-            define("KV_V_TYPE", type(v))};
+  Defines cache_defines(const ir::Tensor& k, const ir::Tensor& v) const {
+    return {define("CONTEXT", program_.context),
+            define("KV_K_TYPE", static_cast<uint64_t>(k.type)),
+            define("KV_V_TYPE", static_cast<uint64_t>(v.type))};
+  }
+  Defines attention_defines() const {
+    const ir::Attributes& a = attributes();
+    Defines scores = {define("ROTATION", info(1).rotation), define_bits("SCALE_BITS", a.scale)};
+    if (a.window != 0) scores.push_back(define("WINDOW", a.window));
+    if (a.softcap != 0) scores.push_back(define_bits("SOFTCAP_BITS", a.softcap));
+    return join({head_defines(), cache_defines(info(1), info(2)), scores});
   }
   static Defines join(std::initializer_list<Defines> lists) {
     Defines all;
@@ -131,23 +229,24 @@ class CudaSelector {
 
   llvm::Error kv_append() {
     const ir::Attributes& a = attributes();
-    return elementwise("kv_append", uint64_t{a.heads} * a.head_dim,
+    return elementwise("kv_append",
+                       kernels::kv_append_items(static_cast<unsigned>(type(1)), a.heads, a.head_dim),
                        {define("HEADS", a.heads), define("HEAD_DIM", a.head_dim),
-                        define("CONTEXT", program_.context), define("KV_TYPE", type(1))},
+                        define("CONTEXT", program_.context), define("KV_TYPE", type(1)),
+                        define("ROTATION", info(1).rotation)},
                        {in(0), in(1)});
   }
 
   llvm::Error rope_append() {
     const ir::Attributes& a = attributes();
     return elementwise("rope_append", (uint64_t{a.heads} + 2 * a.kv_heads) * a.head_dim / 2,
-                       join({head_defines(), rope_defines(), cache_defines(4, 5)}),
+                       join({head_defines(), rope_defines(), cache_defines(info(4), info(5))}),
                        {in(0), in(1), in(2), in(3), in(4), in(5)});
   }
 
   llvm::Error attention() {
     const ir::Attributes& a = attributes();
-    return emit("attention",
-                join({head_defines(), cache_defines(1, 2), {define_bits("SCALE_BITS", a.scale)}}),
+    return emit("attention", attention_defines(),
                 {step_, in(0), in(1), in(2), result(), immediate(graph_.rows)},
                 kernels::attention_shape(graph_.rows, a.heads, a.kv_heads, a.head_dim));
   }
@@ -157,49 +256,78 @@ class CudaSelector {
     const uint32_t splits = kernels::attention_decode_splits(a.kv_heads, sms_);
     const uint64_t partial = kernels::attention_decode_partial_bytes(a.heads, splits, a.head_dim);
     const uint64_t tickets = kernels::attention_decode_ticket_bytes(a.kv_heads);
+    const bool append = n_->inputs.size() > 3;
+    Args args = {step_, in(0)};
+    if (append) args.insert(args.end(), {in(3), in(4)});
+    args.insert(args.end(),
+                {in(1), in(2), result(), out_.scratch(n_->label + "/partial", partial / 4),
+                 out_.persistent("attention_tickets", tickets / 4)});
     return emit("attention_decode",
-                join({head_defines(), cache_defines(1, 2),
-                      {define_bits("SCALE_BITS", a.scale), define("SPLITS", splits)}}),
-                {step_, in(0), in(1), in(2), result(), out_.scratch(n_->label + "/partial", partial / 4),
-                 out_.persistent("attention_tickets", tickets / 4)},
-                kernels::attention_decode_shape(a.kv_heads, splits));
+                join({attention_defines(),
+                      {define("SPLITS", splits), define("APPEND", append ? 1 : 0)},
+                      image_defines()}),
+                std::move(args), kernels::attention_decode_shape(a.kv_heads, splits));
   }
 
   llvm::Error qkv() {
     const ir::Attributes& a = attributes();
-    const bool bias = n_->inputs.size() > 8;
+    const Activations mode = mode_for({weight_type(2), weight_type(3), weight_type(4)});
+    const kernels::GemvShape shape =
+        kernels::qkv_shape(static_cast<unsigned>(weight_type(2)), mode, width(0),
+                           (uint64_t{a.heads} + 2 * a.kv_heads) * a.head_dim, sms_);
+    // Appends k and v, or hands them over as f32 rows.
+    const bool append = n_->outputs.size() == 1;
+    const size_t first_bias = append ? 8 : 6;
+    const bool bias = n_->inputs.size() > first_bias;
     Args args = {step_, in(0), in(1), in(2), in(3), in(4)};
-    if (bias) args = {step_, in(0), in(1), in(2), in(3), in(4), in(8), in(9), in(10)};
-    for (const Argument& last : {in(5), result(), in(6), in(7)}) args.push_back(last);
+    if (bias) {
+      args.insert(args.end(), {in(first_bias), in(first_bias + 1), in(first_bias + 2)});
+    }
+    const ir::TensorId k = append ? n_->inputs[6] : n_->outputs[1];
+    const ir::TensorId v = append ? n_->inputs[7] : n_->outputs[2];
+    args.insert(args.end(), {in(5), result(), tensor(k), tensor(v)});
     return emit("qkv",
                 join({{define("K", width(0)), define("Q_TYPE", type(2)), define("K_TYPE", type(3)),
                        define("V_TYPE", type(4))},
-                      head_defines(), rope_defines(), {define("HAS_BIAS", bias ? 1 : 0)},
-                      cache_defines(6, 7), {define_bits("EPSILON_BITS", a.epsilon)}}),
-                std::move(args),
-                kernels::gemv_shape(width(0), (uint64_t{a.heads} + 2 * a.kv_heads) * a.head_dim, sms_));
+                      head_defines(), rope_defines(),
+                      {define("HAS_BIAS", bias ? 1 : 0), define("APPEND", append ? 1 : 0)},
+                      cache_defines(program_[k], program_[v]), {define_bits("EPSILON_BITS", a.epsilon)},
+                      gemv_defines(mode, shape)}),
+                std::move(args), shape);
   }
 
   llvm::Error matmul_add() {
-    return emit("matmul_add",
-                {define("TYPE", type(1)), define("K", width(1)), define("N", info(1).rows),
-                 define("HAS_BIAS", 0)},
-                {in(0), in(1), in(2), result()}, kernels::gemv_shape(width(1), info(1).rows, sms_));
+    const Activations mode = mode_for({weight_type(1)});
+    const kernels::GemvShape shape = kernels::gemv_shape(static_cast<unsigned>(weight_type(1)), mode,
+                                                         width(1), info(1).rows, sms_);
+    Defines defines = join({{define("TYPE", type(1)), define("K", width(1)),
+                             define("N", info(1).rows), define("HAS_BIAS", 0)},
+                            gemv_defines(mode, shape)});
+    if (image_of(n_->inputs[0]) != Activations::kExact) defines.push_back("IN_IMAGE=1");
+    return emit("matmul_add", std::move(defines), {in(0), in(1), in(2), result()}, shape);
   }
 
   llvm::Error gate_up() {
+    const Activations mode = mode_for({weight_type(2), weight_type(3)});
+    const kernels::GemvShape shape =
+        kernels::gate_up_shape(mode, width(0), info(2).rows, sms_);
     return emit("gate_up",
-                {define("GATE_TYPE", type(2)), define("UP_TYPE", type(3)), define("K", width(0)),
-                 define("N", info(2).rows), define_bits("EPSILON_BITS", attributes().epsilon)},
-                {in(0), in(1), in(2), in(3), result()},
-                kernels::gemv_shape(width(0), info(2).rows, sms_));
+                join({{define("GATE_TYPE", type(2)), define("UP_TYPE", type(3)), define("K", width(0)),
+                       define("N", info(2).rows), define_bits("EPSILON_BITS", attributes().epsilon),
+                       define("ACTIVATION", attributes().activation)},
+                      gemv_defines(mode, shape), image_defines()}),
+                {in(0), in(1), in(2), in(3), result()}, shape);
   }
 
   llvm::Error head() {
+    const Activations mode = mode_for({weight_type(2)});
+    const kernels::GemvShape shape = kernels::gemv_shape(static_cast<unsigned>(weight_type(2)), mode,
+                                                         width(0), info(2).rows, sms_);
     return emit("head",
-                {define("TYPE", type(2)), define("K", width(0)), define("N", info(2).rows),
-                 define_bits("EPSILON_BITS", attributes().epsilon)},
-                {in(0), in(1), in(2), result()}, kernels::gemv_shape(width(0), info(2).rows, sms_));
+                join({{define("TYPE", type(2)), define("K", width(0)), define("N", info(2).rows),
+                       define_bits("EPSILON_BITS", attributes().epsilon)},
+                      gemv_defines(mode, shape)}),
+                {in(0), in(1), in(2), result()}, shape);
   }
 
   llvm::Error finish_chunk() {
@@ -217,6 +345,8 @@ class CudaSelector {
   const ir::Program& program_;
   const ir::Graph& graph_;
   uint32_t sms_;
+  uint32_t compute_capability_;
+  SelectOptions options_;
   ScheduleBuilder& out_;
   const ir::Node* n_ = nullptr;
   Argument step_;
@@ -225,8 +355,9 @@ class CudaSelector {
 }  // namespace
 
 llvm::Error select_cuda(const ir::Program& program, const ir::Graph& graph,
-                        const target::Target& target, ScheduleBuilder& out) {
-  CudaSelector selector(program, graph, target, out);
+                        const target::Target& target, const SelectOptions& options,
+                        ScheduleBuilder& out) {
+  CudaSelector selector(program, graph, target, options, out);
   for (const ir::Node& node : graph.nodes) {
     if (llvm::Error error = selector.node(node)) return error;
   }

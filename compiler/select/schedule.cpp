@@ -14,6 +14,16 @@ Argument immediate_f32(float value) {
   return immediate(bits);
 }
 
+const char* activation_mode_name(ActivationMode mode) {
+  switch (mode) {
+    case ActivationMode::kF32: return "f32";
+    case ActivationMode::kQ8: return "q8";
+    case ActivationMode::kQ8R: return "q8r";
+    case ActivationMode::kAuto: break;
+  }
+  return "auto";
+}
+
 void ScheduleBuilder::begin_graph(const ir::Graph& graph) {
   schedule_.graphs.push_back({graph.kind, graph.rows, {}});
 }
@@ -63,12 +73,13 @@ Argument ScheduleBuilder::persistent(const std::string& name, uint64_t words) {
   return tensor(program_.add(std::move(t)));
 }
 
-llvm::Expected<Schedule> select(ir::Program& program, const target::Target& target) {
+llvm::Expected<Schedule> select(ir::Program& program, const target::Target& target,
+                                const SelectOptions& options) {
   ScheduleBuilder builder(program);
   for (const ir::Graph& graph : program.graphs) {
     builder.begin_graph(graph);
     llvm::Error error = target.is_host ? select_host(program, graph, builder)
-                                       : select_cuda(program, graph, target, builder);
+                                       : select_cuda(program, graph, target, options, builder);
     if (error) return error;
   }
   return builder.take();

@@ -21,6 +21,7 @@ struct KernelSpec {
   std::vector<std::string> defines;  // "K=2048", in a fixed order
   uint32_t block = 1;                // threads
   uint32_t shared_bytes = 0;         // dynamic shared memory
+  bool programmatic = false;         // may overlap with the kernel before: macro PROGRAMMATIC
 };
 
 struct Argument {
@@ -48,9 +49,22 @@ struct Schedule {
   std::vector<ScheduledGraph> graphs;
 };
 
+// How matrix-vector kernels with quantised weights read their vector (kernels/device/README.md, Numbers).
+enum class ActivationMode : uint8_t { kAuto, kF32, kQ8, kQ8R };
+
+const char* activation_mode_name(ActivationMode mode);  // as --activations takes it
+
+struct SelectOptions {
+  ActivationMode activations = ActivationMode::kAuto;
+  bool overlap = true;  // let kernels start before their predecessors end, where the device can
+
+  friend bool operator==(const SelectOptions&, const SelectOptions&) = default;
+};
+
 // Chooses kernels for a fused (cuda) or plain (host) program. Adds the tensors that kernels need beside the
 // program's own (attention partials, sampler work) to `program`.
-llvm::Expected<Schedule> select(ir::Program& program, const target::Target& target);
+llvm::Expected<Schedule> select(ir::Program& program, const target::Target& target,
+                                const SelectOptions& options = {});
 
 // Collects launches and kernel specialisations; the two catalogues use it.
 class ScheduleBuilder {
@@ -80,7 +94,8 @@ Argument immediate_f32(float value);  // IEEE-754 bits
 
 llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, ScheduleBuilder& out);
 llvm::Error select_cuda(const ir::Program& program, const ir::Graph& graph,
-                        const target::Target& target, ScheduleBuilder& out);
+                        const target::Target& target, const SelectOptions& options,
+                        ScheduleBuilder& out);
 
 // One line per launch: kernel, grid, constants.
 void dump(const Schedule& schedule, llvm::raw_ostream& os);

@@ -4,11 +4,14 @@
 // ...) are upper-case: no identifier in a header may be.
 #pragma once
 
+#include "schema/functions.h"
 #include "schema/step_state.h"
 
 #define JLLM_DEVICE __device__ __forceinline__
 
 namespace jllm::device {
+
+using Bytes = unsigned char;
 
 constexpr unsigned kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
@@ -77,44 +80,92 @@ JLLM_DEVICE float exp2_approx(float value) {
 
 constexpr float kLog2E = 1.44269504f;
 
+// --- Functions of schema/functions.h ---
+
 JLLM_DEVICE float silu(float value) { return value / (1.0f + expf(-value)); }
+
+// tanh(u) = 2 / (1 + exp(-2u)) - 1, which leaves value / (1 + exp(-2u)) without a difference.
+JLLM_DEVICE float gelu(float value) {
+  constexpr float kTwiceRoot = 1.59576912f;  // 2 sqrt(2 / pi)
+  return value / (1.0f + expf(-kTwiceRoot * value * (1.0f + 0.044715f * value * value)));
+}
+
+template <unsigned kFunction>
+JLLM_DEVICE float activate(float value) {
+  static_assert(kFunction == kSilu || kFunction == kGelu);
+  return kFunction == kGelu ? gelu(value) : silu(value);
+}
+
+JLLM_DEVICE float softcap(float value, float limit) { return limit * tanhf(value / limit); }
 
 // --- Memory ---
 
 // Weights: read once, through the non-coherent path, past L1. Never for what a kernel has written.
+// Volatile, because loads stand where latency is hidden: far ahead of their use.
 JLLM_DEVICE Uint4 load_weights(const void* at) {
   Uint4 v;
-  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-      : "l"(at));
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(at));
   return v;
 }
 JLLM_DEVICE Uint2 load_weights8(const void* at) {
   Uint2 v;
-  asm("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(at));
+  asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(at));
   return v;
 }
 JLLM_DEVICE unsigned load_weights4(const void* at) {
   unsigned v;
-  asm("ld.global.nc.u32 %0, [%1];" : "=r"(v) : "l"(at));
+  asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(v) : "l"(at));
   return v;
 }
 JLLM_DEVICE unsigned short load_weights2(const void* at) {
   unsigned short v;
-  asm("ld.global.nc.u16 %0, [%1];" : "=h"(v) : "l"(at));
+  asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(v) : "l"(at));
   return v;
 }
 
-// Past L1: for data that other blocks of the same launch have written.
+JLLM_DEVICE void prefetch_l2(const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
+
+// Past L1: for data that other blocks of the same launch have written, or an earlier kernel that
+// this one may overlap.
 JLLM_DEVICE float load_shared_across_blocks(const float* at) {
   float v;
   asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(at) : "memory");
+  return v;
+}
+JLLM_DEVICE Float4 load_shared_across_blocks(const Float4* at) {
+  Float4 v;
+  asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "l"(at)
+               : "memory");
   return v;
 }
 
 // Publishes `value` to the host after everything that this thread has written.
 JLLM_DEVICE void store_release_system(unsigned* at, unsigned value) {
   asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(at), "r"(value) : "memory");
+}
+
+// --- Overlap with the kernel before (PROGRAMMATIC = 1, sm_90 and later) ---
+// Such a kernel may start while its predecessor still runs. It lets its own successor start at once,
+// loads weights and other constants, and calls wait_for_inputs() before it reads anything that a
+// kernel has written, writes anything, or ends: in every block, so that a kernel's end implies that
+// of all before it.
+#ifndef PROGRAMMATIC
+#define PROGRAMMATIC 0
+#endif
+
+JLLM_DEVICE void release_successor() {
+#if PROGRAMMATIC
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+JLLM_DEVICE void wait_for_inputs() {
+#if PROGRAMMATIC
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 
 // --- Reductions, in a fixed order ---
@@ -206,36 +257,5 @@ JLLM_DEVICE void pair_elements(unsigned pair, unsigned pairs, bool neox, unsigne
   *first = split ? pair : 2 * pair;
   *second = split ? pair + pairs : 2 * pair + 1;
 }
-
-// --- KV cache elements: 0 f32, 1 f16 ---
-
-template <unsigned kType>
-struct Kv;
-
-template <>
-struct Kv<0> {
-  using Element = float;
-  static JLLM_DEVICE Element encode(float value) { return value; }
-  static JLLM_DEVICE float decode(Element value) { return value; }
-  static JLLM_DEVICE void load8(const Element* at, float (&out)[8]) {
-    const Float4 a = *(const Float4*)at, b = *(const Float4*)(at + 4);
-    out[0] = a.x, out[1] = a.y, out[2] = a.z, out[3] = a.w;
-    out[4] = b.x, out[5] = b.y, out[6] = b.z, out[7] = b.w;
-  }
-};
-
-template <>
-struct Kv<1> {
-  using Element = unsigned short;
-  static JLLM_DEVICE Element encode(float value) { return float_to_half(value); }
-  static JLLM_DEVICE float decode(Element value) { return half_to_float(value); }
-  static JLLM_DEVICE void load8(const Element* at, float (&out)[8]) {
-    const Uint4 v = *(const Uint4*)at;
-    out[0] = low_half(v.x), out[1] = high_half(v.x), out[2] = low_half(v.y),
-    out[3] = high_half(v.y);
-    out[4] = low_half(v.z), out[5] = high_half(v.z), out[6] = low_half(v.w),
-    out[7] = high_half(v.w);
-  }
-};
 
 }  // namespace jllm::device

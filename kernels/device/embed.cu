@@ -11,6 +11,8 @@ extern "C" __global__ void JLLM_KERNEL(const StepState* state,
                                        float* out               // [T][DIM]
 ) {
   using W = Weight<TYPE>;
+  release_successor();
+  wait_for_inputs();
   const unsigned row = blockIdx.x;
   if (row >= token_rows(state, gridDim.x)) return;
   const Bytes* from = table + tokens[state->position + row] * row_layout(TYPE, DIM).stride;

@@ -1,136 +1,192 @@
-// Matrix times one vector, the body of the decode kernels. The vector is staged once per block in
-// shared memory; a warp owns a few rows at a time and reads the vector once for all of them. Shared
-// image: sub-blocks of 32 floats padded to 36, so that 16-byte reads of consecutive lanes fall into
-// different banks whatever the unit of the weight type. Float 32 of a sub-block is the sum of
-// the 32.
+// Matrix times one vector, the body of the decode kernels. A block stages the vector once in shared
+// memory (activations.cuh). Its kGemvWarps warps form teams of kSplit; a team owns kRows rows of a
+// tile at a time and shares out their units. The first loads of a warp need no input and are under
+// way before the inputs are awaited.
 #pragma once
 
-#include "kernels/device/weights.cuh"
+#include "kernels/device/products.cuh"
+
+// How the vector is read (activations.cuh), rows that a team takes at a time, warps of a team.
+#ifndef ACTIVATIONS
+#define ACTIVATIONS 0
+#endif
+#ifndef ROWS
+#define ROWS 2
+#endif
+#ifndef SPLIT
+#define SPLIT 1
+#endif
+// Whether `in` is a byte image, made by the kernel before.
+#ifndef IN_IMAGE
+#define IN_IMAGE 0
+#endif
 
 namespace jllm::device {
 
 constexpr unsigned kGemvThreads = 512;
 constexpr unsigned kGemvWarps = kGemvThreads / kWarp;
-constexpr unsigned kPadded = 36;
 
-// Float offset of element `index` in the shared image.
-constexpr unsigned padded(unsigned index) { return index / 32 * kPadded + index % 32; }
+// Rows that a team works on: row r starts at base + r * step.
+struct Rows {
+  const Bytes* base;
+  unsigned step;
+};
 
-// Copies in[kLength] to `image`, zeros up to a multiple of 32; with kNorm multiplied by
-// norm[kLength]. Returns the sum of in's squares (kNorm; 0 otherwise). Ends with a barrier. kLength
-// is a multiple of 4.
-template <unsigned kLength, bool kNorm, bool kSums>
-JLLM_DEVICE float stage(const float* in, const float* norm, float* image, float* scratch) {
-  constexpr unsigned kGroups = round_up(kLength, 32) / 4;
-  float squares = 0.0f;
-  // Every thread runs every turn: lanes of a sub-block exchange their sums.
-  for (unsigned base = 0; base < kGroups; base += kGemvThreads) {
-    const unsigned group = base + threadIdx.x;
-    Float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
-    if (4 * group < kLength) {
-      v = ((const Float4*)in)[group];
-      if constexpr (kNorm) {
-        const Float4 w = ((const Float4*)norm)[group];
-        squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-        v.x *= w.x, v.y *= w.y, v.z *= w.z, v.w *= w.w;
-      }
-    }
-    float sum = v.x + v.y + v.z + v.w;
-    if constexpr (kSums) {
-      sum += __shfl_xor_sync(kAllLanes, sum, 1);
-      sum += __shfl_xor_sync(kAllLanes, sum, 2);
-      sum += __shfl_xor_sync(kAllLanes, sum, 4);
-    }
-    if (group < kGroups) {
-      *(Float4*)(image + padded(4 * group)) = v;
-      if (kSums && group % 8 == 0) image[padded(4 * group) + 32] = sum;
-    }
-  }
-  if constexpr (kNorm) return block_sum(squares, scratch);  // its barrier also covers the image
-  __syncthreads();
-  return 0.0f;
-}
-
-// Dot products of kRows rows of kLength weights with the staged vector: every lane gets the
-// results.
-template <unsigned kType, unsigned kLength, unsigned kRows>
-JLLM_DEVICE void dot_rows(const Bytes* const (&rows)[kRows], const float* image,
-                          float (&out)[kRows]) {
-  using W = Weight<kType>;
-  constexpr unsigned kUnits = units_of<kType>(kLength);
-  constexpr unsigned kSteps = (kUnits + kWarp - 1) / kWarp;
-  constexpr unsigned kWanted = W::kInFlight > kRows ? W::kInFlight / kRows : 1;
-  constexpr unsigned kBatch = kWanted < kSteps ? kWanted : kSteps;
-  constexpr bool kEven = kUnits % (kWarp * kBatch) == 0;
-  const unsigned lane = threadIdx.x % kWarp;
-#pragma unroll
-  for (unsigned r = 0; r < kRows; ++r) out[r] = 0.0f;
-
-#pragma unroll 1
-  for (unsigned step = 0; step < kSteps; step += kBatch) {
-    typename W::Raw raw[kBatch][kRows];
-#pragma unroll
-    for (unsigned b = 0; b < kBatch; ++b) {
-      const unsigned unit = (step + b) * kWarp + lane;
-#pragma unroll
-      for (unsigned r = 0; r < kRows; ++r) {
-        raw[b][r] = kEven || unit < kUnits ? W::load(rows[r], unit, kLength) : typename W::Raw{};
-      }
-    }
-#pragma unroll
-    for (unsigned b = 0; b < kBatch; ++b) {
-      const unsigned unit = (step + b) * kWarp + lane;
-      if (!kEven && unit >= kUnits) continue;
-      const float* at = image + padded(unit * W::kUnit);
-      float low[kRows] = {}, high[kRows] = {};
-      for_chunks<W::kUnit / 8>([&](auto chunk) {
-        constexpr unsigned kChunk = decltype(chunk)::value;
-        const Float4 a = *(const Float4*)(at + W::first(kChunk));
-        const Float4 c = *(const Float4*)(at + W::second(kChunk));
-#pragma unroll
-        for (unsigned r = 0; r < kRows; ++r) {
-          float v[8];
-          W::template values<kChunk>(raw[b][r], v);
-          low[r] += v[0] * a.x, low[r] += v[1] * a.y, low[r] += v[2] * a.z, low[r] += v[3] * a.w;
-          high[r] += v[4] * c.x, high[r] += v[5] * c.y, high[r] += v[6] * c.z,
-              high[r] += v[7] * c.w;
-        }
-      });
-#pragma unroll
-      for (unsigned r = 0; r < kRows; ++r) {
-        if constexpr (W::kTwoScales) {
-          out[r] += W::scale(raw[b][r], 0) * low[r] + W::scale(raw[b][r], 1) * high[r];
-        } else {
-          out[r] += W::scale(raw[b][r], 0) * (low[r] + high[r]);
-        }
-        if constexpr (W::kHasMinimum) out[r] -= W::minimum(raw[b][r]) * at[32];
-      }
-    }
-  }
-#pragma unroll
-  for (unsigned r = 0; r < kRows; ++r) out[r] = warp_sum(out[r]);
-}
-
-// Calls body(group) for this warp's share of `groups` row groups. Consecutive groups go to
-// different blocks, which balances the multiprocessors.
-template <typename Body>
-JLLM_DEVICE void for_row_groups(unsigned groups, const Body& body) {
-  const unsigned warp = threadIdx.x / kWarp;
-  for (unsigned group = warp * gridDim.x + blockIdx.x; group < groups;
-       group += kGemvWarps * gridDim.x) {
-    body(group);
-  }
-}
-
-// Pointers to rows first .. first + kRows - 1 of a matrix, clamped to its last row.
-template <unsigned kType, unsigned kLength, unsigned kRows>
-JLLM_DEVICE void row_pointers(const Bytes* weight, unsigned first, unsigned row_count,
-                              const Bytes* (&rows)[kRows]) {
+// Rows first .. of a matrix; those beyond its end repeat an earlier one.
+template <unsigned kType, unsigned kLength, unsigned kRowCount, unsigned kRows>
+JLLM_DEVICE Rows rows_from(const Bytes* weight, unsigned first) {
+  static_assert(kRows <= 2, "one step leads to the second row");
   constexpr unsigned long long kStride = row_layout(kType, kLength).stride;
+  static_assert(kStride < 0xffffffffull, "a step has 32 bits");
+  if (first >= kRowCount) first = kRowCount - 1;
+  const bool both = kRowCount % kRows == 0 || first + 1 < kRowCount;
+  return {weight + first * kStride, both ? (unsigned)kStride : 0u};
+}
+
+// The row, of a team's kRows, whose sum a lane holds; one lane of each speaks for it.
+template <unsigned kRows>
+JLLM_DEVICE unsigned row_of_lane() {
+  return kRows == 1 ? 0 : threadIdx.x % kWarp / (kWarp / kRows);
+}
+template <unsigned kRows>
+JLLM_DEVICE bool lane_speaks() {
+  return threadIdx.x % (kWarp / kRows) == 0;
+}
+
+// Dot products of kRows rows of kLength weights with the staged vector, by one of kSplit warps.
+template <unsigned kMode, unsigned kType, unsigned kLength, unsigned kRows, unsigned kSplit = 1>
+class Dot {
+  using W = Weight<kType>;
+  using P = Product<kMode, kLength, kType>;
+  static constexpr unsigned kUnits = units_of<kType>(kLength);
+  static constexpr unsigned kAllSteps = (kUnits + kWarp - 1) / kWarp;
+  static constexpr unsigned kSteps = (kAllSteps + kSplit - 1) / kSplit;  // of this warp
+  static constexpr unsigned kWanted = W::kInFlight > kRows ? W::kInFlight / kRows : 1;
+  static constexpr unsigned kBatch = kWanted < kSteps ? kWanted : kSteps;
+  static constexpr unsigned kWhole = kSteps / kBatch;  // full batches
+  static constexpr unsigned kRest = kSteps % kBatch;
+  static constexpr bool kEven = kUnits % (kWarp * kSplit) == 0;
+
+ public:
+  // `part` is the warp's number in its team.
+  JLLM_DEVICE explicit Dot(unsigned part) : first_(part * kSteps * kWarp + threadIdx.x % kWarp) {}
+
+  // Starts the loads of the first batch.
+  JLLM_DEVICE void begin(const Rows& rows) { load<kBatch>(rows, 0); }
+
+  // Finishes what begin() has started. Returns this warp's share of the result of row
+  // `row_of_lane()`.
+  JLLM_DEVICE float finish(const Rows& rows, const Bytes* image) {
+    float out[kRows] = {};
+    use<kBatch>(image, 0, out);
+#pragma unroll 1
+    for (unsigned batch = 1; batch < kWhole; ++batch) {
+      load<kBatch>(rows, batch * kBatch);
+      use<kBatch>(image, batch * kBatch, out);
+    }
+    if constexpr (kRest != 0) {
+      load<kRest>(rows, kWhole * kBatch);
+      use<kRest>(image, kWhole * kBatch, out);
+    }
+    if constexpr (kRows == 1) return warp_sum(out[0]);
+    // Each half of the warp goes on with one row.
+    const bool upper = threadIdx.x % kWarp >= kWarp / 2;
+    float sum = upper ? out[kRows - 1] : out[0];
+    sum += __shfl_xor_sync(kAllLanes, upper ? out[0] : out[kRows - 1], kWarp / 2);
 #pragma unroll
-  for (unsigned r = 0; r < kRows; ++r) {
-    const unsigned row = first + r < row_count ? first + r : row_count - 1;
-    rows[r] = weight + row * kStride;
+    for (unsigned step = kWarp / 4; step > 0; step /= 2) {
+      sum += __shfl_xor_sync(kAllLanes, sum, step);
+    }
+    return sum;
+  }
+
+ private:
+  template <unsigned kCount>
+  JLLM_DEVICE void load(const Rows& rows, unsigned step) {
+#pragma unroll
+    for (unsigned b = 0; b < kCount; ++b) {
+      const unsigned unit = (step + b) * kWarp + first_;
+#pragma unroll
+      for (unsigned r = 0; r < kRows; ++r) {
+        raw_[b][r] = kEven || unit < kUnits ? W::load(rows.base + r * rows.step, unit, kLength)
+                                            : typename W::Raw{};
+      }
+    }
+  }
+  template <unsigned kCount>
+  JLLM_DEVICE void use(const Bytes* image, unsigned step, float (&out)[kRows]) {
+#pragma unroll
+    for (unsigned b = 0; b < kCount; ++b) {
+      const unsigned unit = (step + b) * kWarp + first_;
+      if (!kEven && unit >= kUnits) continue;
+      P::multiply(raw_[b], P::read(image, unit), out);
+    }
+  }
+
+  unsigned first_;  // this lane's first unit
+  typename W::Raw raw_[kBatch][kRows];
+};
+
+// A warp's place: tiles of kTileRows go round the blocks, which balances the multiprocessors.
+template <unsigned kRows, unsigned kSplit>
+struct Team {
+  static constexpr unsigned kTeams = kGemvWarps / kSplit;
+  static constexpr unsigned kTileRows = kTeams * kRows;
+  unsigned part = threadIdx.x / kWarp % kSplit;  // in the team
+  unsigned team = threadIdx.x / kWarp / kSplit;
+
+  JLLM_DEVICE unsigned first_row(unsigned tile) const { return tile * kTileRows + team * kRows; }
+  static constexpr unsigned tiles(unsigned rows) { return (rows + kTileRows - 1) / kTileRows; }
+};
+
+// Adds the shares of a team's warps, in order. The whole block calls it, with alternating `turn`;
+// the sums are good in warps with part 0.
+template <unsigned kRows, unsigned kSplit>
+struct TeamSums {
+  float shares[2][kGemvWarps][kRows];
+
+  JLLM_DEVICE float add(unsigned turn, float sum) {
+    const unsigned warp = threadIdx.x / kWarp, row = row_of_lane<kRows>();
+    float(&shelf)[kGemvWarps][kRows] = shares[turn % 2];
+    if (lane_speaks<kRows>()) shelf[warp][row] = sum;
+    __syncthreads();
+    if (warp % kSplit == 0) {
+#pragma unroll
+      for (unsigned other = 1; other < kSplit; ++other) sum += shelf[warp + other][row];
+    }
+    return sum;
+  }
+};
+template <unsigned kRows>
+struct TeamSums<kRows, 1> {
+  JLLM_DEVICE float add(unsigned, float sum) { return sum; }
+};
+
+// One matrix of `kRowCount` rows: prepare() between the first loads and their use makes the image,
+// store(row, sum) takes each result, from one lane.
+template <unsigned kMode, unsigned kType, unsigned kLength, unsigned kRowCount, unsigned kRows,
+          unsigned kSplit, typename Prepare, typename Store>
+JLLM_DEVICE void multiply_rows(const Bytes* weight, const Bytes* image, const Prepare& prepare,
+                               const Store& store) {
+  using Place = Team<kRows, kSplit>;
+  constexpr unsigned kTiles = Place::tiles(kRowCount);
+  __shared__ TeamSums<kRows, kSplit> team_sums;
+  const Place place;
+  Dot<kMode, kType, kLength, kRows, kSplit> dot(place.part);
+  unsigned tile = blockIdx.x;
+  Rows rows = rows_from<kType, kLength, kRowCount, kRows>(weight, place.first_row(tile));
+  dot.begin(rows);
+  prepare();
+  for (unsigned turn = 0; tile < kTiles; ++turn) {
+    float sum = dot.finish(rows, image);
+    const unsigned row = place.first_row(tile) + row_of_lane<kRows>();
+    tile += gridDim.x;
+    if (tile < kTiles) {
+      rows = rows_from<kType, kLength, kRowCount, kRows>(weight, place.first_row(tile));
+      dot.begin(rows);
+    }
+    sum = team_sums.add(turn, sum);
+    if (place.part == 0 && lane_speaks<kRows>() && row < kRowCount) store(row, sum);
   }
 }
 

@@ -4,8 +4,6 @@
 using namespace jllm;
 using namespace jllm::device;
 
-constexpr unsigned kRows = 2;
-
 extern "C" __global__ __launch_bounds__(kGemvThreads,
                                         2) void JLLM_KERNEL(const float* x,       // [K]
                                                             const float* norm,    // [K]
@@ -14,17 +12,18 @@ extern "C" __global__ __launch_bounds__(kGemvThreads,
 ) {
   extern __shared__ Float4 shared[];
   __shared__ float scratch[kGemvWarps];
-  float* image = (float*)shared;
-  const float factor = rms_factor(
-      stage<K, true, Weight<TYPE>::kHasMinimum>(x, norm, image, scratch), K, EPSILON_BITS);
-  for_row_groups((N + kRows - 1) / kRows, [&](unsigned group) {
-    const Bytes* rows[kRows];
-    float sums[kRows];
-    row_pointers<TYPE, K>(weight, group * kRows, N, rows);
-    dot_rows<TYPE, K>(rows, image, sums);
-    if (threadIdx.x % kWarp != 0) return;
-    for (unsigned r = 0; r < kRows && group * kRows + r < N; ++r) {
-      logits[group * kRows + r] = sums[r] * factor;
-    }
-  });
+  Bytes* image = (Bytes*)shared;
+  release_successor();
+  NormPart<kGemvThreads, K> part;
+  part.load(norm);
+  float factor;
+  multiply_rows<ACTIVATIONS, TYPE, K, N, ROWS, SPLIT>(
+      weight, image,
+      [&] {
+        wait_for_inputs();
+        factor =
+            rms_factor(stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, scratch), K,
+                       EPSILON_BITS);
+      },
+      [&](unsigned row, float sum) { logits[row] = sum * factor; });
 }

@@ -127,6 +127,14 @@ struct KvCache {
     }
   }
 
+  // Starts to bring a row towards the caches.
+  static JLLM_DEVICE void prefetch(const Bytes* cache, unsigned long long row) {
+#pragma unroll
+    for (unsigned long long at = 0; at < kLayout.row; at += 128) {
+      prefetch_l2(cache + row * kLayout.row + at);
+    }
+  }
+
   // One element; not for quantised caches.
   static JLLM_DEVICE void store(Bytes* cache, unsigned long long row, unsigned element,
                                 float value) {

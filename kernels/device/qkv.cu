@@ -1,19 +1,112 @@
-// One token: RMS norm, then the rows of q, k and v. A warp owns the two rows of a rotary pair,
-// rotates them, and stores q for the attention kernel, k and v in the cache at the token's
-// position.
+// One token: RMS norm, then the rows of q, k and v. A team of warps owns the two rows of a rotary
+// pair, rotates them, and stores q for the attention kernel, k and v in the cache at the token's
+// position, or, without APPEND, as rows for whoever appends them.
 #include "kernels/device/gemv.cuh"
+#include "kernels/device/kv_cache.cuh"
 
 using namespace jllm;
 using namespace jllm::device;
 
 constexpr unsigned kHalf = HEAD_DIM / 2;
+constexpr unsigned kPositions = APPEND ? CONTEXT : 1;  // of the destinations of k and v
+using KCache = KvCache<KV_K_TYPE, (unsigned long long)KV_HEADS * kPositions, HEAD_DIM>;
+using VCache = KvCache<KV_V_TYPE, (unsigned long long)KV_HEADS * kPositions, HEAD_DIM>;
 
-template <unsigned kType>
-JLLM_DEVICE void head_rows(const Bytes* weight, const float* image, unsigned first, unsigned second,
-                           float (&sums)[2]) {
-  constexpr unsigned long long kStride = row_layout(kType, K).stride;
-  const Bytes* const rows[2] = {weight + first * kStride, weight + second * kStride};
-  dot_rows<kType, K>(rows, image, sums);
+// Where the rows of a pair belong.
+struct Pair {
+  bool is_q, is_k, rotated;
+  unsigned local;          // head within q, k or v
+  unsigned index;          // pair within the head
+  unsigned first, second;  // elements of the head
+
+  JLLM_DEVICE explicit Pair(unsigned group) {
+    const unsigned head = group / kHalf;
+    index = group % kHalf;
+    is_q = head < HEADS;
+    is_k = !is_q && head < HEADS + KV_HEADS;
+    local = is_q ? head : is_k ? head - HEADS : head - HEADS - KV_HEADS;
+    rotated = (is_q || is_k) && index < PAIRS;
+    pair_elements(index, PAIRS, rotated && NEOX, &first, &second);
+  }
+  template <unsigned kType>
+  JLLM_DEVICE Rows rows(const Bytes* weight) const {
+    constexpr unsigned long long kStride = row_layout(kType, K).stride;
+    static_assert(kStride * HEAD_DIM < 0xffffffffull, "a step has 32 bits");
+    return {weight + (local * HEAD_DIM + first) * kStride, (unsigned)((second - first) * kStride)};
+  }
+};
+
+struct Results {
+  const float *bq, *bk, *bv;  // null: none
+  const float* frequencies;
+  float* q;
+  Bytes *k, *v;
+
+  // Takes the raw sums of a pair's rows. One lane.
+  JLLM_DEVICE void store(const Pair& pair, float first, float second, unsigned position) const {
+    const unsigned a = pair.local * HEAD_DIM + pair.first, b = pair.local * HEAD_DIM + pair.second;
+#if HAS_BIAS
+    const float* bias = pair.is_q ? bq : pair.is_k ? bk : bv;
+    first += bias[a], second += bias[b];
+#endif
+    if (pair.rotated) {
+      rotate(&first, &second, position, frequencies[pair.index], bits_to_float(MAGNITUDE_BITS));
+    }
+    if (pair.is_q) {
+      q[a] = first, q[b] = second;
+      return;
+    }
+    if (APPEND && position >= CONTEXT) return;  // a replay past the end of the sequence
+    const unsigned long long row =
+        (unsigned long long)pair.local * kPositions + (APPEND ? position : 0);
+    if (pair.is_k) {
+      KCache::store(k, row, pair.first, first);
+      KCache::store(k, row, pair.second, second);
+    } else {
+      VCache::store(v, row, pair.first, first);
+      VCache::store(v, row, pair.second, second);
+    }
+  }
+};
+
+constexpr unsigned kQPairs = HEADS * kHalf, kKPairs = KV_HEADS * kHalf;
+using Place = Team<1, SPLIT>;  // a "row" of a tile is a pair
+
+// Pairs kFirst .. kEnd - 1, all of weight type kType; tiles go round the blocks from `block` on.
+// prepare() makes the image and runs while the first loads are under way.
+template <unsigned kType, unsigned kFirst, unsigned kEnd, typename Weights, typename Prepare,
+          typename Store>
+JLLM_DEVICE void multiply_pairs(unsigned block, const Bytes* image, const Weights& weights,
+                                const Prepare& prepare, const Store& store) {
+  constexpr unsigned kTiles = Place::tiles(kEnd - kFirst);
+  __shared__ TeamSums<2, SPLIT> team_sums;
+  const Place place;
+  const auto pair_of = [&](unsigned tile) {
+    const unsigned pair = kFirst + place.first_row(tile);
+    return Pair(pair < kEnd ? pair : kEnd - 1);
+  };
+  const auto rows_of = [&](unsigned tile) {
+    const Pair pair = pair_of(tile);
+    return pair.rows<kType>(weights(pair));
+  };
+  Dot<ACTIVATIONS, kType, K, 2, SPLIT> dot(place.part);
+  unsigned tile = block;
+  Rows rows = rows_of(tile);
+  dot.begin(rows);
+  prepare();
+  for (unsigned turn = 0; tile < kTiles; ++turn) {
+    float sum = dot.finish(rows, image);
+    const unsigned done = tile;
+    tile += gridDim.x;
+    if (tile < kTiles) {
+      rows = rows_of(tile);
+      dot.begin(rows);
+    }
+    sum = team_sums.add(turn, sum);
+    const float second = __shfl_down_sync(kAllLanes, sum, kWarp / 2);
+    if (place.part != 0 || threadIdx.x % kWarp != 0) continue;
+    if (kFirst + place.first_row(done) < kEnd) store(pair_of(done), sum, second);
+  }
 }
 
 extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
@@ -26,59 +119,51 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
 #if HAS_BIAS
     const float* bq, const float* bk, const float* bv,
 #endif
-    const float* frequencies,         // [PAIRS]
-    float* q_out,                     // [HEADS * HEAD_DIM]
-    Kv<KV_K_TYPE>::Element* k_cache,  // [KV_HEADS][CONTEXT][HEAD_DIM]
-    Kv<KV_V_TYPE>::Element* v_cache   // [KV_HEADS][CONTEXT][HEAD_DIM]
+    const float* frequencies,  // [PAIRS]
+    float* q_out,              // [HEADS * HEAD_DIM]
+    Bytes* k_out,              // [KV_HEADS][CONTEXT][HEAD_DIM], without APPEND [KV_HEADS][HEAD_DIM]
+    Bytes* v_out               // as k_out
 ) {
   extern __shared__ Float4 shared[];
   __shared__ float scratch[kGemvWarps];
-  float* image = (float*)shared;
-  constexpr bool kSums =
-      Weight<Q_TYPE>::kHasMinimum || Weight<K_TYPE>::kHasMinimum || Weight<V_TYPE>::kHasMinimum;
-  const float factor = rms_factor(stage<K, true, kSums>(x, norm, image, scratch), K, EPSILON_BITS);
-  const unsigned position = state->position;
-
-  for_row_groups((HEADS + 2 * KV_HEADS) * kHalf, [&](unsigned group) {
-    const unsigned head = group / kHalf, pair = group % kHalf;
-    const bool is_q = head < HEADS, is_k = !is_q && head < HEADS + KV_HEADS;
-    const unsigned local = is_q ? head : is_k ? head - HEADS : head - HEADS - KV_HEADS;
-    const bool rotated = (is_q || is_k) && pair < PAIRS;
-    unsigned first, second;
-    pair_elements(pair, PAIRS, rotated && NEOX, &first, &second);
-    const unsigned a = local * HEAD_DIM + first, b = local * HEAD_DIM + second;
-
-    float sums[2];
-    if constexpr (Q_TYPE == K_TYPE && Q_TYPE == V_TYPE) {
-      head_rows<Q_TYPE>(is_q ? wq : is_k ? wk : wv, image, a, b, sums);
-    } else if (is_q) {
-      head_rows<Q_TYPE>(wq, image, a, b, sums);
-    } else if (is_k) {
-      head_rows<K_TYPE>(wk, image, a, b, sums);
-    } else {
-      head_rows<V_TYPE>(wv, image, a, b, sums);
-    }
-    if (threadIdx.x % kWarp != 0) return;
-    sums[0] *= factor, sums[1] *= factor;
+  Bytes* image = (Bytes*)shared;
+  release_successor();
+  NormPart<kGemvThreads, K> part;
+  part.load(norm);
 #if HAS_BIAS
-    const float* bias = is_q ? bq : is_k ? bk : bv;
-    sums[0] += bias[a], sums[1] += bias[b];
+  const Results results = {bq, bk, bv, frequencies, q_out, k_out, v_out};
+#else
+  const Results results = {nullptr, nullptr, nullptr, frequencies, q_out, k_out, v_out};
 #endif
-    if (rotated) {
-      rotate(&sums[0], &sums[1], position, frequencies[pair], bits_to_float(MAGNITUDE_BITS));
-    }
-    if (is_q) {
-      q_out[a] = sums[0], q_out[b] = sums[1];
-      return;
-    }
-    if (position >= CONTEXT) return;  // a replay past the end of the sequence
-    const unsigned long long row = ((unsigned long long)local * CONTEXT + position) * HEAD_DIM;
-    if (is_k) {
-      k_cache[row + first] = Kv<KV_K_TYPE>::encode(sums[0]);
-      k_cache[row + second] = Kv<KV_K_TYPE>::encode(sums[1]);
-    } else {
-      v_cache[row + first] = Kv<KV_V_TYPE>::encode(sums[0]);
-      v_cache[row + second] = Kv<KV_V_TYPE>::encode(sums[1]);
-    }
-  });
+  unsigned position;
+  float factor;
+  const auto prepare = [&] {
+    wait_for_inputs();
+    position = state->position;
+    factor = rms_factor(stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, scratch), K,
+                        EPSILON_BITS);
+  };
+  const auto ready = [] {};
+  const auto store = [&](const Pair& pair, float first, float second) {
+    results.store(pair, first * factor, second * factor, position);
+  };
+  const auto weights = [&](const Pair& pair) { return pair.is_q ? wq : pair.is_k ? wk : wv; };
+  // Neighbours of one type are one run; runs follow each other round the blocks.
+  constexpr unsigned kAll = kQPairs + 2 * kKPairs, kQAndK = kQPairs + kKPairs;
+  const auto block_behind = [](unsigned tiles) {
+    return (blockIdx.x + gridDim.x - tiles % gridDim.x) % gridDim.x;
+  };
+  if constexpr (K_TYPE == Q_TYPE && V_TYPE == Q_TYPE) {
+    multiply_pairs<Q_TYPE, 0, kAll>(blockIdx.x, image, weights, prepare, store);
+  } else if constexpr (K_TYPE == Q_TYPE) {
+    multiply_pairs<Q_TYPE, 0, kQAndK>(blockIdx.x, image, weights, prepare, store);
+    multiply_pairs<V_TYPE, kQAndK, kAll>(block_behind(Place::tiles(kQAndK)), image, weights, ready,
+                                         store);
+  } else {
+    constexpr unsigned kQTiles = Place::tiles(kQPairs), kKTiles = Place::tiles(kKPairs);
+    multiply_pairs<Q_TYPE, 0, kQPairs>(blockIdx.x, image, weights, prepare, store);
+    multiply_pairs<K_TYPE, kQPairs, kQAndK>(block_behind(kQTiles), image, weights, ready, store);
+    multiply_pairs<V_TYPE, kQAndK, kAll>(block_behind(kQTiles + kKTiles), image, weights, ready,
+                                         store);
+  }
 }

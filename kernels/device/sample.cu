@@ -92,6 +92,28 @@ struct View {
   }
 };
 
+// Visits every logit, with as many loads in flight as a lone block needs.
+template <typename Visit>
+JLLM_DEVICE void each_logit(const float* logits, const Visit& visit) {
+  constexpr unsigned kBatch = 8, kQuads = VOCAB / 4;
+  for (unsigned base = threadIdx.x; base < kQuads; base += kBatch * kThreads) {
+    Float4 v[kBatch];
+#pragma unroll
+    for (unsigned b = 0; b < kBatch; ++b) {
+      const unsigned quad = base + b * kThreads;
+      if (quad < kQuads) v[b] = ((const Float4*)logits)[quad];
+    }
+#pragma unroll
+    for (unsigned b = 0; b < kBatch; ++b) {
+      const unsigned quad = base + b * kThreads;
+      if (quad >= kQuads) break;
+      visit(v[b].x, 4 * quad), visit(v[b].y, 4 * quad + 1);
+      visit(v[b].z, 4 * quad + 2), visit(v[b].w, 4 * quad + 3);
+    }
+  }
+  for (unsigned i = 4 * kQuads + threadIdx.x; i < VOCAB; i += kThreads) visit(logits[i], i);
+}
+
 JLLM_DEVICE U64 block_max(U64 value, Shared* shared) {
   for (unsigned step = kWarp / 2; step > 0; step /= 2) {
     const U64 other = __shfl_xor_sync(kAllLanes, value, step);
@@ -271,6 +293,18 @@ JLLM_DEVICE unsigned draw(const StepState* state, const View& view, unsigned low
   return id;
 }
 
+// Whether any logit is finite; `key` is that of the largest. The whole block calls it.
+JLLM_DEVICE bool has_finite(const float* logits, unsigned key) {
+  constexpr float kLargest = 3.402823466e38f;
+  const float largest = score_of(key);
+  if (fabsf(largest) <= kLargest) return true;
+  bool found = false;
+  if (largest > 0.0f) {
+    each_logit(logits, [&](float logit, unsigned) { found |= fabsf(logit) <= kLargest; });
+  }
+  return __syncthreads_or(found);
+}
+
 // Appends the token (unless the logits were bad) and tells the host. One thread.
 JLLM_DEVICE void publish(StepState* state, unsigned* tokens, RingSlot* ring, unsigned token,
                          bool bad) {
@@ -308,6 +342,8 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
     RingSlot* ring        // [kRingSlots]
 ) {
   __shared__ Shared shared;
+  release_successor();
+  wait_for_inputs();
   if (state->done != kRunning) return;
 
   const float penalty = state->repeat_penalty;
@@ -328,16 +364,19 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
   }
 
   View view = {logits, nullptr, 0};
-  U64 own = 0;
-  bool has_nan = false, has_finite = false;
-  view.each([&](float logit, unsigned id) {
+  // A thread visits ids in ascending order, so that of equal logits the first stays.
+  float largest = 0.0f;
+  unsigned largest_id = 0xffffffffu;
+  bool has_nan = false;
+  each_logit(logits, [&](float logit, unsigned id) {
     has_nan |= logit != logit;
-    has_finite |= fabsf(logit) <= 3.402823466e38f;
-    const U64 ranked = (U64)key_of(logit) << 32 | (0xffffffffu - id);  // ties: the lowest id
-    if (ranked > own) own = ranked;
+    if (logit > largest || largest_id == 0xffffffffu) largest = logit, largest_id = id;
   });
-  const bool bad = __syncthreads_or(has_nan) || !__syncthreads_or(has_finite);
+  const U64 own = largest_id == 0xffffffffu
+                      ? 0
+                      : (U64)key_of(largest) << 32 | (0xffffffffu - largest_id);  // ties: the lowest id
   const U64 best = block_max(own, &shared);
+  const bool bad = __syncthreads_or(has_nan) || !has_finite(logits, (unsigned)(best >> 32));
   unsigned token = bad ? 0 : 0xffffffffu - (unsigned)best;
   if (!bad && state->temperature != 0.0f) {
     const float max = logits[token];

@@ -1,14 +1,14 @@
 // The weight types as a lane sees them. Weight<type> knows one unit: what a lane takes from one row
 // with one 16-byte load of quants (and the scales that go with them).
 //   kUnit                      weights per unit: 32 (4 to 6 bits), 16 (8 bits) or 8; divides 32
-//   load(row, unit, length)    the registers of a unit; `length` is the row's K, a multiple of the
-//   block values<c>(raw, v)          eight weights without scale, exactly: v[0..3] are weights
-//   first(c) .. + 3,
+//   kInFlight                  units that a lane loads before it uses the first
+//   load(row, unit, length)    the registers of a unit; `length` is the row's K, a multiple of the block
+//   values<c>(raw, v)          eight weights without scale, exactly: v[0..3] are weights first(c) .. + 3,
 //                              v[4..7] are weights second(c) .. + 3 of the unit
-//   scale(raw, half)           factor of weights 0..15 (half 0) and 16..31 (half 1) of the
-//   sub-block minimum(raw)               what is subtracted from each scaled weight, where
-//   kHasMinimum
-// weight = scale * value - minimum.
+//   scale(raw, half)           factor of weights 0..15 (half 0) and 16..31 (half 1) of the sub-block
+//   minimum(raw)               what is subtracted from each scaled weight, where kHasMinimum
+// weight = scale * value - minimum. Types of 5 and 6 bits also have bytes(raw, low, high): weights
+// 0..15 and 16..31 before the offset is taken off, as bytes.
 #pragma once
 
 #include "kernels/device/common.cuh"
@@ -16,15 +16,13 @@
 
 namespace jllm::device {
 
-using Bytes = unsigned char;
-
 template <unsigned kType>
 struct Weight;
 
 // Nibble planes: a unit is 16 bytes, byte j holds weight j low and weight j + 16 high.
 struct NibbleUnit {
   static constexpr unsigned kUnit = 32;
-  static constexpr unsigned kInFlight = 4;  // units that a lane loads before it uses the first
+  static constexpr unsigned kInFlight = 4;
   static constexpr bool kHasMinimum = false;
   static constexpr bool kTwoScales = false;
   static constexpr unsigned first(unsigned chunk) { return 4 * chunk; }
@@ -77,10 +75,22 @@ struct Weight<kRowQ5_0> : NibbleUnit {
     return ((bits & 0xfu) * 0x02040810u) & 0x10101010u;
   }
   template <unsigned kChunk>
-  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+  static JLLM_DEVICE void chunk_bytes(const Raw& raw, unsigned* low, unsigned* high) {
     const unsigned w = word<kChunk>(raw.quants);
-    spread((w & 0x0f0f0f0fu) | fifth_bits(raw.high >> (4 * kChunk)),
-           (w >> 4 & 0x0f0f0f0fu) | fifth_bits(raw.high >> (16 + 4 * kChunk)), 16.0f, v);
+    *low = (w & 0x0f0f0f0fu) | fifth_bits(raw.high >> (4 * kChunk));
+    *high = (w >> 4 & 0x0f0f0f0fu) | fifth_bits(raw.high >> (16 + 4 * kChunk));
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    unsigned low, high;
+    chunk_bytes<kChunk>(raw, &low, &high);
+    spread(low, high, 16.0f, v);
+  }
+  static JLLM_DEVICE void bytes(const Raw& raw, Uint4* low, Uint4* high) {
+    chunk_bytes<0>(raw, &low->x, &high->x);
+    chunk_bytes<1>(raw, &low->y, &high->y);
+    chunk_bytes<2>(raw, &low->z, &high->z);
+    chunk_bytes<3>(raw, &low->w, &high->w);
   }
   static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
   static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
@@ -103,16 +113,21 @@ struct Weight<kRowQ4_K> : NibbleUnit {
     const unsigned w = word<kChunk>(raw.quants);
     spread(w & 0x0f0f0f0fu, w >> 4 & 0x0f0f0f0fu, 0.0f, v);
   }
-  static JLLM_DEVICE float six_bits(unsigned low, unsigned high, unsigned shift) {
+  static JLLM_DEVICE unsigned six_bits(unsigned low, unsigned high, unsigned shift) {
     const unsigned long long bits = (unsigned long long)high << 32 | low;
-    return byte_minus<0>((unsigned)(bits >> shift) & 63u, 0.0f);
+    return (unsigned)(bits >> shift) & 63u;
+  }
+  static JLLM_DEVICE unsigned scale_bits(const Raw& raw) {
+    return six_bits(raw.header.y, raw.header.z, raw.shift);
+  }
+  static JLLM_DEVICE unsigned minimum_bits(const Raw& raw) {
+    return six_bits(raw.header.z, raw.header.w, raw.shift + 16);
   }
   static JLLM_DEVICE float scale(const Raw& raw, unsigned) {
-    return low_half(raw.header.x) * six_bits(raw.header.y, raw.header.z, raw.shift);
+    return low_half(raw.header.x) * byte_minus<0>(scale_bits(raw), 0.0f);
   }
   static JLLM_DEVICE float minimum(const Raw& raw) {
-    return high_half(raw.header.x) *
-           six_bits(raw.header.z >> 16 | raw.header.w << 16, raw.header.w >> 16, raw.shift);
+    return high_half(raw.header.x) * byte_minus<0>(minimum_bits(raw), 0.0f);
   }
 };
 
@@ -131,17 +146,31 @@ struct Weight<kRowQ6_K> : NibbleUnit {
             load_weights2(row + length / 2 + length / 4 + length / 16 + 2 * (unit / 8))};
   }
   template <unsigned kChunk>
-  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+  static JLLM_DEVICE void chunk_bytes(const Raw& raw, unsigned* low, unsigned* high) {
     const unsigned w = word<kChunk>(raw.quants);
     const unsigned pairs = kChunk % 2 == 0 ? raw.pairs.x : raw.pairs.y;
-    const unsigned low = kChunk < 2 ? pairs << 4 : pairs << 2;  // weights 4c ..
-    const unsigned high = kChunk < 2 ? pairs : pairs >> 2;      // weights 16 + 4c ..
-    spread((w & 0x0f0f0f0fu) | (low & 0x30303030u), (w >> 4 & 0x0f0f0f0fu) | (high & 0x30303030u),
-           32.0f, v);
+    const unsigned first = kChunk < 2 ? pairs << 4 : pairs << 2;  // weights 4c ..
+    const unsigned second = kChunk < 2 ? pairs : pairs >> 2;      // weights 16 + 4c ..
+    *low = (w & 0x0f0f0f0fu) | (first & 0x30303030u);
+    *high = (w >> 4 & 0x0f0f0f0fu) | (second & 0x30303030u);
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    unsigned low, high;
+    chunk_bytes<kChunk>(raw, &low, &high);
+    spread(low, high, 32.0f, v);
+  }
+  static JLLM_DEVICE void bytes(const Raw& raw, Uint4* low, Uint4* high) {
+    chunk_bytes<0>(raw, &low->x, &high->x);
+    chunk_bytes<1>(raw, &low->y, &high->y);
+    chunk_bytes<2>(raw, &low->z, &high->z);
+    chunk_bytes<3>(raw, &low->w, &high->w);
+  }
+  static JLLM_DEVICE float signed_scale(const Raw& raw, unsigned half) {
+    return (float)(signed char)(half == 0 ? raw.scales : raw.scales >> 8);
   }
   static JLLM_DEVICE float scale(const Raw& raw, unsigned half) {
-    const int signed_scale = (signed char)(half == 0 ? raw.scales : raw.scales >> 8);
-    return half_to_float(raw.super) * (float)signed_scale;
+    return half_to_float(raw.super) * signed_scale(raw, half);
   }
   static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
 };
@@ -172,6 +201,29 @@ struct Weight<kRowQ8_0> : PlainUnit<16> {
     const unsigned low = (kChunk == 0 ? raw.quants.x : raw.quants.z) ^ 0x80808080u;
     const unsigned high = (kChunk == 0 ? raw.quants.y : raw.quants.w) ^ 0x80808080u;
     NibbleUnit::spread(low, high, 128.0f, v);
+  }
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
+  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+};
+
+// A unit is four bytes of signs: a whole 16-byte load would reach over four sub-blocks.
+template <>
+struct Weight<kRowQ1_0> : PlainUnit<32> {
+  static constexpr unsigned kInFlight = 8;
+  struct Raw {
+    unsigned signs;
+    unsigned short scale;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights4(row + 4 * unit), load_weights2(row + length / 8 + 2 * (unit / 4))};
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+#pragma unroll
+    for (unsigned i = 0; i < 8; ++i) {
+      // Bit 1: +1, bit 0: -1.
+      v[i] = bits_to_float(0xbf800000u ^ (raw.signs << (31 - 8 * kChunk - i) & 0x80000000u));
+    }
   }
   static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
   static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }

@@ -4,8 +4,12 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "kernels/catalogue.h"
+#include "schema/kv_layout.h"
+#include "schema/functions.h"
 #include "schema/row_layout.h"
 
 namespace jllm::kernels {
@@ -13,7 +17,7 @@ namespace jllm::kernels {
 struct KernelCase {
   std::string kernel;
   std::vector<std::string> defines;  // NAME=VALUE
-  bool is_gemv = false;              // must not spill
+  bool must_not_spill = false;
 
   std::string label() const {
     std::string out = kernel;
@@ -23,13 +27,20 @@ struct KernelCase {
 };
 
 constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0,
-                                  kRowQ5_0, kRowQ8_0, kRowQ4_K, kRowQ6_K};
+                                  kRowQ5_0, kRowQ8_0, kRowQ4_K, kRowQ6_K, kRowQ1_0};
 
 inline unsigned block_of(unsigned type) {
   return type == kRowQ4_K || type == kRowQ6_K                       ? 256
+         : type == kRowQ1_0                                         ? 128
          : type == kRowQ4_0 || type == kRowQ5_0 || type == kRowQ8_0 ? 32
                                                                     : 4;
 }
+
+constexpr unsigned kKvTypes[] = {kKvF32, kKvF16, kKvQ8_0, kKvQ4_0};
+
+struct CacheShape {
+  unsigned heads, kv_heads, head_dim;
+};
 
 inline std::string define(const char* name, uint64_t value) {
   return std::string(name) + "=" + std::to_string(value);
@@ -37,8 +48,8 @@ inline std::string define(const char* name, uint64_t value) {
 
 inline std::vector<KernelCase> all_kernel_cases() {
   std::vector<KernelCase> out;
-  const auto add = [&](const char* kernel, std::vector<std::string> defines, bool is_gemv = false) {
-    out.push_back({kernel, std::move(defines), is_gemv});
+  const auto add = [&](const char* kernel, std::vector<std::string> defines, bool must_not_spill = false) {
+    out.push_back({kernel, std::move(defines), must_not_spill});
   };
   const std::string epsilon = "EPSILON_BITS=0x3727c5ac", magnitude = "MAGNITUDE_BITS=0x3f800000",
                     scale = "SCALE_BITS=0x3e000000";
@@ -49,18 +60,31 @@ inline std::vector<KernelCase> all_kernel_cases() {
         {define("K", dim), define("Q_TYPE", q), define("K_TYPE", k), define("V_TYPE", v),
          define("HEADS", heads), define("KV_HEADS", kv_heads), define("HEAD_DIM", head_dim),
          define("PAIRS", pairs), define("NEOX", neox), define("HAS_BIAS", bias), "CONTEXT=4096",
-         define("KV_K_TYPE", kv), define("KV_V_TYPE", kv), epsilon, magnitude},
+         define("APPEND", kv != kKvF32), define("KV_K_TYPE", kv), define("KV_V_TYPE", kv), epsilon, magnitude},
         true);
   };
   for (unsigned type : kAllTypes) {
     const unsigned block = block_of(type);
-    for (uint64_t k : {uint64_t(2048), uint64_t(block == 4 ? 172 : 3 * block), uint64_t(14336)}) {
-      add("matmul_add",
-          {define("TYPE", type), define("K", k), "N=2048", define("HAS_BIAS", k == 2048)}, true);
+    // Activations as f32, int8 and int8 with residual.
+    for (unsigned mode = 0; mode < (has_int8_products(type) ? 3 : 1); ++mode) {
+      const std::string activations = define("ACTIVATIONS", mode);
+      for (uint64_t k : {uint64_t(2048), uint64_t(block == 4 ? 172 : 3 * block), uint64_t(14336)}) {
+        for (unsigned rows : {1, 2}) {
+          add("matmul_add",
+              {define("TYPE", type), define("K", k), "N=2048", define("HAS_BIAS", k == 2048),
+               activations, define("ROWS", rows), define("SPLIT", k == 2048 ? 2 : 1),
+               define("IN_IMAGE", mode != 0 && rows == 1)},
+              true);
+        }
+      }
+      for (unsigned image = 0; image < 3; ++image) {
+        add("gate_up",
+            {define("GATE_TYPE", type), define("UP_TYPE", type), "K=4096", "N=14336", epsilon,
+             define("ACTIVATION", kSilu), activations, define("OUT_IMAGE", image)},
+            true);
+      }
+      add("head", {define("TYPE", type), "K=2048", "N=128256", epsilon, activations}, true);
     }
-    add("gate_up",
-        {define("GATE_TYPE", type), define("UP_TYPE", type), "K=4096", "N=14336", epsilon}, true);
-    add("head", {define("TYPE", type), "K=2048", "N=128256", epsilon}, true);
     qkv(type, type, type, 2048, 32, 8, 64, 32, false, false, 1);
     qkv(type, type, type == kRowQ4_K ? kRowQ6_K : type, 1536, 12, 2, 128, 64, true, true, 0);
     add("embed", {define("TYPE", type), "DIM=2048"});
@@ -69,31 +93,64 @@ inline std::vector<KernelCase> all_kernel_cases() {
       add("matmul", {define("TYPE", type), define("RESIDUAL", residual), "TILE=128"});
     }
   }
-  add("gate_up", {"GATE_TYPE=12", "UP_TYPE=14", "K=2048", "N=8192", epsilon}, true);
+  for (Activation activation : {kSilu, kGelu}) {
+    add("gate_up",
+        {"GATE_TYPE=12", "UP_TYPE=14", "K=2048", "N=8192", epsilon, define("ACTIVATION", activation)},
+        true);
+    add("glu", {"N=8192", define("ACTIVATION", activation)});
+  }
 
-  const struct {
-    unsigned heads, kv_heads, head_dim, kv;
-  } shapes[] = {{8, 4, 8, 0},   {32, 8, 64, 1},  {14, 2, 64, 1},  {32, 8, 128, 1},
-                {8, 1, 256, 1}, {32, 32, 80, 1}, {32, 4, 128, 1}, {64, 8, 128, 0}};
-  for (const auto& s : shapes) {
-    const std::vector<std::string> common = {
+  const auto attention = [&](const CacheShape& s, unsigned k, unsigned v, unsigned rotation) {
+    std::vector<std::string> defines = {
         define("HEADS", s.heads), define("KV_HEADS", s.kv_heads), define("HEAD_DIM", s.head_dim),
-        "CONTEXT=4096",           define("KV_K_TYPE", s.kv),      define("KV_V_TYPE", s.kv)};
-    std::vector<std::string> defines = common;
-    defines.push_back(scale);
+        "CONTEXT=4096",           define("KV_K_TYPE", k),         define("KV_V_TYPE", v),
+        scale,                    define("ROTATION", rotation)};
     add("attention", defines);
-    defines.push_back("SPLITS=8");
-    add("attention_decode", defines);
-    defines = common;
-    defines.insert(defines.end(), {define("PAIRS", s.head_dim / 2), "NEOX=1", magnitude});
-    add("rope_append", defines);
+    const bool append = kv_is_quantised(k) || kv_is_quantised(v);
+    defines.insert(defines.end(), {"SPLITS=8", define("APPEND", append)});
+    add("attention_decode", defines, append);
+  };
+  const auto append = [&](const CacheShape& s, unsigned type, unsigned rotation) {
+    add("kv_append", {define("HEADS", s.kv_heads), define("HEAD_DIM", s.head_dim), "CONTEXT=4096",
+                      define("KV_TYPE", type), define("ROTATION", rotation)});
+  };
+  const std::pair<CacheShape, unsigned> plain[] = {
+      {{8, 4, 8}, kKvF32},     {{32, 8, 64}, kKvF16},  {{14, 2, 64}, kKvF16},
+      {{32, 8, 128}, kKvF16},  {{8, 1, 256}, kKvF16},  {{32, 32, 80}, kKvF16},
+      {{32, 4, 128}, kKvF16},  {{64, 8, 128}, kKvF32}};
+  for (const auto& [s, kv] : plain) {
+    attention(s, kv, kv, 0);
+    append(s, kv, 0);
+    add("rope_append",
+        {define("HEADS", s.heads), define("KV_HEADS", s.kv_heads), define("HEAD_DIM", s.head_dim),
+         "CONTEXT=4096", define("KV_K_TYPE", kv), define("KV_V_TYPE", kv),
+         define("PAIRS", s.head_dim / 2), "NEOX=1", magnitude});
     add("rope", {define("HEADS", s.heads), define("HEAD_DIM", s.head_dim),
                  define("PAIRS", s.head_dim / 4), "NEOX=0", magnitude});
-    add("kv_append", {define("HEADS", s.kv_heads), define("HEAD_DIM", s.head_dim), "CONTEXT=4096",
-                      define("KV_TYPE", s.kv)});
   }
+  for (unsigned k : kKvTypes) {
+    for (unsigned v : kKvTypes) attention({32, 8, 128}, k, v, kv_rotation(k, 128));
+  }
+  for (const CacheShape& s : {CacheShape{14, 2, 64}, {8, 1, 256}, {6, 6, 96}, {4, 2, 32}}) {
+    for (unsigned type : {kKvQ8_0, kKvQ4_0}) {
+      const unsigned rotation = kv_rotation(type, s.head_dim);
+      attention(s, type, type, rotation);
+      append(s, type, rotation);
+    }
+  }
+  attention({32, 8, 64}, kKvQ4_0, kKvF16, 0);
+  for (const char* kernel : {"attention", "attention_decode"}) {  // as in Gemma 2
+    add(kernel, {"HEADS=8", "KV_HEADS=4", "HEAD_DIM=256", "CONTEXT=8192", "KV_K_TYPE=1",
+                 "KV_V_TYPE=1", scale, "ROTATION=0", "SPLITS=8", "APPEND=0", "WINDOW=4096",
+                 "SOFTCAP_BITS=0x42480000"});
+  }
+  append({32, 8, 64}, kKvQ4_0, 0);
   add("rms_norm", {"DIM=2048", epsilon});
-  for (const char* kernel : {"add_bias", "glu", "add"}) add(kernel, {"N=8192"});
+  for (unsigned bias : {0, 1}) add("layer_norm", {"DIM=2048", define("HAS_BIAS", bias), epsilon});
+  for (const char* kernel : {"add_bias", "add"}) add(kernel, {"N=8192"});
+  for (UnaryFunction function : {kScale, kSoftcap, kReluSquared}) {
+    add("unary", {"N=8192", define("FUNCTION", function), "PARAMETER_BITS=0x41f00000"});
+  }
   add("finish_chunk", {"DIM=2048", "ROWS=64"});
   for (unsigned advance : {0, 1}) {
     add("sample", {"VOCAB=128256", define("ADVANCE", advance)});

@@ -84,7 +84,7 @@ class Comparison {
 struct EvalOptions {
   std::string plan, token_file, text_file, logits_path, reference_path;
   uint64_t threads = 0, prefill = 0, limit = UINT32_MAX;
-  bool as_json = false;
+  bool as_json = false, newer_device = false;
 };
 
 struct EvalResult {
@@ -107,6 +107,7 @@ bool parse(int argc, char** argv, EvalOptions* o) {
   a.integer("", "--prefill", &o->prefill, UINT32_MAX,
             "run the first N tokens as a prompt, in chunks; their rows but the last are left out");
   a.integer("", "--threads", &o->threads, 64, "host plans: worker threads (default: one per CPU)");
+  a.flag("", "--newer-device", &o->newer_device, "run a plan made with --emit-ptx on a newer device (tests)");
   a.flag("", "--json", &o->as_json, "print one JSON document");
   if (!a.parse(argc, argv)) return false;
   if (o->token_file.empty() == o->text_file.empty()) {
@@ -205,6 +206,7 @@ int eval_command(int argc, char** argv) {
   if (tokens.empty()) throw Failure(kUsage, "there are no tokens to evaluate");
   ExecutorOptions executor_options;
   executor_options.threads = static_cast<unsigned>(options.threads);
+  executor_options.newer_device = options.newer_device;
   Session session(plan, executor_options);
   const EvalResult result = evaluate(options, session, tokens);
   if (options.as_json) {

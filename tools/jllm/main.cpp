@@ -17,6 +17,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"run", jllm::tool::run_command, "continue a prompt"},
+    {"bench", jllm::tool::bench_command, "time prompts and generation"},
     {"eval", jllm::tool::eval_command, "perplexity and raw logits of a text"},
     {"tokenize", jllm::tool::tokenize_command, "show the tokens of a text"},
 };

@@ -20,6 +20,8 @@ struct ExecutorOptions {
   unsigned threads = 0;   // host backend: worker threads, 0 = one per CPU (at most 64)
   int device = 0;         // CUDA: ordinal
   bool graphs = true;     // CUDA: false launches kernel by kernel (debugging)
+  // CUDA: also take a device newer than the plan's target. Works only for plans with PTX (tests).
+  bool newer_device = false;
 };
 
 // How the next token is chosen; the fields of StepState with the same names.

@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint64_t kStagingBytes = 4u << 20;  // one half of the upload double buffer
 constexpr uint32_t kMaxArenas = 64;
+constexpr int kOverlapDriver = 12030;  // CUDA 12.3: programmatic edges in graphs
 
 // A module segment that has been loaded, by its index in the plan.
 struct LoadedModule {
@@ -72,6 +73,7 @@ class CudaBackend final : public Backend {
   uint32_t pinned_memory_count_ = 0;
   uint8_t* staging_ = nullptr;  // pinned, 2 * kStagingBytes, while loading; later for small copies
   cuda::Event staged_[2] = {nullptr, nullptr};
+  bool overlap_ = false;  // the driver captures programmatic launches into graphs
   uint32_t polls_ = 0;
   uint32_t idle_queries_ = 0;  // in a row that found the stream empty
 };
@@ -139,13 +141,16 @@ Error CudaBackend::check_device() {
   JLLM_CHECK(device_get_attribute(&minor, cuda::kAttributeComputeCapabilityMinor, device_));
   JLLM_CHECK(driver_get_version(&driver));
   const auto found = static_cast<uint32_t>(major * 10 + minor);
-  if (found != target.compute_capability()) {
+  const bool accepted = found == target.compute_capability() ||
+                        (options_.newer_device && found > target.compute_capability());
+  if (!accepted) {
     message_.format("the plan was made for %.64s (sm_%u), this device is %.64s (sm_%u); compile the "
                     "model with --target sm_%u or the name of this device",
                     target.device_name()->c_str(), target.compute_capability(), name_, found,
                     found);
     return Error::kTargetMismatch;
   }
+  overlap_ = driver >= kOverlapDriver && api_.launch_kernel_ex != nullptr;
   // Machine code of a newer CUDA major version is not promised to load.
   if (target.cuda_version() / 1000 > static_cast<uint32_t>(driver) / 1000) {
     message_.format("the plan's code was made by CUDA %u.%u, the driver supports %d.%d; compile with "
@@ -261,9 +266,17 @@ Error CudaBackend::launch(uint64_t kernel, const fb::Kernel& info, Grid grid, co
                           uint32_t arg_count) {
   void* pointers[32];
   for (uint32_t i = 0; i < arg_count; ++i) pointers[i] = const_cast<uint64_t*>(&args[i]);
-  const cuda::Status status = api_.launch_kernel(
-      reinterpret_cast<cuda::Function>(kernel), grid.x, grid.y, grid.z, info.block_x(),
-      info.block_y(), info.block_z(), info.shared_bytes(), stream_, pointers, nullptr);
+  const auto function = reinterpret_cast<cuda::Function>(kernel);
+  if (overlap_ && info.programmatic()) {
+    cuda::LaunchAttribute attribute = {cuda::kLaunchProgrammaticStreamSerialization, 0, {1}};
+    const cuda::LaunchConfig config = {grid.x,         grid.y,         grid.z,
+                                       info.block_x(), info.block_y(), info.block_z(),
+                                       info.shared_bytes(), stream_, &attribute, 1};
+    return check(api_.launch_kernel_ex(&config, function, pointers, nullptr), info.name()->c_str());
+  }
+  const cuda::Status status =
+      api_.launch_kernel(function, grid.x, grid.y, grid.z, info.block_x(), info.block_y(),
+                         info.block_z(), info.shared_bytes(), stream_, pointers, nullptr);
   return check(status, info.name()->c_str());
 }
 

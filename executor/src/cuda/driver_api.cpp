@@ -18,6 +18,10 @@ const char* load_cuda_api(CudaApi* api) {
   }
   JLLM_CUDA_API(JLLM_LOAD)
 #undef JLLM_LOAD
+#define JLLM_LOAD(field, symbol, parameters) \
+  api->field = reinterpret_cast<Status(*) parameters>(dlsym(library, #symbol));
+  JLLM_CUDA_OPTIONAL_API(JLLM_LOAD)
+#undef JLLM_LOAD
   return nullptr;
 }
 

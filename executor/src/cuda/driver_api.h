@@ -57,6 +57,24 @@ constexpr unsigned kFunctionNumRegs = 4;
 constexpr unsigned kFunctionMaxDynamicSharedSizeBytes = 8;
 constexpr unsigned kFunctionPreferredSharedMemoryCarveout = 9;  // percent
 
+// CUlaunchAttributeID
+constexpr unsigned kLaunchProgrammaticStreamSerialization = 6;
+
+// CUlaunchAttribute: the value is a union of 64 bytes, of which a flag takes the first four.
+struct LaunchAttribute {
+  unsigned id;
+  unsigned padding;
+  int value[16];
+};
+
+// CUlaunchConfig
+struct LaunchConfig {
+  unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes;
+  Stream stream;
+  const LaunchAttribute* attributes;
+  unsigned attribute_count;
+};
+
 // Flags
 constexpr unsigned kLimitStackSize = 0;
 constexpr unsigned kLimitPrintfFifoSize = 1;
@@ -127,9 +145,15 @@ constexpr unsigned kEventDisableTiming = 2;
   X(event_destroy, cuEventDestroy_v2, (Event event))
 // clang-format on
 
+// Entry points that older drivers lack: null there.
+#define JLLM_CUDA_OPTIONAL_API(X)       \
+  X(launch_kernel_ex, cuLaunchKernelEx, \
+    (const LaunchConfig* config, Function function, void** arguments, void** extra))
+
 struct CudaApi {
 #define JLLM_FIELD(field, symbol, parameters) Status(*field) parameters;
   JLLM_CUDA_API(JLLM_FIELD)
+  JLLM_CUDA_OPTIONAL_API(JLLM_FIELD)
 #undef JLLM_FIELD
 };
 

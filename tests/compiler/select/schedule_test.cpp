@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <regex>
 #include <set>
 
@@ -19,11 +20,12 @@ namespace {
 using gguf::value_of;
 
 struct Planned {
-  Planned(const TinyLlama& tiny, const std::string& target)
+  Planned(const TinyLlama& tiny, const std::string& target, const SelectOptions& select = {})
       : file(write_and_open(tiny, folder.file("m.gguf"))) {
     PlanOptions options;
     options.context = 64;
     options.prefill_chunk = 16;
+    options.select = select;
     plan = value_of(plan_model(file, value_of(target::find(target)), options));
   }
 
@@ -54,7 +56,7 @@ std::string dump_of(const Schedule& schedule) {
   llvm::raw_string_ostream os(text);
   dump(schedule, os);
   return std::regex_replace(
-      os.str(), std::regex(" (block|shared|SPLITS|TILE)=[0-9]+| *grid=\\([0-9,]+\\)"), "");
+      os.str(), std::regex(" (block|shared|SPLITS|TILE|SPLIT)=[0-9]+| ROWS=[12]\\b| *grid=\\([0-9,]+\\)"), "");
 }
 
 TinyLlama one_layer() {
@@ -125,19 +127,19 @@ graph rows=1 launches=3
 
 TEST(Select, DevicesRunFusedKernels) {
   EXPECT_EQ(dump_of(Planned(one_layer(), "h200").schedule()), R"(kernel 0 embed_0 TYPE=0 DIM=64
-kernel 1 qkv_0 K=64 Q_TYPE=0 K_TYPE=0 V_TYPE=0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 PAIRS=8 NEOX=0 MAGNITUDE_BITS=1065353216u HAS_BIAS=0 CONTEXT=64 KV_K_TYPE=1 KV_V_TYPE=1 EPSILON_BITS=925353388u
-kernel 2 attention_decode_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=1 KV_V_TYPE=1 SCALE_BITS=1048576000u
+kernel 1 qkv_0 K=64 Q_TYPE=0 K_TYPE=0 V_TYPE=0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 PAIRS=8 NEOX=0 MAGNITUDE_BITS=1065353216u HAS_BIAS=0 APPEND=1 CONTEXT=64 KV_K_TYPE=1 KV_V_TYPE=1 EPSILON_BITS=925353388u
+kernel 2 attention_decode_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=1 KV_V_TYPE=1 ROTATION=0 SCALE_BITS=1048576000u APPEND=0
 kernel 3 matmul_add_0 TYPE=0 K=64 N=64 HAS_BIAS=0
-kernel 4 gate_up_0 GATE_TYPE=0 UP_TYPE=0 K=64 N=96 EPSILON_BITS=925353388u
+kernel 4 gate_up_0 GATE_TYPE=0 UP_TYPE=0 K=64 N=96 EPSILON_BITS=925353388u ACTIVATION=0
 kernel 5 matmul_add_1 TYPE=0 K=96 N=64 HAS_BIAS=0
 kernel 6 head_0 TYPE=0 K=64 N=512 EPSILON_BITS=925353388u
 kernel 7 sample_0 VOCAB=512 ADVANCE=1
 kernel 8 rms_norm_0 DIM=64 EPSILON_BITS=925353388u
 kernel 9 matmul_0 TYPE=0 RESIDUAL=0
 kernel 10 rope_append_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 PAIRS=8 NEOX=0 MAGNITUDE_BITS=1065353216u CONTEXT=64 KV_K_TYPE=1 KV_V_TYPE=1
-kernel 11 attention_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=1 KV_V_TYPE=1 SCALE_BITS=1048576000u
+kernel 11 attention_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=1 KV_V_TYPE=1 ROTATION=0 SCALE_BITS=1048576000u
 kernel 12 matmul_1 TYPE=0 RESIDUAL=1
-kernel 13 glu_0 N=96
+kernel 13 glu_0 N=96 ACTIVATION=0
 kernel 14 finish_chunk_0 DIM=64 ROWS=16
 kernel 15 sample_1 VOCAB=512 ADVANCE=0
 graph rows=1 launches=8
@@ -185,14 +187,17 @@ TEST(Select, ShapesComeFromTheCatalogue) {
     EXPECT_EQ(k.shared_bytes, shape.shared_bytes);
   };
   const uint32_t splits = kernels::attention_decode_splits(2, sms);
+  constexpr auto kExact = kernels::Activations::kExact;
+  constexpr unsigned kF32 = 0;
   expect_shape("token_embd", 0, kernels::row_shape(1, 64));
-  expect_shape("blk.0.attn_qkv", 0, kernels::gemv_shape(64, (4 + 2 * 2) * 16, sms));
+  expect_shape("blk.0.attn_qkv", 0, kernels::qkv_shape(kF32, kExact, 64, (4 + 2 * 2) * 16, sms));
   expect_shape("blk.0.attention", 0, kernels::attention_decode_shape(2, splits));
-  EXPECT_EQ(p.kernel("blk.0.attention").defines.back(), "SPLITS=" + std::to_string(splits));
-  expect_shape("blk.0.attn_output", 0, kernels::gemv_shape(64, 64, sms));
-  expect_shape("blk.0.ffn_gate_up", 0, kernels::gemv_shape(64, 96, sms));
-  expect_shape("blk.0.ffn_down", 0, kernels::gemv_shape(96, 64, sms));
-  expect_shape("output", 0, kernels::gemv_shape(64, 512, sms));
+  const std::vector<std::string>& defines = p.kernel("blk.0.attention").defines;
+  EXPECT_EQ(std::count(defines.begin(), defines.end(), "SPLITS=" + std::to_string(splits)), 1);
+  expect_shape("blk.0.attn_output", 0, kernels::gemv_shape(kF32, kExact, 64, 64, sms));
+  expect_shape("blk.0.ffn_gate_up", 0, kernels::gate_up_shape(kExact, 64, 96, sms));
+  expect_shape("blk.0.ffn_down", 0, kernels::gemv_shape(kF32, kExact, 96, 64, sms));
+  expect_shape("output", 0, kernels::gemv_shape(kF32, kExact, 64, 512, sms));
   expect_shape("sample", 0, kernels::sample_shape());
   expect_shape("blk.0.attn_norm", 1, kernels::row_shape(16, 64));
   expect_shape("blk.0.rope_append", 1, kernels::elementwise_shape(16, (4 + 2 * 2) * 16 / 2, sms));
@@ -228,9 +233,10 @@ TEST(Select, AMixOfTypesMakesAKernelEach) {
   EXPECT_EQ(p.launch("blk.0.attn_qkv").kernel, p.launch("blk.2.attn_qkv").kernel);
   EXPECT_EQ(p.launch("blk.1.attn_qkv").kernel, p.launch("blk.3.attn_qkv").kernel);
   EXPECT_NE(p.launch("blk.0.attn_qkv").kernel, p.launch("blk.1.attn_qkv").kernel);
-  // attn_output and ffn_down have one shape here (256 x 256): Q4_K and Q6_K make two.
-  EXPECT_EQ(p.count("matmul_add"), 2u);
-  EXPECT_EQ(p.launch("blk.0.attn_output").kernel, p.launch("blk.0.ffn_down").kernel);
+  // attn_output and ffn_down have one shape here (256 x 256), but only ffn_down reads a byte image: heads of
+  // 16 elements do not fill its groups. Q4_K and Q6_K make two of it.
+  EXPECT_EQ(p.count("matmul_add"), 3u);
+  EXPECT_NE(p.launch("blk.0.attn_output").kernel, p.launch("blk.0.ffn_down").kernel);
   EXPECT_NE(p.launch("blk.1.attn_output").kernel, p.launch("blk.1.ffn_down").kernel);
   const auto has = [&](const char* label, const std::string& define) {
     const std::vector<std::string>& defines = p.kernel(label).defines;
@@ -239,6 +245,38 @@ TEST(Select, AMixOfTypesMakesAKernelEach) {
   EXPECT_TRUE(has("blk.0.attn_qkv", "V_TYPE=12"));
   EXPECT_TRUE(has("blk.1.attn_qkv", "V_TYPE=14"));
   EXPECT_TRUE(has("blk.1.attn_qkv", "Q_TYPE=12"));
+}
+
+TEST(Select, ActivationsAndOverlapAreOptions) {
+  TinyLlama tiny;
+  tiny.embedding = 256;
+  tiny.ffn = 256;
+  tiny.heads = 16;
+  tiny.type = WeightType::kQ4_K;
+  const auto has = [](const Planned& p, const char* label, const std::string& define) {
+    const std::vector<std::string>& defines = p.kernel(label).defines;
+    return std::count(defines.begin(), defines.end(), define) == 1;
+  };
+  const Planned automatic(tiny, "h200");
+  EXPECT_TRUE(has(automatic, "blk.0.ffn_gate_up", "ACTIVATIONS=2"));
+  EXPECT_TRUE(has(automatic, "blk.0.ffn_gate_up", "OUT_IMAGE=2"));
+  EXPECT_TRUE(has(automatic, "blk.0.ffn_down", "IN_IMAGE=1"));
+  // Heads of 16 elements do not fill an image's groups of 32.
+  EXPECT_FALSE(has(automatic, "blk.0.attention", "OUT_IMAGE=2"));
+  EXPECT_FALSE(has(automatic, "blk.0.attn_output", "IN_IMAGE=1"));
+  EXPECT_TRUE(automatic.kernel("blk.0.ffn_down").programmatic);
+  EXPECT_FALSE(Planned(tiny, "orin-nano-8gb").kernel("blk.0.ffn_down").programmatic);
+  const Planned q8(tiny, "h200", {ActivationMode::kQ8, false});
+  EXPECT_TRUE(has(q8, "blk.0.ffn_gate_up", "ACTIVATIONS=1"));
+  EXPECT_TRUE(has(q8, "blk.0.ffn_gate_up", "OUT_IMAGE=1"));
+  EXPECT_FALSE(q8.kernel("blk.0.ffn_down").programmatic);
+  const Planned f32(tiny, "h200", {ActivationMode::kF32, true});
+  for (const KernelSpec& kernel : f32.schedule().kernels) {
+    for (const std::string& define : kernel.defines) {
+      EXPECT_EQ(define.find("ACTIVATIONS="), std::string::npos) << kernel.name;
+      EXPECT_EQ(define.find("_IMAGE="), std::string::npos) << kernel.name;
+    }
+  }
 }
 
 TEST(Select, SymbolsAreDistinct) {

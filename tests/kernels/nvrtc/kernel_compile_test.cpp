@@ -34,7 +34,7 @@ std::string check(const Nvrtc& nvrtc, const KernelCase& test, unsigned arch) {
   if (!cubin) return take_error(cubin.takeError()).second;
   const int frame = frame_bytes(*cubin);
   if (frame < 0) return "the cubin notes no frame size";
-  if (test.is_gemv && frame > kFrameLimit) return "spills " + std::to_string(frame) + " bytes";
+  if (test.must_not_spill && frame > kFrameLimit) return "spills " + std::to_string(frame) + " bytes";
   return "";
 }
 
@@ -89,10 +89,22 @@ TEST(KernelCatalogue, FindsSourcesAndHeaders) {
 }
 
 TEST(KernelCatalogue, LaunchShapes) {
-  EXPECT_EQ(gemv_shape(2048, 128256, 8).grid_x, 16u);
-  EXPECT_EQ(gemv_shape(2048, 2048, 132).grid_x, 256u);
-  EXPECT_EQ(gemv_shape(64, 1, 8).grid_x, 1u);
-  EXPECT_EQ(gemv_shape(172, 64, 8).shared_bytes, 6u * 144);
+  constexpr Activations kF32 = Activations::kExact, kQ8 = Activations::kInt8,
+                        kQ8R = Activations::kInt8Pair;
+  // Many rows: pairs of them, two blocks per multiprocessor. Few: single rows, and then parts of rows.
+  EXPECT_EQ(gemv_shape(kRowQ6_K, kQ8R, 2048, 128256, 8).grid_x, 16u);
+  EXPECT_EQ(gemv_shape(kRowQ6_K, kQ8R, 2048, 128256, 8).rows, 2u);
+  const GemvShape few = gemv_shape(kRowQ4_K, kQ8, 8192, 2048, 132);
+  EXPECT_EQ(few.grid_x, 256u);
+  EXPECT_EQ(few.rows, 1u);
+  EXPECT_EQ(few.split, 2u);
+  EXPECT_EQ(gemv_shape(kRowF32, kF32, 64, 1, 8).grid_x, 1u);
+  EXPECT_EQ(gemv_shape(kRowF32, kF32, 172, 64, 8).shared_bytes, 6u * 144);
+  EXPECT_EQ(qkv_shape(kRowQ4_K, kQ8, 2048, 3072, 132).split, 2u);
+  EXPECT_EQ(qkv_shape(kRowQ4_K, kQ8, 2048, 3072, 132).grid_x, 192u);
+  EXPECT_EQ(gate_up_shape(kQ8, 4096, 14336, 132).grid_x, 264u);
+  EXPECT_EQ(image_bytes(kQ8, 2048), 2u * (1024 + 64) + 12 * 64);
+  EXPECT_EQ(image_bytes(kQ8R, 2048), 4u * (1024 + 64) + 12 * 64);
   EXPECT_EQ(attention_decode_splits(8, 132), 32u);
   EXPECT_EQ(attention_decode_splits(8, 8), 2u);
   EXPECT_EQ(attention_decode_splits(64, 4), 1u);
