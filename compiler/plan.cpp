@@ -1,5 +1,7 @@
 #include "compiler/plan.h"
 
+#include <llvm/ADT/STLExtras.h>
+
 #include <algorithm>
 
 #include "compiler/passes/fuse.h"
@@ -10,7 +12,8 @@ namespace {
 
 constexpr uint32_t kSmallestPrefill = 16;
 
-// Chunk sizes: powers of two up to the largest, so that a prompt's tail wastes at most half a chunk.
+// Chunk sizes: powers of two up to the largest, so that a prompt's tail wastes at most half a
+// chunk.
 std::vector<uint32_t> prefill_rows(uint32_t chunk, uint32_t context) {
   std::vector<uint32_t> rows;
   for (uint32_t n = kSmallestPrefill; n < chunk && n < context; n *= 2) rows.push_back(n);
@@ -18,9 +21,18 @@ std::vector<uint32_t> prefill_rows(uint32_t chunk, uint32_t context) {
   return rows;
 }
 
-llvm::Expected<model::ProgramOptions> resolve(const model::HyperParameters& p,
+// Who keeps weights in F32 wants full precision: rounding the cache would cost more of it than all
+// else.
+bool is_full_precision(const gguf::File& file) {
+  return llvm::all_of(file.tensors(), [](const gguf::TensorInfo& tensor) {
+    return tensor.type() == WeightType::kF32;
+  });
+}
+
+llvm::Expected<model::ProgramOptions> resolve(const model::Model& model,
                                               const target::Target& target,
                                               const PlanOptions& options) {
+  const model::HyperParameters& p = model.params;
   model::ProgramOptions resolved;
   resolved.context =
       options.context != 0 ? options.context : std::min(p.context_length, kDefaultContext);
@@ -32,12 +44,13 @@ llvm::Expected<model::ProgramOptions> resolve(const model::HyperParameters& p,
     return fail(ExitCode::kUsage, "--prefill-chunk {0}: at most {1}", options.prefill_chunk,
                 kMaxPrefillChunk);
   }
-  resolved.kv_type_k = options.kv_k.value_or(target.default_kv);
-  resolved.kv_type_v = options.kv_v.value_or(target.default_kv);
+  const WeightType default_kv =
+      is_full_precision(*model.file) ? WeightType::kF32 : target.default_kv;
+  resolved.kv_type_k = options.kv_k.value_or(default_kv);
+  resolved.kv_type_v = options.kv_v.value_or(default_kv);
   resolved.rotate_keys = options.rotate_keys;
-  resolved.prefill_rows =
-      prefill_rows(options.prefill_chunk != 0 ? options.prefill_chunk : target.prefill_chunk,
-                   resolved.context);
+  resolved.prefill_rows = prefill_rows(
+      options.prefill_chunk != 0 ? options.prefill_chunk : target.prefill_chunk, resolved.context);
   return resolved;
 }
 
@@ -55,7 +68,7 @@ llvm::Expected<PlannedModel> plan_model(const gguf::File& file, const target::Ta
   llvm::Expected<model::Model> model = model::load(file);
   if (!model) return model.takeError();
   planned.model = std::move(*model);
-  llvm::Expected<model::ProgramOptions> resolved = resolve(planned.model.params, target, options);
+  llvm::Expected<model::ProgramOptions> resolved = resolve(planned.model, target, options);
   if (!resolved) return resolved.takeError();
   planned.options = std::move(*resolved);
 

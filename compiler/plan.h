@@ -22,7 +22,7 @@ constexpr uint32_t kMaxPrefillChunk = 2048;
 
 struct PlanOptions {
   uint32_t context = 0;                  // positions; 0: the model's own, at most kDefaultContext
-  std::optional<WeightType> kv_k, kv_v;  // default: the target's
+  std::optional<WeightType> kv_k, kv_v;  // default: F32 for an F32 model, else the target's
   uint32_t prefill_chunk = 0;            // tokens; 0: the target's
   bool fuse = true;
   select::SelectOptions select;

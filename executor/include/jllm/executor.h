@@ -63,9 +63,10 @@ class Executor {
   // Size of the block that create() needs for its own tables.
   static uint64_t required_bytes(const PlanView& view);
 
-  // Checks the device against the plan, allocates the arenas, loads weights and code, captures the graphs.
-  // `memory` (64-byte aligned, at least required_bytes()) and `view` must outlive the Executor; `source` is
-  // used only here. On failure everything taken is given back and `message` says what to do.
+  // Checks the device against the plan, allocates the arenas, loads weights and code, captures the
+  // graphs. `memory` (64-byte aligned, at least required_bytes()) and `view` must outlive the
+  // Executor; `source` is used only here. On failure everything taken is given back and `message`
+  // says what to do.
   static Result<Executor*> create(const PlanView& view, PlanSource& source, void* memory,
                                   uint64_t memory_size, const ExecutorOptions& options,
                                   Message* message);

@@ -37,6 +37,11 @@ class KvCache : public testing::Test {
     options.kv_v = v;
     return plan_model(*file_, value_of(target::find(target)), options);
   }
+  // K's type when nothing is asked for.
+  WeightType default_type(const TinyLlama& tiny, const char* target) {
+    file_.emplace(write_and_open(tiny, folder_.file("m.gguf")));
+    return value_of(plan_model(*file_, value_of(target::find(target)), {})).options.kv_type_k;
+  }
   uint64_t bytes(const TinyLlama& tiny, const char* target, uint32_t context, WeightType k,
                  WeightType v) {
     return value_of(plan(tiny, target, context, k, v)).layout.total(ArenaKind::kKv);
@@ -50,6 +55,14 @@ class KvCache : public testing::Test {
   gguf::TempFolder folder_;
   std::optional<gguf::File> file_;
 };
+
+TEST_F(KvCache, DefaultIsTheTargetsButF32ForAnF32Model) {
+  TinyLlama tiny = shaped(1, 1, 32);
+  EXPECT_EQ(default_type(tiny, "h200"), WeightType::kF32);
+  tiny.type = WeightType::kF16;
+  EXPECT_EQ(default_type(tiny, "h200"), WeightType::kF16);
+  EXPECT_EQ(default_type(tiny, "host"), WeightType::kF32);
+}
 
 TEST_F(KvCache, KnownSizes) {
   const WeightType f32 = WeightType::kF32, f16 = WeightType::kF16, q8_0 = WeightType::kQ8_0,

@@ -114,7 +114,7 @@ TEST_F(Report, TextNamesModelTargetAndKernels) {
   facts_.file_bytes = 5 * kMiB;
   const std::string report = text();
   for (const char* part :
-       {"tiny  (llama, 0.1 M parameters)  for  NVIDIA H200", "64 positions, K f16, V f16",
+       {"tiny  (llama, 0.1 M parameters)  for  NVIDIA H200", "64 positions, K f32, V f32",
         "decode: 13 launches a token", "tok/s (bandwidth / bytes)", "qkv_0", "Q_TYPE=f32",
         "nvrtc: 12.6", "m.jllm: 5.0 MiB"}) {
     EXPECT_NE(report.find(part), std::string::npos) << part << " is not in\n" << report;
