@@ -5,6 +5,7 @@ namespace jllm::tool {
 
 int run_command(int argc, char** argv);
 int bench_command(int argc, char** argv);
+int doctor_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
 int tokenize_command(int argc, char** argv);
 

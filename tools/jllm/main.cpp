@@ -19,6 +19,7 @@ constexpr Command kCommands[] = {
     {"run", jllm::tool::run_command, "continue a prompt"},
     {"bench", jllm::tool::bench_command, "time prompts and generation"},
     {"eval", jllm::tool::eval_command, "perplexity and raw logits of a text"},
+    {"doctor", jllm::tool::doctor_command, "what device is here; a target file made of it"},
     {"tokenize", jllm::tool::tokenize_command, "show the tokens of a text"},
 };
 
