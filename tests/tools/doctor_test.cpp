@@ -27,6 +27,7 @@ DeviceFacts orin() {
   facts.integrated = true;
   facts.total_memory = uint64_t{7618} << 20;
   facts.available_memory = uint64_t{6600} << 20;
+  facts.context_memory = uint64_t{150} << 20;
   return facts;
 }
 
@@ -47,6 +48,7 @@ TEST(Doctor, TargetFileIsReadBackWithTheDevicesFigures) {
   EXPECT_EQ(target.max_cuda_major, 12u);
   EXPECT_EQ(target.visible_bytes, uint64_t{7618} << 20);
   EXPECT_EQ(target.budget_bytes, uint64_t{6300} << 20);  // 6600 less the 300 MiB reserve
+  EXPECT_EQ(target.context_bytes, uint64_t{150} << 20);
   // 2 x 3.199 GHz x 16 bytes = 102.4 GB/s, planned with 0.75 of it.
   EXPECT_NEAR(target.bandwidth_gbps, 0.75 * 2 * 3.199 * 16, 0.1);
 }

@@ -75,16 +75,17 @@ DeviceFacts read_device_facts(int ordinal) {
   facts.memory_khz = attribute(cuda::kAttributeMemoryClockRate);
   facts.bus_bits = attribute(cuda::kAttributeGlobalMemoryBusWidth);
   facts.integrated = attribute(cuda::kAttributeIntegrated) != 0;
-  facts.available_memory = mem_available();
-  if (!facts.integrated) {
-    cuda::Context context = nullptr;
-    size_t free = 0;
-    check(api.primary_ctx_retain(&context, device), "cuDevicePrimaryCtxRetain");
-    check(api.ctx_set_current(context), "cuCtxSetCurrent");
-    check(api.mem_get_info(&free, &total), "cuMemGetInfo");
-    check(api.primary_ctx_release(device), "cuDevicePrimaryCtxRelease");
-    facts.available_memory = free;
-  }
+  const uint64_t before = mem_available();
+  cuda::Context context = nullptr;
+  size_t free = 0;
+  check(api.primary_ctx_retain(&context, device), "cuDevicePrimaryCtxRetain");
+  check(api.ctx_set_current(context), "cuCtxSetCurrent");
+  check(api.mem_get_info(&free, &total), "cuMemGetInfo");
+  const uint64_t after = mem_available();
+  check(api.primary_ctx_release(device), "cuDevicePrimaryCtxRelease");
+  facts.available_memory = facts.integrated ? before : total;
+  const uint64_t left = facts.integrated ? after : free;
+  facts.context_memory = facts.available_memory > left ? facts.available_memory - left : 0;
   return facts;
 }
 
@@ -120,6 +121,8 @@ std::string target_json(const DeviceFacts& facts, const std::string& target_name
   target["headless_budget_mib"] =
       figure(std::min(budget, facts.total_memory) / kMebibyte,
              "memory available while the file was written, less 300 MiB", "medium");
+  target["cuda_context_mib"] = figure(facts.context_memory / kMebibyte,
+                                      "taken by a context while the file was written", "medium");
   target["max_cuda_major"] = figure(facts.driver_version / 1000, kDriver, "high");
   target["bandwidth_fraction"] = figure(0.75, "what reads reach on AGX Orin; measure yours", "low");
   target["modes"] = ordered_json::array({mode});

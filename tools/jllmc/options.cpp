@@ -42,7 +42,8 @@ PlanArguments::PlanArguments(cl::SubCommand& command, const char* context_help)
     : context_("context", cl::value_desc("N"), cl::desc(context_help), cl::sub(command),
                cl::cat(options_category())),
       kv_("kv", cl::value_desc("TYPE"),
-          cl::desc("type of the KV cache: f16, q8_0, q4_0 or f32 (default: f16; f32 on host and for F32 models)"),
+          cl::desc("type of the KV cache: f16, q8_0, q4_0 or f32 (default: f16; f32 on host and "
+                   "for F32 models)"),
           cl::sub(command), cl::cat(options_category())),
       kv_k_("kv-k", cl::value_desc("TYPE"), cl::desc("type of the K cache alone"), cl::sub(command),
             cl::cat(options_category())),
