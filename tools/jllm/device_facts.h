@@ -16,9 +16,10 @@ struct DeviceFacts {
   uint32_t clock_khz = 0, memory_khz = 0, bus_bits = 0;      // 0: the driver does not say
   bool integrated = false;                                   // shares memory with the CPU
   uint64_t total_memory = 0;                                 // bytes
-  // What programs can still take: MemAvailable where memory is shared, else what the driver calls
-  // free.
+  // What programs can take: MemAvailable where memory is shared, else all of the device's.
   uint64_t available_memory = 0;
+  // What a CUDA context took of it; on a card of its own other processes' memory is included.
+  uint64_t context_memory = 0;
 
   // Double data rate: two transfers a clock. 0 when clock or width is not known.
   double pin_bandwidth_gb_s() const { return 2.0 * memory_khz * bus_bits / 8 / 1e6; }
