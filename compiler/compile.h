@@ -22,11 +22,12 @@ struct CompileOptions {
   PlanOptions plan;
   bool context_max = false;  // take the largest context that fits instead of plan.context
   BudgetOptions budget;
-  bool desktop = false;            // budget of a system with a desktop; budget.limit goes before it
-  std::string nvrtc;               // library or folder; empty: search
-  std::string dump_after;          // one of kPlanStages: print its result and stop
+  bool desktop = false;    // budget of a system with a desktop; budget.limit goes before it
+  std::string nvrtc;       // library or folder; empty: search
+  std::string dump_after;  // one of kPlanStages: print its result and stop
   bool use_cache = true;
-  bool ptx = false;  // PTX instead of machine code: runs a target's code path on a newer device, in tests
+  bool ptx =
+      false;  // PTX instead of machine code: runs a target's code path on a newer device, in tests
   ReportFormat report = ReportFormat::kNone;
 };
 

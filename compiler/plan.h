@@ -1,5 +1,5 @@
-// The planning half of the compiler: from a model and a target to the layout, to the byte, without reading a
-// weight. `compile` and `fit` both stand on this, so that their numbers cannot differ.
+// The planning half of the compiler: from a model and a target to the layout, to the byte, without
+// reading a weight. `compile` and `fit` both stand on this, so that their numbers cannot differ.
 #pragma once
 
 #include <llvm/Support/Error.h>
@@ -26,12 +26,13 @@ struct PlanOptions {
   uint32_t prefill_chunk = 0;            // tokens; 0: the target's
   bool fuse = true;
   select::SelectOptions select;
-  bool rotate_keys = true;               // see model::ProgramOptions
+  bool rotate_keys = true;  // see model::ProgramOptions
 
   friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };
 
-// Everything that is decided before code is generated. Refers to the gguf::File that the model came from.
+// Everything that is decided before code is generated. Refers to the gguf::File that the model came
+// from.
 struct PlannedModel {
   model::Model model;
   target::Target target;
@@ -43,8 +44,8 @@ struct PlannedModel {
   memory::Layout layout;
 };
 
-// Called behind each stage ("ir", "passes", "select", "memory") with what is planned so far; returning
-// true ends the planning there.
+// Called behind each stage ("ir", "passes", "select", "memory") with what is planned so far;
+// returning true ends the planning there.
 using StageObserver = std::function<bool(llvm::StringRef stage, const PlannedModel& planned)>;
 extern const std::vector<llvm::StringRef> kPlanStages;
 

@@ -26,9 +26,12 @@ uint64_t row_unit(unsigned type) {
     case kRowQ4_0:
     case kRowQ5_0:
     case kRowQ4_K:
-    case kRowQ6_K: return 32;
-    case kRowQ8_0: return 16;
-    default: return 8;
+    case kRowQ6_K:
+      return 32;
+    case kRowQ8_0:
+      return 16;
+    default:
+      return 8;
   }
 }
 
@@ -56,7 +59,8 @@ GemvShape gemv_base(Activations mode, uint64_t k) {
   return shape;
 }
 
-// Warps per team: as long as one wave of blocks still takes all teams and each warp has something to do.
+// Warps per team: as long as one wave of blocks still takes all teams and each warp has something
+// to do.
 uint32_t gemv_split(unsigned type, uint64_t k, uint64_t teams, uint32_t sm_count) {
   constexpr uint32_t kMaxSplit = 4;
   const uint64_t steps = divide_up(divide_up(k, row_unit(type)), 32);
@@ -111,7 +115,8 @@ const std::vector<std::string>& compile_options() {
 }
 
 bool has_int8_products(unsigned type) {
-  return type == kRowQ4_0 || type == kRowQ5_0 || type == kRowQ8_0 || type == kRowQ4_K || type == kRowQ6_K;
+  return type == kRowQ4_0 || type == kRowQ5_0 || type == kRowQ8_0 || type == kRowQ4_K ||
+         type == kRowQ6_K;
 }
 
 uint64_t image_bytes(Activations mode, uint64_t k) {
@@ -124,8 +129,8 @@ uint64_t image_bytes(Activations mode, uint64_t k) {
 }
 
 GemvShape gemv_shape(unsigned type, Activations mode, uint64_t k, uint64_t n, uint32_t sm_count) {
-  // Pairs of rows share their reads of the vector; single rows, and then parts of rows, give more warps
-  // something to load.
+  // Pairs of rows share their reads of the vector; single rows, and then parts of rows, give more
+  // warps something to load.
   const uint64_t slots = kGemvBlocksPerSm * kGemvWarps * uint64_t(sm_count);
   GemvShape shape = gemv_base(mode, k);
   shape.rows = divide_up(n, 2) >= slots ? 2 : 1;
@@ -159,7 +164,8 @@ uint64_t attention_decode_partial_bytes(uint32_t heads, uint32_t splits, uint32_
 uint64_t attention_decode_ticket_bytes(uint32_t kv_heads) { return uint64_t(kv_heads) * 4; }
 
 bool may_overlap(std::string_view kernel) {
-  for (const char* name : {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head", "sample"}) {
+  for (const char* name :
+       {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head", "sample"}) {
     if (kernel == name) return true;
   }
   return false;

@@ -26,7 +26,8 @@ const std::vector<Source>& all_headers();
 // NVRTC options that the sources need, in order; the kernel's macros follow them.
 const std::vector<std::string>& compile_options();
 
-// Whether the kernel may start before its predecessor has ended (macro PROGRAMMATIC, sm_90 and later).
+// Whether the kernel may start before its predecessor has ended (macro PROGRAMMATIC, sm_90 and
+// later).
 bool may_overlap(std::string_view kernel);
 
 // Grid, block and dynamic shared memory of a launch. Kernels stride over their grid, so a grid is a
@@ -37,18 +38,19 @@ struct LaunchShape {
   uint64_t shared_bytes = 0;  // above 48 KB the function needs its attribute raised
 };
 
-// How qkv, matmul_add, gate_up and head read their vector (macro ACTIVATIONS): as f32, as int8 with a scale
-// per 32, or as int8 with the rounding error in a second int8.
+// How qkv, matmul_add, gate_up and head read their vector (macro ACTIVATIONS): as f32, as int8 with
+// a scale per 32, or as int8 with the rounding error in a second int8.
 enum class Activations : uint32_t { kExact = 0, kInt8 = 1, kInt8Pair = 2 };
 
 // Whether there are int8 products for this weight type; the others take kExact.
 bool has_int8_products(unsigned type);
 
-// Bytes of the vector as these kernels stage it, and as one kernel hands it to the next in the int8 modes.
+// Bytes of the vector as these kernels stage it, and as one kernel hands it to the next in the int8
+// modes.
 uint64_t image_bytes(Activations mode, uint64_t k);
 
-// Launch of such a kernel, and the macros ROWS (rows that a team of warps takes at a time) and SPLIT (warps
-// of a team). Results depend on SPLIT in the last bits.
+// Launch of such a kernel, and the macros ROWS (rows that a team of warps takes at a time) and
+// SPLIT (warps of a team). Results depend on SPLIT in the last bits.
 struct GemvShape : LaunchShape {
   uint32_t rows = 2;
   uint32_t split = 1;
@@ -68,11 +70,12 @@ LaunchShape attention_decode_shape(uint32_t kv_heads, uint32_t splits);  // grid
 // embed, rms_norm, layer_norm: one block per row and group of `dim` elements, grid fixed.
 LaunchShape row_shape(uint32_t rows, uint64_t dim, uint32_t groups = 1);
 
-// add_bias, glu, unary, add (n = N), kv_append (n = kv_append_items()), rope (HEADS * HEAD_DIM / 2) and
-// rope_append ((HEADS + 2 * KV_HEADS) * HEAD_DIM / 2): n work items per row. grid_y is fixed.
+// add_bias, glu, unary, add (n = N), kv_append (n = kv_append_items()), rope (HEADS * HEAD_DIM / 2)
+// and rope_append ((HEADS + 2 * KV_HEADS) * HEAD_DIM / 2): n work items per row. grid_y is fixed.
 LaunchShape elementwise_shape(uint32_t rows, uint64_t n, uint32_t sm_count);
 
-// Threads that kv_append has work for, per row: one per element, or a warp per head of a quantised cache.
+// Threads that kv_append has work for, per row: one per element, or a warp per head of a quantised
+// cache.
 uint64_t kv_append_items(uint32_t kv_type, uint32_t heads, uint32_t head_dim);
 
 // matmul: the macro TILE (64 or 128: weight rows and tokens of a tile) that suits this many rows;

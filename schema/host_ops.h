@@ -1,9 +1,10 @@
-// The operations of the `host` backend: their names in a plan and the arguments that a launch carries.
-// A launch's argument slots (8 bytes each) are the fields of the struct below, in order: pointers are
-// arena addresses, numbers are immediates (floats as IEEE-754 bits in the low half). T is the row count of
-// the graph; rows at or beyond min(T, state.count - state.position) need not be computed. Where `state` is
-// null all T rows are computed (the head graph: its row was consumed before).
-// Activations are f32, row-major. Weights stay in GGUF block layout; f32 constants are plain arrays.
+// The operations of the `host` backend: their names in a plan and the arguments that a launch
+// carries. A launch's argument slots (8 bytes each) are the fields of the struct below, in order:
+// pointers are arena addresses, numbers are immediates (floats as IEEE-754 bits in the low half). T
+// is the row count of the graph; rows at or beyond min(T, state.count - state.position) need not be
+// computed. Where `state` is null all T rows are computed (the head graph: its row was consumed
+// before). Activations are f32, row-major. Weights stay in GGUF block layout; f32 constants are
+// plain arrays.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +57,8 @@ struct AddBiasArgs {  // out = in + bias, per row; out may be in
   uint64_t rows, n;
 };
 
-struct RopeArgs {  // rotates the first 2 * pairs elements of each head by position * frequency; out may be in
+struct RopeArgs {  // rotates the first 2 * pairs elements of each head by position * frequency; out
+                   // may be in
   const StepState* state;
   const float* in;           // [T][heads][head_dim]
   const float* frequencies;  // [pairs], radians per position
@@ -76,14 +78,14 @@ struct KvAppendArgs {  // cache rows position .. of each head = in
 
 struct AttentionArgs {  // causal softmax(q k^T * scale) v, grouped-query
   const StepState* state;
-  const float* q;   // [T][heads][head_dim]
-  const void* k;    // [kv_heads][context][head_dim]
-  const void* v;    // [kv_heads][context][head_dim]
-  float* out;       // [T][heads][head_dim]
-  float* scores;    // scratch [heads][context], f32: each head is computed by one thread at a time
+  const float* q;  // [T][heads][head_dim]
+  const void* k;   // [kv_heads][context][head_dim]
+  const void* v;   // [kv_heads][context][head_dim]
+  float* out;      // [T][heads][head_dim]
+  float* scores;   // scratch [heads][context], f32: each head is computed by one thread at a time
   uint64_t rows, heads, kv_heads, head_dim, context, k_type, v_type, scale_bits;
-  uint64_t rotation;  // of the keys; q is rotated alike here
-  uint64_t window;    // positions that a query sees, its own the last; 0: all
+  uint64_t rotation;      // of the keys; q is rotated alike here
+  uint64_t window;        // positions that a query sees, its own the last; 0: all
   uint64_t softcap_bits;  // scores become softcap * tanh(score / softcap); 0: as they are
 };
 
@@ -119,10 +121,10 @@ struct FinishChunkArgs {  // out[dim] = in[last valid row]; then position += val
 
 struct SampleArgs {  // draws the next token, appends it to tokens and the ring; see StepState
   StepState* state;
-  uint32_t* tokens;    // [context]
+  uint32_t* tokens;     // [context]
   const float* logits;  // [vocab]; left unchanged
-  float* work;         // scratch [vocab]: penalised logits
-  RingSlot* ring;      // [kRingSlots]
+  float* work;          // scratch [vocab]: penalised logits
+  RingSlot* ring;       // [kRingSlots]
   uint64_t vocab;
   uint64_t advance;  // 1: position += 1 (decode); 0: the rows were already consumed (prefill head)
 };

@@ -15,7 +15,9 @@ void Message::format(const char* fmt, ...) {
   va_end(args);
 }
 
-void Message::format_list(const char* fmt, va_list args) { vsnprintf(text, sizeof text, fmt, args); }
+void Message::format_list(const char* fmt, va_list args) {
+  vsnprintf(text, sizeof text, fmt, args);
+}
 
 uint64_t hash_bytes(const uint8_t* data, uint64_t size) {
   constexpr uint64_t kPrime = 0x100000001b3;

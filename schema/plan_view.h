@@ -1,6 +1,6 @@
-// An immutable, bounds-proved view of a plan's head (prefix and FlatBuffer). After open() succeeded nothing
-// needs checking again: every index, offset, size, alignment and launch dimension lies within its bounds.
-// Thread-safe once opened. The caller keeps the bytes alive.
+// An immutable, bounds-proved view of a plan's head (prefix and FlatBuffer). After open() succeeded
+// nothing needs checking again: every index, offset, size, alignment and launch dimension lies
+// within its bounds. Thread-safe once opened. The caller keeps the bytes alive.
 #pragma once
 
 #include <cstdarg>
@@ -23,8 +23,8 @@ struct Message {
 
 class PlanView {
  public:
-  // Bytes of the file that open() needs (prefix and FlatBuffer), from its first 64 bytes; the caller reads
-  // that much and calls open(). `file_size` is the real size of the file.
+  // Bytes of the file that open() needs (prefix and FlatBuffer), from its first 64 bytes; the
+  // caller reads that much and calls open(). `file_size` is the real size of the file.
   static Result<uint64_t> head_size(const uint8_t* prefix, uint64_t size, uint64_t file_size,
                                     Message* message);
 

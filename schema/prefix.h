@@ -1,5 +1,5 @@
-// The fixed first 64 bytes of a plan file (little-endian). It is read before anything else, so that a
-// file of another version or a truncated one is refused with the numbers at hand.
+// The fixed first 64 bytes of a plan file (little-endian). It is read before anything else, so that
+// a file of another version or a truncated one is refused with the numbers at hand.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,14 @@ struct PlanPrefix {
   uint32_t magic;
   uint16_t major;
   uint16_t minor;
-  uint32_t prefix_size;      // 64
-  uint32_t flags;            // 0
-  uint64_t plan_offset;      // of the FlatBuffer, from the start of the file
+  uint32_t prefix_size;  // 64
+  uint32_t flags;        // 0
+  uint64_t plan_offset;  // of the FlatBuffer, from the start of the file
   uint64_t plan_size;
   uint64_t segments_offset;  // a multiple of kSegmentAlignment
   uint64_t segments_size;    // to the end of the file
   uint64_t file_size;
-  uint64_t plan_hash;        // hash_bytes() of the FlatBuffer
+  uint64_t plan_hash;  // hash_bytes() of the FlatBuffer
 };
 static_assert(sizeof(PlanPrefix) == 64, "the prefix is a file format");
 

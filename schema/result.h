@@ -10,13 +10,13 @@ namespace jllm {
 enum class Error : uint32_t {
   kOk = 0,
   // Plan: the file itself.
-  kNotAPlan = 0x101,           // wrong magic or shorter than the prefix
-  kPlanVersion = 0x102,        // another major version, or a newer minor one
-  kPlanTruncated = 0x103,      // sizes in the prefix do not match the file
-  kPlanDamaged = 0x104,        // FlatBuffer verification or hash failed
-  kPlanInvalid = 0x105,        // an index, bound or dimension is out of range
-  kTargetMismatch = 0x106,     // made for another device or backend
-  kUnknownKernel = 0x107,      // a host plan names an operation that this build lacks
+  kNotAPlan = 0x101,        // wrong magic or shorter than the prefix
+  kPlanVersion = 0x102,     // another major version, or a newer minor one
+  kPlanTruncated = 0x103,   // sizes in the prefix do not match the file
+  kPlanDamaged = 0x104,     // FlatBuffer verification or hash failed
+  kPlanInvalid = 0x105,     // an index, bound or dimension is out of range
+  kTargetMismatch = 0x106,  // made for another device or backend
+  kUnknownKernel = 0x107,   // a host plan names an operation that this build lacks
   // Source: reading the plan's segments.
   kReadFailed = 0x201,
   // Memory.
@@ -24,16 +24,16 @@ enum class Error : uint32_t {
   kDeviceMemory = 0x302,        // an arena could not be allocated
   kPinnedMemory = 0x303,
   // Device and driver.
-  kNoDriver = 0x401,      // libcuda.so.1 is absent or lacks an entry point
+  kNoDriver = 0x401,  // libcuda.so.1 is absent or lacks an entry point
   kNoDevice = 0x402,
   kDriverTooOld = 0x403,
-  kDriverCall = 0x404,    // a driver call failed; the message names it
-  kThreads = 0x405,       // worker threads could not be started
+  kDriverCall = 0x404,  // a driver call failed; the message names it
+  kThreads = 0x405,     // worker threads could not be started
   // State: how the executor is used.
   kBadArgument = 0x501,
   kContextFull = 0x502,
-  kNothingToDo = 0x503,   // a step without a prompt, or after the sequence ended
-  kBadLogits = 0x504,     // the model produced NaN or no finite logit
+  kNothingToDo = 0x503,  // a step without a prompt, or after the sequence ended
+  kBadLogits = 0x504,    // the model produced NaN or no finite logit
 };
 
 // Short English name, "plan_truncated"; never null.

@@ -1,8 +1,9 @@
-// The per-token state that lives on the device, at the start of the STATE arena. Kernels read and advance it;
-// the host writes it only between replays. Shared by the executor, the host backend and the device
-// sources (no includes but this comment's rules: fixed 32-bit fields, no pointers).
+// The per-token state that lives on the device, at the start of the STATE arena. Kernels read and
+// advance it; the host writes it only between replays. Shared by the executor, the host backend and
+// the device sources (no includes but this comment's rules: fixed 32-bit fields, no pointers).
 //
-// tokens[] (u32[context], STATE arena) holds every token of the sequence by position: prompt and output.
+// tokens[] (u32[context], STATE arena) holds every token of the sequence by position: prompt and
+// output.
 //   position  tokens already consumed = KV rows that are valid
 //   count     tokens known; position <= count <= context
 // A prefill replay of R rows consumes min(R, count - position) tokens and advances position.
@@ -20,26 +21,26 @@ enum StepDone : unsigned { kRunning = 0, kEndToken = 1, kContextFull = 2, kBadLo
 struct StepState {
   unsigned position;
   unsigned count;
-  unsigned context;      // capacity of tokens[] and of the KV cache, in positions
-  unsigned done;         // StepDone
-  unsigned sampled;      // tokens sampled since create: ring sequence number of the next one
-  unsigned seed_low;     // Philox key
+  unsigned context;   // capacity of tokens[] and of the KV cache, in positions
+  unsigned done;      // StepDone
+  unsigned sampled;   // tokens sampled since create: ring sequence number of the next one
+  unsigned seed_low;  // Philox key
   unsigned seed_high;
-  unsigned draws;        // tokens sampled since the seed was set: Philox counter
+  unsigned draws;  // tokens sampled since the seed was set: Philox counter
   // Sampling chain, in this order: repeat penalty, top-k, top-p, min-p, temperature, draw.
-  float temperature;     // 0: greedy (argmax after the penalty, ties to the lowest id)
-  float top_p;           // 1: off
-  float min_p;           // 0: off
-  float repeat_penalty;  // 1: off; logits > 0 are divided by it, others multiplied
-  unsigned top_k;        // 0: off
+  float temperature;       // 0: greedy (argmax after the penalty, ties to the lowest id)
+  float top_p;             // 1: off
+  float min_p;             // 0: off
+  float repeat_penalty;    // 1: off; logits > 0 are divided by it, others multiplied
+  unsigned top_k;          // 0: off
   unsigned repeat_last_n;  // how many of the last tokens the penalty looks at
   unsigned end_token_count;
-  unsigned ignore_end;   // 1: end tokens do not stop the sequence
+  unsigned ignore_end;  // 1: end tokens do not stop the sequence
   unsigned end_tokens[kMaxEndTokens];
 };
 
-// One slot of the HOST_PINNED ring. `sequence` is written last (release, system scope) and equals the
-// token's number plus one, so that the host knows a slot is fresh.
+// One slot of the HOST_PINNED ring. `sequence` is written last (release, system scope) and equals
+// the token's number plus one, so that the host knows a slot is fresh.
 struct RingSlot {
   unsigned sequence;
   unsigned token;

@@ -1,5 +1,5 @@
-// The one place that proves a plan consistent. Contract: after validate_plan() returned kOk, the executor
-// indexes, adds and dereferences without checking again.
+// The one place that proves a plan consistent. Contract: after validate_plan() returned kOk, the
+// executor indexes, adds and dereferences without checking again.
 #include <cinttypes>
 #include <cstdarg>
 
@@ -11,7 +11,7 @@ namespace jllm {
 namespace {
 
 constexpr uint32_t kMaxArenas = 64;
-constexpr uint32_t kMaxArgs = 32;          // of one launch
+constexpr uint32_t kMaxArgs = 32;  // of one launch
 constexpr uint64_t kMaxArenaBytes = 1ull << 40;
 constexpr uint32_t kMaxBlockThreads = 1024;
 constexpr uint32_t kMaxGridX = 0x7fffffff;
@@ -49,7 +49,8 @@ class Validator {
       if (arena->kind() > fb::ArenaKind::MAX) return fail("plan: unknown arena kind");
       if (arena->size() > kMaxArenaBytes) return fail("plan: an arena is larger than 1 TiB");
       if (alignment == 0 || (alignment & (alignment - 1)) != 0 || alignment > kSegmentAlignment) {
-        return fail("plan: arena alignment %" PRIu64 " is not a power of two up to 4096", alignment);
+        return fail("plan: arena alignment %" PRIu64 " is not a power of two up to 4096",
+                    alignment);
       }
     }
     return true;
@@ -125,7 +126,8 @@ class Validator {
       return fail("plan: launch %.64s has an impossible grid", label);
     }
     for (const fb::Arg* arg : *launch.args()) {
-      if (arg->kind() > fb::ArgKind::MAX) return fail("plan: launch %.64s: unknown argument", label);
+      if (arg->kind() > fb::ArgKind::MAX)
+        return fail("plan: launch %.64s: unknown argument", label);
       if (arg->kind() == fb::ArgKind::Pointer &&
           (!inside_arena(arg->arena(), arg->value(), arg->bytes()) || arg->value() % 4 != 0)) {
         return fail("plan: launch %.64s points outside its arena", label);
@@ -165,10 +167,12 @@ class Validator {
 
   bool check_model() {
     const fb::Model& model = *plan_.model();
-    if (model.context() < 1 || model.vocab_size() < 1) return fail("plan: empty context or vocabulary");
+    if (model.context() < 1 || model.vocab_size() < 1)
+      return fail("plan: empty context or vocabulary");
     if (plan_.end_tokens()->size() > kMaxEndTokens) return fail("plan: too many end tokens");
     for (const uint32_t token : *plan_.end_tokens()) {
-      if (token >= model.vocab_size()) return fail("plan: end token %u is not in the vocabulary", token);
+      if (token >= model.vocab_size())
+        return fail("plan: end token %u is not in the vocabulary", token);
     }
     return true;
   }

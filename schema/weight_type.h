@@ -30,15 +30,24 @@ struct BlockShape {
 // Block shape of a supported type, {0, 0} for any other id.
 constexpr BlockShape block_shape(WeightType type) {
   switch (type) {
-    case WeightType::kF32: return {1, 4};
-    case WeightType::kF16: return {1, 2};
-    case WeightType::kBF16: return {1, 2};
-    case WeightType::kQ4_0: return {32, 18};
-    case WeightType::kQ5_0: return {32, 22};
-    case WeightType::kQ8_0: return {32, 34};
-    case WeightType::kQ4_K: return {256, 144};
-    case WeightType::kQ6_K: return {256, 210};
-    case WeightType::kQ1_0: return {128, 18};
+    case WeightType::kF32:
+      return {1, 4};
+    case WeightType::kF16:
+      return {1, 2};
+    case WeightType::kBF16:
+      return {1, 2};
+    case WeightType::kQ4_0:
+      return {32, 18};
+    case WeightType::kQ5_0:
+      return {32, 22};
+    case WeightType::kQ8_0:
+      return {32, 34};
+    case WeightType::kQ4_K:
+      return {256, 144};
+    case WeightType::kQ6_K:
+      return {256, 210};
+    case WeightType::kQ1_0:
+      return {128, 18};
   }
   return {0, 0};
 }
@@ -46,15 +55,24 @@ constexpr BlockShape block_shape(WeightType type) {
 // Lower-case name as users write it ("q4_k"), "unknown" for an unsupported id.
 constexpr const char* weight_type_name(WeightType type) {
   switch (type) {
-    case WeightType::kF32: return "f32";
-    case WeightType::kF16: return "f16";
-    case WeightType::kBF16: return "bf16";
-    case WeightType::kQ4_0: return "q4_0";
-    case WeightType::kQ5_0: return "q5_0";
-    case WeightType::kQ8_0: return "q8_0";
-    case WeightType::kQ4_K: return "q4_k";
-    case WeightType::kQ6_K: return "q6_k";
-    case WeightType::kQ1_0: return "q1_0";
+    case WeightType::kF32:
+      return "f32";
+    case WeightType::kF16:
+      return "f16";
+    case WeightType::kBF16:
+      return "bf16";
+    case WeightType::kQ4_0:
+      return "q4_0";
+    case WeightType::kQ5_0:
+      return "q5_0";
+    case WeightType::kQ8_0:
+      return "q8_0";
+    case WeightType::kQ4_K:
+      return "q4_k";
+    case WeightType::kQ6_K:
+      return "q6_k";
+    case WeightType::kQ1_0:
+      return "q1_0";
   }
   return "unknown";
 }

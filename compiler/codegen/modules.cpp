@@ -35,7 +35,8 @@ CompileRequest make_request(const select::KernelSpec& kernel, uint32_t arch) {
   return request;
 }
 
-// Everything that reaches the machine code: sources, options in order, architecture, compiler version.
+// Everything that reaches the machine code: sources, options in order, architecture, compiler
+// version.
 std::string cache_key(const CompileRequest& request, bool ptx, NvrtcVersion version) {
   llvm::SHA256 hash;
   const auto add = [&](llvm::StringRef text) {
@@ -81,8 +82,7 @@ void write_cached(const std::string& path, const std::vector<uint8_t>& cubin) {
   if (llvm::sys::fs::create_directories(llvm::sys::path::parent_path(path))) return;
   llvm::Expected<OutputFile> file = OutputFile::create(path);
   if (!file) return llvm::consumeError(file.takeError());
-  const std::string digest =
-      sha256({reinterpret_cast<const char*>(cubin.data()), cubin.size()});
+  const std::string digest = sha256({reinterpret_cast<const char*>(cubin.data()), cubin.size()});
   llvm::Error error = file->write(digest.data(), digest.size());
   if (!error) error = file->write(cubin.data(), cubin.size());
   if (!error) error = file->commit();
@@ -90,7 +90,8 @@ void write_cached(const std::string& path, const std::vector<uint8_t>& cubin) {
 }
 
 // As the driver wants it: with a zero at its end.
-llvm::Expected<std::vector<uint8_t>> compile_ptx(const Nvrtc& nvrtc, const CompileRequest& request) {
+llvm::Expected<std::vector<uint8_t>> compile_ptx(const Nvrtc& nvrtc,
+                                                 const CompileRequest& request) {
   llvm::Expected<std::string> text = nvrtc.compile_ptx(request);
   if (!text) return text.takeError();
   std::vector<uint8_t> bytes(text->begin(), text->end());
@@ -107,7 +108,8 @@ llvm::Expected<std::vector<uint8_t>> compile_one(const select::KernelSpec& kerne
   std::string path;
   std::vector<uint8_t> cubin;
   if (!options.cache_dir.empty()) {
-    path = options.cache_dir + "/cubin/" + cache_key(request, options.ptx, nvrtc.version()) + ".cubin";
+    path =
+        options.cache_dir + "/cubin/" + cache_key(request, options.ptx, nvrtc.version()) + ".cubin";
     if (read_cached(path, &cubin)) return cubin;
   }
   llvm::Expected<std::vector<uint8_t>> compiled =
@@ -129,7 +131,8 @@ llvm::Expected<std::vector<std::vector<uint8_t>>> compile_modules(const select::
   size_t done = 0;
   const auto work = [&] {
     for (size_t i = next++; i < count; i = next++) {
-      llvm::Expected<std::vector<uint8_t>> module = compile_one(schedule.kernels[i], nvrtc, options);
+      llvm::Expected<std::vector<uint8_t>> module =
+          compile_one(schedule.kernels[i], nvrtc, options);
       if (module) {
         modules[i] = std::move(*module);
       } else {

@@ -1,4 +1,5 @@
-// Compiles every kernel specialisation of a schedule to machine code, in parallel and through a cache.
+// Compiles every kernel specialisation of a schedule to machine code, in parallel and through a
+// cache.
 #pragma once
 
 #include <llvm/Support/Error.h>
@@ -14,10 +15,10 @@
 namespace jllm::codegen {
 
 struct ModuleOptions {
-  uint32_t arch = 0;      // 87 for sm_87
-  bool ptx = false;       // intermediate code instead, which drivers compile for newer devices: tests
-  std::string cache_dir;  // empty: no cache
-  unsigned threads = 0;   // 0: one per CPU
+  uint32_t arch = 0;  // 87 for sm_87
+  bool ptx = false;   // intermediate code instead, which drivers compile for newer devices: tests
+  std::string cache_dir;                                    // empty: no cache
+  unsigned threads = 0;                                     // 0: one per CPU
   std::function<void(size_t done, size_t total)> progress;  // called from one thread at a time
 };
 

@@ -236,10 +236,9 @@ class PlanWriter {
     std::vector<Offset<fb::Kernel>> kernels;
     for (uint32_t i = 0; i < plan_.schedule.kernels.size(); ++i) {
       const select::KernelSpec& kernel = plan_.schedule.kernels[i];
-      kernels.push_back(fb::CreateKernel(b, b.CreateString(kernel.name),
-                                         plan_.target.is_host ? -1 : static_cast<int32_t>(i),
-                                         kernel.block, 1, 1, kernel.shared_bytes, arg_counts[i],
-                                         kernel.programmatic));
+      kernels.push_back(fb::CreateKernel(
+          b, b.CreateString(kernel.name), plan_.target.is_host ? -1 : static_cast<int32_t>(i),
+          kernel.block, 1, 1, kernel.shared_bytes, arg_counts[i], kernel.programmatic));
     }
     std::vector<Offset<fb::Graph>> graphs;
     for (const select::ScheduledGraph& graph : plan_.schedule.graphs) {

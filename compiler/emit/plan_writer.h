@@ -1,5 +1,6 @@
-// Writes the plan file: prefix, tables, then code, weights, tokenizer. Weights are repacked and streamed, so
-// that memory use stays bounded however large the model is; equal inputs give equal bytes.
+// Writes the plan file: prefix, tables, then code, weights, tokenizer. Weights are repacked and
+// streamed, so that memory use stays bounded however large the model is; equal inputs give equal
+// bytes.
 #pragma once
 
 #include <llvm/ADT/StringRef.h>
@@ -33,8 +34,8 @@ struct PlanSizes {
 
 llvm::Expected<PlanSizes> write_plan(const PlanInputs& inputs, llvm::StringRef path);
 
-// Bytes of weights that one decode step reads: every weight of the decode graph once, of an embedding table
-// only one row.
+// Bytes of weights that one decode step reads: every weight of the decode graph once, of an
+// embedding table only one row.
 uint64_t weights_read_per_token(const ir::Program& program, bool is_host);
 
 }  // namespace jllm::emit

@@ -1,4 +1,5 @@
-// Turns a GGUF's tokenizer.ggml.* metadata into the plan's tokenizer segment (schema/tokenizer.fbs).
+// Turns a GGUF's tokenizer.ggml.* metadata into the plan's tokenizer segment
+// (schema/tokenizer.fbs).
 #pragma once
 
 #include <llvm/Support/Error.h>
@@ -10,8 +11,8 @@
 
 namespace jllm::emit {
 
-// Errors: kUnsupported names an unknown tokenizer model or pre-tokenizer; kInvalidFile for inconsistent
-// metadata. Duplicate token strings are tolerated (the first id wins when encoding).
+// Errors: kUnsupported names an unknown tokenizer model or pre-tokenizer; kInvalidFile for
+// inconsistent metadata. Duplicate token strings are tolerated (the first id wins when encoding).
 llvm::Expected<std::vector<uint8_t>> build_tokenizer_segment(const gguf::File& file);
 
 }  // namespace jllm::emit

@@ -1,4 +1,5 @@
-// The bytes of one weights arena, in order: repacked matrices, f32 constants, zero padding between them.
+// The bytes of one weights arena, in order: repacked matrices, f32 constants, zero padding between
+// them.
 #pragma once
 
 #include <llvm/ADT/ArrayRef.h>
@@ -13,8 +14,8 @@
 
 namespace jllm::emit {
 
-// Calls `sink` with consecutive pieces of at most a few MiB until the arena's size is reached. The sink may
-// run while the next piece is made, but never twice at the same time.
+// Calls `sink` with consecutive pieces of at most a few MiB until the arena's size is reached. The
+// sink may run while the next piece is made, but never twice at the same time.
 llvm::Error stream_weights(const gguf::File& file, const ir::Program& program,
                            const memory::Layout& layout, uint32_t arena, bool is_host,
                            const std::function<llvm::Error(llvm::ArrayRef<uint8_t>)>& sink);

@@ -6,24 +6,42 @@ namespace jllm::ir {
 
 const char* op_name(Op op) {
   switch (op) {
-    case Op::kEmbed: return "embed";
-    case Op::kRmsNorm: return "rms_norm";
-    case Op::kLayerNorm: return "layer_norm";
-    case Op::kMatmul: return "matmul";
-    case Op::kAddBias: return "add_bias";
-    case Op::kRope: return "rope";
-    case Op::kKvAppend: return "kv_append";
-    case Op::kAttention: return "attention";
-    case Op::kGlu: return "glu";
-    case Op::kUnary: return "unary";
-    case Op::kAdd: return "add";
-    case Op::kFinishChunk: return "finish_chunk";
-    case Op::kSample: return "sample";
-    case Op::kQkv: return "qkv";
-    case Op::kRopeAppend: return "rope_append";
-    case Op::kMatmulAdd: return "matmul_add";
-    case Op::kGateUp: return "gate_up";
-    case Op::kHead: return "head";
+    case Op::kEmbed:
+      return "embed";
+    case Op::kRmsNorm:
+      return "rms_norm";
+    case Op::kLayerNorm:
+      return "layer_norm";
+    case Op::kMatmul:
+      return "matmul";
+    case Op::kAddBias:
+      return "add_bias";
+    case Op::kRope:
+      return "rope";
+    case Op::kKvAppend:
+      return "kv_append";
+    case Op::kAttention:
+      return "attention";
+    case Op::kGlu:
+      return "glu";
+    case Op::kUnary:
+      return "unary";
+    case Op::kAdd:
+      return "add";
+    case Op::kFinishChunk:
+      return "finish_chunk";
+    case Op::kSample:
+      return "sample";
+    case Op::kQkv:
+      return "qkv";
+    case Op::kRopeAppend:
+      return "rope_append";
+    case Op::kMatmulAdd:
+      return "matmul_add";
+    case Op::kGateUp:
+      return "gate_up";
+    case Op::kHead:
+      return "head";
   }
   return "?";
 }
@@ -35,9 +53,12 @@ TensorId Program::add(Tensor tensor) {
 
 std::string graph_name(const Graph& graph) {
   switch (graph.kind) {
-    case GraphKind::kDecode: return "decode";
-    case GraphKind::kHead: return "head";
-    case GraphKind::kPrefill: return "prefill_" + std::to_string(graph.rows);
+    case GraphKind::kDecode:
+      return "decode";
+    case GraphKind::kHead:
+      return "head";
+    case GraphKind::kPrefill:
+      return "prefill_" + std::to_string(graph.rows);
   }
   return "?";
 }

@@ -1,6 +1,6 @@
-// The intermediate representation: linear lists of primitive operations over statically shaped tensors.
-// One Program holds all graphs of a plan (decode, prefill chunks, head) and one table of tensors; weights,
-// caches and state are shared between graphs, activations belong to one.
+// The intermediate representation: linear lists of primitive operations over statically shaped
+// tensors. One Program holds all graphs of a plan (decode, prefill chunks, head) and one table of
+// tensors; weights, caches and state are shared between graphs, activations belong to one.
 #pragma once
 
 #include <llvm/Support/raw_ostream.h>
@@ -32,10 +32,12 @@ struct Tensor {
   uint64_t rows = 0;  // leading dimension (tokens, output features)
   uint64_t cols = 0;  // contiguous dimension
   WeightType type = WeightType::kF32;
-  uint32_t rotation = 0;  // cache of keys: elements of a rotation block (schema/kv_layout.h), 0: none
+  uint32_t rotation =
+      0;  // cache of keys: elements of a rotation block (schema/kv_layout.h), 0: none
   const gguf::TensorInfo* source = nullptr;  // weights, and constants that come from the file
-  uint64_t source_offset = 0;  // elements of the source in front of this tensor: one may hold several
-  std::vector<float> values;                 // constants that are computed
+  uint64_t source_offset =
+      0;  // elements of the source in front of this tensor: one may hold several
+  std::vector<float> values;  // constants that are computed
 
   uint64_t elements() const { return rows * cols; }
 };
@@ -56,12 +58,12 @@ enum class Op : uint8_t {
   kFinishChunk,  // x[T][dim] -> hidden[1][dim]; advances the position
   kSample,       // logits ->
   // What fusion passes make of them.
-  kQkv,          // x, norm, wq, wk, wv, frequencies, k cache, v cache [, bq, bk, bv] -> q; or without the
-                 // caches -> q, k, v, which attention then appends
-  kRopeAppend,   // q, k, v, frequencies, k cache, v cache -> q (in place)
-  kMatmulAdd,    // x, weight, residual -> y
-  kGateUp,       // x, norm, gate, up -> y
-  kHead,         // x, norm, weight -> logits
+  kQkv,  // x, norm, wq, wk, wv, frequencies, k cache, v cache [, bq, bk, bv] -> q; or without the
+         // caches -> q, k, v, which attention then appends
+  kRopeAppend,  // q, k, v, frequencies, k cache, v cache -> q (in place)
+  kMatmulAdd,   // x, weight, residual -> y
+  kGateUp,      // x, norm, gate, up -> y
+  kHead,        // x, norm, weight -> logits
 };
 
 const char* op_name(Op op);
@@ -72,17 +74,17 @@ struct Attributes {
   uint32_t groups = 1;    // norms: vectors per row that are normalised one by one
   uint32_t kv_heads = 0;  // attention, qkv, rope_append
   uint32_t head_dim = 0;
-  uint32_t pairs = 0;     // rotated pairs per head
-  bool neox = false;      // pairs (i, i + pairs) instead of (2i, 2i + 1)
-  float magnitude = 1;    // rope: factor on cos and sin
-  float epsilon = 0;      // norms
-  float scale = 0;        // attention: factor on the scores
-  uint32_t window = 0;    // attention: positions that a query sees, its own the last; 0: all
-  float softcap = 0;      // attention: limit of the scores, softcap * tanh(score / softcap); 0: none
+  uint32_t pairs = 0;   // rotated pairs per head
+  bool neox = false;    // pairs (i, i + pairs) instead of (2i, 2i + 1)
+  float magnitude = 1;  // rope: factor on cos and sin
+  float epsilon = 0;    // norms
+  float scale = 0;      // attention: factor on the scores
+  uint32_t window = 0;  // attention: positions that a query sees, its own the last; 0: all
+  float softcap = 0;    // attention: limit of the scores, softcap * tanh(score / softcap); 0: none
   Activation activation = kSilu;    // glu, gate_up
   UnaryFunction function = kScale;  // unary
   float parameter = 0;              // unary
-  bool advance = false;   // sample: this step consumed a token
+  bool advance = false;             // sample: this step consumed a token
 };
 
 struct Node {

@@ -19,11 +19,16 @@ using ir::TensorKind;
 ArenaKind arena_of(TensorKind kind) {
   switch (kind) {
     case TensorKind::kWeight:
-    case TensorKind::kConstant: return ArenaKind::kWeights;
-    case TensorKind::kKvCache: return ArenaKind::kKv;
-    case TensorKind::kActivation: return ArenaKind::kScratch;
-    case TensorKind::kPersistent: return ArenaKind::kState;
-    case TensorKind::kRing: return ArenaKind::kHostPinned;
+    case TensorKind::kConstant:
+      return ArenaKind::kWeights;
+    case TensorKind::kKvCache:
+      return ArenaKind::kKv;
+    case TensorKind::kActivation:
+      return ArenaKind::kScratch;
+    case TensorKind::kPersistent:
+      return ArenaKind::kState;
+    case TensorKind::kRing:
+      return ArenaKind::kHostPinned;
   }
   return ArenaKind::kScratch;
 }
@@ -69,7 +74,8 @@ class LayoutPlanner {
       location.emplace();
       location->size = storage_bytes(program_[id], target_.is_host);
       location->first_use = static_cast<uint32_t>(launch);
-      if (program_[id].kind == TensorKind::kActivation) location->graph = static_cast<int32_t>(graph);
+      if (program_[id].kind == TensorKind::kActivation)
+        location->graph = static_cast<int32_t>(graph);
     }
     location->last_use = std::max(location->last_use, static_cast<uint32_t>(launch));
   }
@@ -82,7 +88,8 @@ class LayoutPlanner {
       if (!location || arena_of(program_[id].kind) != kind) continue;
       uint64_t end = 0;
       uint64_t& size = layout_.arenas[arena].size;
-      if (!checked_align_up(location->size, kBufferAlignment, &end) || !checked_add(size, end, &end)) {
+      if (!checked_align_up(location->size, kBufferAlignment, &end) ||
+          !checked_add(size, end, &end)) {
         return fail(ExitCode::kDoesNotFit, "the buffers of the model exceed 64-bit sizes");
       }
       const uint64_t limit = target_.largest_allocation;
@@ -130,11 +137,12 @@ class LayoutPlanner {
     const uint64_t limit = target_.largest_allocation;
     if (limit == 0 || size <= limit) return llvm::Error::success();
     return fail(ExitCode::kDoesNotFit,
-                "{0} takes {1:N} bytes, but the largest safe allocation on {2} is {3:N}", what, size,
-                target_.device_name, limit);
+                "{0} takes {1:N} bytes, but the largest safe allocation on {2} is {3:N}", what,
+                size, target_.device_name, limit);
   }
 
-  // Independent proof for the arenas whose buffers live always: sorted by place, none reaches the next.
+  // Independent proof for the arenas whose buffers live always: sorted by place, none reaches the
+  // next.
   llvm::Error verify_linear() const {
     std::vector<const Location*> all;
     for (const std::optional<Location>& location : layout_.tensors) {
@@ -169,11 +177,16 @@ class LayoutPlanner {
 
 const char* arena_name(ArenaKind kind) {
   switch (kind) {
-    case ArenaKind::kWeights: return "weights";
-    case ArenaKind::kKv: return "kv cache";
-    case ArenaKind::kScratch: return "scratch";
-    case ArenaKind::kState: return "state";
-    case ArenaKind::kHostPinned: return "pinned host";
+    case ArenaKind::kWeights:
+      return "weights";
+    case ArenaKind::kKv:
+      return "kv cache";
+    case ArenaKind::kScratch:
+      return "scratch";
+    case ArenaKind::kState:
+      return "state";
+    case ArenaKind::kHostPinned:
+      return "pinned host";
   }
   return "?";
 }

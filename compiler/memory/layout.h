@@ -1,4 +1,5 @@
-// The memory layout of a plan: every tensor's arena and offset, to the byte, before anything is compiled.
+// The memory layout of a plan: every tensor's arena and offset, to the byte, before anything is
+// compiled.
 #pragma once
 
 #include <llvm/Support/Error.h>

@@ -14,8 +14,8 @@ bool overlap_in_time(const Interval& a, const Interval& b) {
   return a.first <= b.last && b.first <= a.last;
 }
 
-// Places in the given order, each buffer into the smallest gap between already placed buffers that are
-// live with it, or behind the last of them. Sizes are aligned and their sum fits 64 bits.
+// Places in the given order, each buffer into the smallest gap between already placed buffers that
+// are live with it, or behind the last of them. Sizes are aligned and their sum fits 64 bits.
 Placement place_in_order(llvm::ArrayRef<Interval> intervals, llvm::ArrayRef<uint32_t> order) {
   Placement result;
   result.offsets.assign(intervals.size(), 0);
@@ -36,9 +36,10 @@ Placement place_in_order(llvm::ArrayRef<Interval> intervals, llvm::ArrayRef<uint
     }
     result.offsets[id] = best != UINT64_MAX ? best : end;
     result.size = std::max(result.size, result.offsets[id] + interval.size);
-    const auto position = std::upper_bound(
-        placed.begin(), placed.end(), id, [&](uint32_t a, uint32_t b) {
-          return result.offsets[a] != result.offsets[b] ? result.offsets[a] < result.offsets[b] : a < b;
+    const auto position =
+        std::upper_bound(placed.begin(), placed.end(), id, [&](uint32_t a, uint32_t b) {
+          return result.offsets[a] != result.offsets[b] ? result.offsets[a] < result.offsets[b]
+                                                        : a < b;
         });
     placed.insert(position, id);
   }
@@ -46,7 +47,8 @@ Placement place_in_order(llvm::ArrayRef<Interval> intervals, llvm::ArrayRef<uint
 }
 
 uint64_t peak_live_bytes(llvm::ArrayRef<Interval> intervals) {
-  std::map<uint64_t, int64_t> change;  // launch -> bytes that appear (or, behind the last use, vanish)
+  std::map<uint64_t, int64_t>
+      change;  // launch -> bytes that appear (or, behind the last use, vanish)
   for (const Interval& interval : intervals) {
     change[interval.first] += static_cast<int64_t>(interval.size);
     change[uint64_t{interval.last} + 1] -= static_cast<int64_t>(interval.size);

@@ -100,7 +100,8 @@ void read_rope(const gguf::File& file, KeyReader& keys, HyperParameters& p) {
   }
   keys.require(p.rope_dimension_count <= p.head_dim && p.rope_dimension_count % 2 == 0,
                "rope.dimension_count is odd or larger than a head");
-  keys.require(p.rope_freq_base > 0 && p.rope_freq_base_swa > 0, "rope base or epsilon is not positive");
+  keys.require(p.rope_freq_base > 0 && p.rope_freq_base_swa > 0,
+               "rope base or epsilon is not positive");
   keys.require(p.rope_attn_factor > 0 && p.yarn_beta_fast > 0 && p.yarn_beta_slow > 0,
                "a parameter of the rope scaling is not positive");
 }

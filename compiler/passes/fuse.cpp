@@ -100,7 +100,8 @@ Branch follow_branch(Editor& e, size_t matmul) {
     }
     return next;
   };
-  if (const std::optional<size_t> bias = extend(Op::kAddBias)) branch.bias = e.node(*bias).inputs[1];
+  if (const std::optional<size_t> bias = extend(Op::kAddBias))
+    branch.bias = e.node(*bias).inputs[1];
   branch.rope = extend(Op::kRope);
   const std::optional<size_t> append = e.only_user(branch.last, Op::kKvAppend);
   if (append) {
@@ -127,8 +128,8 @@ std::optional<size_t> attention_of(const Editor& e, const Branch& q, const Node&
   return attention;
 }
 
-// rms_norm whose result feeds exactly the q, k and v branches. Where a cache is quantised the node hands k
-// and v to the attention, which sees whole heads, and that appends them.
+// rms_norm whose result feeds exactly the q, k and v branches. Where a cache is quantised the node
+// hands k and v to the attention, which sees whole heads, and that appends them.
 bool fuse_qkv(const Program& program, Editor& e, size_t norm) {
   if (e.node(norm).op != Op::kRmsNorm) return false;
   const std::vector<size_t> users = e.users(norm);
@@ -159,8 +160,8 @@ bool fuse_qkv(const Program& program, Editor& e, size_t norm) {
   fused.label = fused.label.substr(0, fused.label.rfind('.') + 1) + "attn_qkv";
   fused.attributes.kv_heads = rope_k.attributes.heads;
   fused.attributes.epsilon = e.node(norm).attributes.epsilon;
-  fused.inputs = {e.node(norm).inputs[0], e.node(norm).inputs[1],      q->weight,
-                  k->weight,              v->weight,                   rope_q.inputs[1]};
+  fused.inputs = {e.node(norm).inputs[0], e.node(norm).inputs[1], q->weight, k->weight, v->weight,
+                  rope_q.inputs[1]};
   if (hand_over) {
     const TensorId rows[] = {append_k.inputs[0], append_v.inputs[0]};
     fused.outputs.insert(fused.outputs.end(), std::begin(rows), std::end(rows));
@@ -180,7 +181,8 @@ bool fuse_qkv(const Program& program, Editor& e, size_t norm) {
 bool fuse_gate_up(Editor& e, size_t norm) {
   if (e.node(norm).op != Op::kRmsNorm) return false;
   const std::vector<size_t> users = e.users(norm);
-  if (users.size() != 2 || e.node(users[0]).op != Op::kMatmul || e.node(users[1]).op != Op::kMatmul) {
+  if (users.size() != 2 || e.node(users[0]).op != Op::kMatmul ||
+      e.node(users[1]).op != Op::kMatmul) {
     return false;
   }
   const std::optional<size_t> glu = e.only_user(users[0], Op::kGlu, 0);
@@ -223,7 +225,8 @@ bool fuse_matmul_add(Editor& e, size_t matmul) {
   return true;
 }
 
-// rope(q), rope(k), append(k), append(v) of one layer: the appends whose caches the same attention reads.
+// rope(q), rope(k), append(k), append(v) of one layer: the appends whose caches the same attention
+// reads.
 bool fuse_rope_append(const Program& program, Editor& e, size_t attention) {
   if (e.node(attention).op != Op::kAttention) return false;
   std::optional<size_t> rope_q, rope_k, append_k, append_v;
@@ -241,7 +244,8 @@ bool fuse_rope_append(const Program& program, Editor& e, size_t attention) {
   }
   for (size_t i = 0; i < *append_k; ++i) {
     const Node& node = e.node(i);
-    if (e.alive(i) && node.op == Op::kRope && node.outputs[0] == e.node(*append_k).inputs[0]) rope_k = i;
+    if (e.alive(i) && node.op == Op::kRope && node.outputs[0] == e.node(*append_k).inputs[0])
+      rope_k = i;
   }
   if (!rope_k || e.users(*rope_k).size() != 1 || e.users(*rope_q).size() != 1) return false;
   if (e.node(*rope_q).inputs[1] != e.node(*rope_k).inputs[1]) return false;
@@ -268,7 +272,8 @@ void fuse(Program& program) {
     const bool single_row = graph.kind != ir::GraphKind::kPrefill;
     for (size_t i = 0; i < e.size(); ++i) {
       if (!e.alive(i)) continue;
-      if (single_row && (fuse_qkv(program, e, i) || fuse_gate_up(e, i) || fuse_head(e, i))) continue;
+      if (single_row && (fuse_qkv(program, e, i) || fuse_gate_up(e, i) || fuse_head(e, i)))
+        continue;
       if (fuse_rope_append(program, e, i)) continue;
       fuse_matmul_add(e, i);
     }

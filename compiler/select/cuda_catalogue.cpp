@@ -1,5 +1,5 @@
-// The CUDA kernels: one launch per node, its constants as macros. kernels/device/README.md lists macros and
-// arguments of each kernel, kernels/catalogue.h the grids.
+// The CUDA kernels: one launch per node, its constants as macros. kernels/device/README.md lists
+// macros and arguments of each kernel, kernels/catalogue.h the grids.
 #include <cstring>
 
 #include "compiler/select/schedule.h"
@@ -14,7 +14,9 @@ using Defines = std::vector<std::string>;
 using kernels::Activations;
 using kernels::LaunchShape;
 
-std::string define(const char* name, uint64_t value) { return std::string(name) + "=" + std::to_string(value); }
+std::string define(const char* name, uint64_t value) {
+  return std::string(name) + "=" + std::to_string(value);
+}
 
 std::string define_bits(const char* name, float value) {
   uint32_t bits = 0;
@@ -38,24 +40,42 @@ class CudaSelector {
   llvm::Error node(const ir::Node& n) {
     n_ = &n;
     switch (n.op) {
-      case ir::Op::kEmbed: return embed();
-      case ir::Op::kRmsNorm: return rms_norm();
-      case ir::Op::kLayerNorm: return layer_norm();
-      case ir::Op::kMatmul: return matmul(false);
-      case ir::Op::kAddBias: return elementwise("add_bias", width(0), {define("N", width(0))}, {in(0), in(1), result()});
-      case ir::Op::kRope: return rope();
-      case ir::Op::kKvAppend: return kv_append();
-      case ir::Op::kAttention: return graph_.rows == 1 ? attention_decode() : attention();
-      case ir::Op::kGlu: return glu();
-      case ir::Op::kUnary: return unary();
-      case ir::Op::kAdd: return elementwise("add", width(0), {define("N", width(0))}, {in(0), in(1), result()});
-      case ir::Op::kFinishChunk: return finish_chunk();
-      case ir::Op::kSample: return sample();
-      case ir::Op::kQkv: return qkv();
-      case ir::Op::kRopeAppend: return rope_append();
-      case ir::Op::kMatmulAdd: return graph_.rows == 1 ? matmul_add() : matmul(true);
-      case ir::Op::kGateUp: return gate_up();
-      case ir::Op::kHead: return head();
+      case ir::Op::kEmbed:
+        return embed();
+      case ir::Op::kRmsNorm:
+        return rms_norm();
+      case ir::Op::kLayerNorm:
+        return layer_norm();
+      case ir::Op::kMatmul:
+        return matmul(false);
+      case ir::Op::kAddBias:
+        return elementwise("add_bias", width(0), {define("N", width(0))}, {in(0), in(1), result()});
+      case ir::Op::kRope:
+        return rope();
+      case ir::Op::kKvAppend:
+        return kv_append();
+      case ir::Op::kAttention:
+        return graph_.rows == 1 ? attention_decode() : attention();
+      case ir::Op::kGlu:
+        return glu();
+      case ir::Op::kUnary:
+        return unary();
+      case ir::Op::kAdd:
+        return elementwise("add", width(0), {define("N", width(0))}, {in(0), in(1), result()});
+      case ir::Op::kFinishChunk:
+        return finish_chunk();
+      case ir::Op::kSample:
+        return sample();
+      case ir::Op::kQkv:
+        return qkv();
+      case ir::Op::kRopeAppend:
+        return rope_append();
+      case ir::Op::kMatmulAdd:
+        return graph_.rows == 1 ? matmul_add() : matmul(true);
+      case ir::Op::kGateUp:
+        return gate_up();
+      case ir::Op::kHead:
+        return head();
     }
     return fail(ExitCode::kFailed, "internal: no CUDA kernel for '{0}'", ir::op_name(n.op));
   }
@@ -76,7 +96,8 @@ class CudaSelector {
     spec.shared_bytes = static_cast<uint32_t>(shape.shared_bytes);
     spec.programmatic =
         options_.overlap && compute_capability_ >= 90 && kernels::may_overlap(kernel);
-    out_.launch(out_.kernel(std::move(spec)), std::move(args), n_->label, shape.grid_x, shape.grid_y);
+    out_.launch(out_.kernel(std::move(spec)), std::move(args), n_->label, shape.grid_x,
+                shape.grid_y);
     return llvm::Error::success();
   }
 
@@ -133,30 +154,35 @@ class CudaSelector {
     const Argument rest[] = {result(), immediate(graph_.rows), immediate(n), immediate(k)};
     for (const Argument& arg : rest) args.push_back(arg);
     const uint32_t tile = kernels::matmul_tile(graph_.rows, n, sms_);
-    return emit("matmul",
-                {define("TYPE", type(1)), define("RESIDUAL", residual ? 1 : 0), define("TILE", tile)},
-                std::move(args), kernels::matmul_shape(graph_.rows, n, tile));
+    return emit(
+        "matmul",
+        {define("TYPE", type(1)), define("RESIDUAL", residual ? 1 : 0), define("TILE", tile)},
+        std::move(args), kernels::matmul_shape(graph_.rows, n, tile));
   }
 
   WeightType weight_type(size_t i) const { return info(i).type; }
 
-  // How a kernel with these weights reads its vector. By default with residual bytes: int8 alone moves the
-  // output by more than quantised weights should (KL 2e-3), and where memory is the limit they cost nothing.
+  // How a kernel with these weights reads its vector. By default with residual bytes: int8 alone
+  // moves the output by more than quantised weights should (KL 2e-3), and where memory is the limit
+  // they cost nothing.
   Activations mode_for(std::initializer_list<WeightType> types) const {
     for (const WeightType type : types) {
       if (!kernels::has_int8_products(static_cast<unsigned>(type))) return Activations::kExact;
     }
     switch (options_.activations) {
-      case ActivationMode::kF32: return Activations::kExact;
-      case ActivationMode::kQ8: return Activations::kInt8;
+      case ActivationMode::kF32:
+        return Activations::kExact;
+      case ActivationMode::kQ8:
+        return Activations::kInt8;
       case ActivationMode::kQ8R:
-      case ActivationMode::kAuto: break;
+      case ActivationMode::kAuto:
+        break;
     }
     return Activations::kInt8Pair;
   }
 
-  // The mode in which this activation passes as a byte image from the kernel that makes it to the one that
-  // reads it, or kExact. The image is smaller than the f32 row and takes its place.
+  // The mode in which this activation passes as a byte image from the kernel that makes it to the
+  // one that reads it, or kExact. The image is smaller than the f32 row and takes its place.
   Activations image_of(ir::TensorId id) const {
     const ir::Node *maker = nullptr, *reader = nullptr;
     for (const ir::Node& node : graph_.nodes) {
@@ -187,7 +213,8 @@ class CudaSelector {
   // Only what differs from the sources' defaults.
   static Defines gemv_defines(Activations mode, const kernels::GemvShape& shape) {
     Defines defines;
-    if (mode != Activations::kExact) defines.push_back(define("ACTIVATIONS", static_cast<uint64_t>(mode)));
+    if (mode != Activations::kExact)
+      defines.push_back(define("ACTIVATIONS", static_cast<uint64_t>(mode)));
     if (shape.rows != 2) defines.push_back(define("ROWS", shape.rows));
     if (shape.split != 1) defines.push_back(define("SPLIT", shape.split));
     return defines;
@@ -195,7 +222,8 @@ class CudaSelector {
 
   Defines head_defines() const {
     const ir::Attributes& a = attributes();
-    return {define("HEADS", a.heads), define("KV_HEADS", a.kv_heads), define("HEAD_DIM", a.head_dim)};
+    return {define("HEADS", a.heads), define("KV_HEADS", a.kv_heads),
+            define("HEAD_DIM", a.head_dim)};
   }
   Defines rope_defines() const {
     const ir::Attributes& a = attributes();
@@ -203,8 +231,7 @@ class CudaSelector {
             define_bits("MAGNITUDE_BITS", a.magnitude)};
   }
   Defines cache_defines(const ir::Tensor& k, const ir::Tensor& v) const {
-    return {define("CONTEXT", program_.context),
-            define("KV_K_TYPE", static_cast<uint64_t>(k.type)),
+    return {define("CONTEXT", program_.context), define("KV_K_TYPE", static_cast<uint64_t>(k.type)),
             define("KV_V_TYPE", static_cast<uint64_t>(v.type))};
   }
   Defines attention_defines() const {
@@ -222,19 +249,20 @@ class CudaSelector {
 
   llvm::Error rope() {
     const ir::Attributes& a = attributes();
-    return elementwise("rope", uint64_t{a.heads} * a.head_dim / 2,
-                       join({{define("HEADS", a.heads), define("HEAD_DIM", a.head_dim)}, rope_defines()}),
-                       {in(0), in(1), result()});
+    return elementwise(
+        "rope", uint64_t{a.heads} * a.head_dim / 2,
+        join({{define("HEADS", a.heads), define("HEAD_DIM", a.head_dim)}, rope_defines()}),
+        {in(0), in(1), result()});
   }
 
   llvm::Error kv_append() {
     const ir::Attributes& a = attributes();
-    return elementwise("kv_append",
-                       kernels::kv_append_items(static_cast<unsigned>(type(1)), a.heads, a.head_dim),
-                       {define("HEADS", a.heads), define("HEAD_DIM", a.head_dim),
-                        define("CONTEXT", program_.context), define("KV_TYPE", type(1)),
-                        define("ROTATION", info(1).rotation)},
-                       {in(0), in(1)});
+    return elementwise(
+        "kv_append", kernels::kv_append_items(static_cast<unsigned>(type(1)), a.heads, a.head_dim),
+        {define("HEADS", a.heads), define("HEAD_DIM", a.head_dim),
+         define("CONTEXT", program_.context), define("KV_TYPE", type(1)),
+         define("ROTATION", info(1).rotation)},
+        {in(0), in(1)});
   }
 
   llvm::Error rope_append() {
@@ -289,17 +317,19 @@ class CudaSelector {
     return emit("qkv",
                 join({{define("K", width(0)), define("Q_TYPE", type(2)), define("K_TYPE", type(3)),
                        define("V_TYPE", type(4))},
-                      head_defines(), rope_defines(),
+                      head_defines(),
+                      rope_defines(),
                       {define("HAS_BIAS", bias ? 1 : 0), define("APPEND", append ? 1 : 0)},
-                      cache_defines(program_[k], program_[v]), {define_bits("EPSILON_BITS", a.epsilon)},
+                      cache_defines(program_[k], program_[v]),
+                      {define_bits("EPSILON_BITS", a.epsilon)},
                       gemv_defines(mode, shape)}),
                 std::move(args), shape);
   }
 
   llvm::Error matmul_add() {
     const Activations mode = mode_for({weight_type(1)});
-    const kernels::GemvShape shape = kernels::gemv_shape(static_cast<unsigned>(weight_type(1)), mode,
-                                                         width(1), info(1).rows, sms_);
+    const kernels::GemvShape shape = kernels::gemv_shape(static_cast<unsigned>(weight_type(1)),
+                                                         mode, width(1), info(1).rows, sms_);
     Defines defines = join({{define("TYPE", type(1)), define("K", width(1)),
                              define("N", info(1).rows), define("HAS_BIAS", 0)},
                             gemv_defines(mode, shape)});
@@ -309,20 +339,21 @@ class CudaSelector {
 
   llvm::Error gate_up() {
     const Activations mode = mode_for({weight_type(2), weight_type(3)});
-    const kernels::GemvShape shape =
-        kernels::gate_up_shape(mode, width(0), info(2).rows, sms_);
-    return emit("gate_up",
-                join({{define("GATE_TYPE", type(2)), define("UP_TYPE", type(3)), define("K", width(0)),
-                       define("N", info(2).rows), define_bits("EPSILON_BITS", attributes().epsilon),
-                       define("ACTIVATION", attributes().activation)},
-                      gemv_defines(mode, shape), image_defines()}),
-                {in(0), in(1), in(2), in(3), result()}, shape);
+    const kernels::GemvShape shape = kernels::gate_up_shape(mode, width(0), info(2).rows, sms_);
+    return emit(
+        "gate_up",
+        join({{define("GATE_TYPE", type(2)), define("UP_TYPE", type(3)), define("K", width(0)),
+               define("N", info(2).rows), define_bits("EPSILON_BITS", attributes().epsilon),
+               define("ACTIVATION", attributes().activation)},
+              gemv_defines(mode, shape),
+              image_defines()}),
+        {in(0), in(1), in(2), in(3), result()}, shape);
   }
 
   llvm::Error head() {
     const Activations mode = mode_for({weight_type(2)});
-    const kernels::GemvShape shape = kernels::gemv_shape(static_cast<unsigned>(weight_type(2)), mode,
-                                                         width(0), info(2).rows, sms_);
+    const kernels::GemvShape shape = kernels::gemv_shape(static_cast<unsigned>(weight_type(2)),
+                                                         mode, width(0), info(2).rows, sms_);
     return emit("head",
                 join({{define("TYPE", type(2)), define("K", width(0)), define("N", info(2).rows),
                        define_bits("EPSILON_BITS", attributes().epsilon)},
@@ -336,7 +367,8 @@ class CudaSelector {
   }
 
   llvm::Error sample() {
-    return emit("sample", {define("VOCAB", width(0)), define("ADVANCE", attributes().advance ? 1 : 0)},
+    return emit("sample",
+                {define("VOCAB", width(0)), define("ADVANCE", attributes().advance ? 1 : 0)},
                 {step_, tensor(program_.bindings.tokens), in(0),
                  out_.scratch(n_->label + "/work", width(0)), tensor(program_.bindings.ring)},
                 kernels::sample_shape());

@@ -1,4 +1,5 @@
-// The host backend's operations: one launch per primitive node, arguments as schema/host_ops.h lists them.
+// The host backend's operations: one launch per primitive node, arguments as schema/host_ops.h
+// lists them.
 #include <cassert>
 
 #include "compiler/select/schedule.h"
@@ -54,24 +55,25 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, Sche
              width(0), immediate_f32(a.epsilon)});
         break;
       case ir::Op::kMatmul:
-        emit<host::MatmulArgs>(
-            out, node, {state, in(0), in(1), result(), rows, immediate(in_info(1).rows), width(1),
-                        immediate(type_id(in_info(1).type))});
+        emit<host::MatmulArgs>(out, node,
+                               {state, in(0), in(1), result(), rows, immediate(in_info(1).rows),
+                                width(1), immediate(type_id(in_info(1).type))});
         break;
       case ir::Op::kAddBias:
         emit<host::AddBiasArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)});
         break;
       case ir::Op::kRope:
-        emit<host::RopeArgs>(out, node,
-                             {state, in(0), in(1), result(), rows, immediate(a.heads),
-                              immediate(a.head_dim), immediate(a.pairs), immediate(a.neox ? 1 : 0),
-                              immediate_f32(a.magnitude)});
+        emit<host::RopeArgs>(
+            out, node,
+            {state, in(0), in(1), result(), rows, immediate(a.heads), immediate(a.head_dim),
+             immediate(a.pairs), immediate(a.neox ? 1 : 0), immediate_f32(a.magnitude)});
         break;
       case ir::Op::kKvAppend:
         emit<host::KvAppendArgs>(
-            out, node, {state, in(0), in(1), rows, immediate(a.heads), immediate(a.head_dim),
-                        immediate(program.context), immediate(type_id(in_info(1).type)),
-                        immediate(in_info(1).rotation)});
+            out, node,
+            {state, in(0), in(1), rows, immediate(a.heads), immediate(a.head_dim),
+             immediate(program.context), immediate(type_id(in_info(1).type)),
+             immediate(in_info(1).rotation)});
         break;
       case ir::Op::kAttention:
         emit<host::AttentionArgs>(
@@ -84,8 +86,8 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, Sche
              immediate(in_info(1).rotation), immediate(a.window), immediate_f32(a.softcap)});
         break;
       case ir::Op::kGlu:
-        emit<host::GluArgs>(out, node, {state, in(0), in(1), result(), rows, width(0),
-                                        immediate(a.activation)});
+        emit<host::GluArgs>(
+            out, node, {state, in(0), in(1), result(), rows, width(0), immediate(a.activation)});
         break;
       case ir::Op::kUnary:
         emit<host::UnaryArgs>(out, node,
@@ -100,8 +102,9 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, Sche
         break;
       case ir::Op::kSample:
         emit<host::SampleArgs>(
-            out, node, {step, tokens, in(0), out.scratch(node.label + "/work", in_info(0).cols),
-                        tensor(program.bindings.ring), width(0), immediate(a.advance ? 1 : 0)});
+            out, node,
+            {step, tokens, in(0), out.scratch(node.label + "/work", in_info(0).cols),
+             tensor(program.bindings.ring), width(0), immediate(a.advance ? 1 : 0)});
         break;
       default:
         return fail(ExitCode::kFailed, "internal: the host backend has no operation '{0}'",

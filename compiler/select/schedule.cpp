@@ -16,10 +16,14 @@ Argument immediate_f32(float value) {
 
 const char* activation_mode_name(ActivationMode mode) {
   switch (mode) {
-    case ActivationMode::kF32: return "f32";
-    case ActivationMode::kQ8: return "q8";
-    case ActivationMode::kQ8R: return "q8r";
-    case ActivationMode::kAuto: break;
+    case ActivationMode::kF32:
+      return "f32";
+    case ActivationMode::kQ8:
+      return "q8";
+    case ActivationMode::kQ8R:
+      return "q8r";
+    case ActivationMode::kAuto:
+      break;
   }
   return "auto";
 }

@@ -1,5 +1,5 @@
-// The schedule: which kernel runs each node, with which constants, grid and arguments. What follows it
-// (layout, code, file) no longer knows operations, only launches and tensors.
+// The schedule: which kernel runs each node, with which constants, grid and arguments. What follows
+// it (layout, code, file) no longer knows operations, only launches and tensors.
 #pragma once
 
 #include <llvm/Support/Error.h>
@@ -14,7 +14,8 @@
 
 namespace jllm::select {
 
-// One specialised kernel. On the host `name` is an operation of the host backend and the rest is empty.
+// One specialised kernel. On the host `name` is an operation of the host backend and the rest is
+// empty.
 struct KernelSpec {
   std::string name;                  // symbol in its module: "qkv_2"
   std::string source;                // device kernel: "qkv" for kernels/device/qkv.cu
@@ -49,7 +50,8 @@ struct Schedule {
   std::vector<ScheduledGraph> graphs;
 };
 
-// How matrix-vector kernels with quantised weights read their vector (kernels/device/README.md, Numbers).
+// How matrix-vector kernels with quantised weights read their vector (kernels/device/README.md,
+// Numbers).
 enum class ActivationMode : uint8_t { kAuto, kF32, kQ8, kQ8R };
 
 const char* activation_mode_name(ActivationMode mode);  // as --activations takes it
@@ -61,8 +63,8 @@ struct SelectOptions {
   friend bool operator==(const SelectOptions&, const SelectOptions&) = default;
 };
 
-// Chooses kernels for a fused (cuda) or plain (host) program. Adds the tensors that kernels need beside the
-// program's own (attention partials, sampler work) to `program`.
+// Chooses kernels for a fused (cuda) or plain (host) program. Adds the tensors that kernels need
+// beside the program's own (attention partials, sampler work) to `program`.
 llvm::Expected<Schedule> select(ir::Program& program, const target::Target& target,
                                 const SelectOptions& options = {});
 
@@ -72,8 +74,8 @@ class ScheduleBuilder {
   explicit ScheduleBuilder(ir::Program& program) : program_(program) {}
 
   void begin_graph(const ir::Graph& graph);
-  // Index of the specialisation, adding it when it is new. spec.name is the stem of its symbol; host
-  // operations keep it as it is.
+  // Index of the specialisation, adding it when it is new. spec.name is the stem of its symbol;
+  // host operations keep it as it is.
   uint32_t kernel(KernelSpec spec);
   void launch(uint32_t kernel, std::vector<Argument> args, const std::string& label,
               uint32_t grid_x = 1, uint32_t grid_y = 1, uint32_t grid_z = 1);

@@ -39,8 +39,8 @@ class CompileError : public llvm::ErrorInfo<CompileError> {
 // The message says what is wrong, where, and what to do next.
 template <typename... Args>
 llvm::Error fail(ExitCode code, const char* format, Args&&... args) {
-  return llvm::make_error<CompileError>(
-      code, llvm::formatv(format, std::forward<Args>(args)...).str());
+  return llvm::make_error<CompileError>(code,
+                                        llvm::formatv(format, std::forward<Args>(args)...).str());
 }
 
 // Exit code of an error (kFailed for foreign ones) and its text; consumes it.

@@ -30,12 +30,12 @@ struct Target {
   uint64_t budget_bytes = 0;    // what a plan may take in all, 0: no limit
   uint64_t budget_headless_bytes = 0;  // what it is without a desktop,
   uint64_t budget_desktop_bytes = 0;   // and with one; 0: unknown
-  uint64_t context_bytes = 0;         // estimate: CUDA context, stacks, graph objects
-  uint64_t largest_allocation = 0;    // bytes, 0: no limit
-  double bandwidth_gbps = 0;          // planning bandwidth, 1e9 bytes per second, 0: unknown
-  double pin_bandwidth_gbps = 0;      // what the memory's pins carry, 0: unknown
-  std::string bandwidth_basis;        // "0.75 x 102.4 GB/s pin rate"
-  uint32_t prefill_chunk = 0;         // default of --prefill-chunk, tokens
+  uint64_t context_bytes = 0;          // estimate: CUDA context, stacks, graph objects
+  uint64_t largest_allocation = 0;     // bytes, 0: no limit
+  double bandwidth_gbps = 0;           // planning bandwidth, 1e9 bytes per second, 0: unknown
+  double pin_bandwidth_gbps = 0;       // what the memory's pins carry, 0: unknown
+  std::string bandwidth_basis;         // "0.75 x 102.4 GB/s pin rate"
+  uint32_t prefill_chunk = 0;          // default of --prefill-chunk, tokens
   WeightType default_kv = WeightType::kF16;
   std::vector<std::string> warnings;  // "avoid L4T r36.4.7 ..."
 

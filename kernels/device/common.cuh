@@ -111,7 +111,9 @@ JLLM_DEVICE Uint4 load_weights(const void* at) {
 }
 JLLM_DEVICE Uint2 load_weights8(const void* at) {
   Uint2 v;
-  asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(at));
+  asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
+               : "=r"(v.x), "=r"(v.y)
+               : "l"(at));
   return v;
 }
 JLLM_DEVICE unsigned load_weights4(const void* at) {
@@ -149,10 +151,10 @@ JLLM_DEVICE void store_release_system(unsigned* at, unsigned value) {
 }
 
 // --- Overlap with the kernel before (PROGRAMMATIC = 1, sm_90 and later) ---
-// Such a kernel may start while its predecessor still runs. It lets its own successor start at once,
-// loads weights and other constants, and calls wait_for_inputs() before it reads anything that a
-// kernel has written, writes anything, or ends: in every block, so that a kernel's end implies that
-// of all before it.
+// Such a kernel may start while its predecessor still runs. It lets its own successor start at
+// once, loads weights and other constants, and calls wait_for_inputs() before it reads anything
+// that a kernel has written, writes anything, or ends: in every block, so that a kernel's end
+// implies that of all before it.
 #ifndef PROGRAMMATIC
 #define PROGRAMMATIC 0
 #endif

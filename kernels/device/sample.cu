@@ -372,9 +372,10 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
     has_nan |= logit != logit;
     if (logit > largest || largest_id == 0xffffffffu) largest = logit, largest_id = id;
   });
-  const U64 own = largest_id == 0xffffffffu
-                      ? 0
-                      : (U64)key_of(largest) << 32 | (0xffffffffu - largest_id);  // ties: the lowest id
+  const U64 own =
+      largest_id == 0xffffffffu
+          ? 0
+          : (U64)key_of(largest) << 32 | (0xffffffffu - largest_id);  // ties: the lowest id
   const U64 best = block_max(own, &shared);
   const bool bad = __syncthreads_or(has_nan) || !has_finite(logits, (unsigned)(best >> 32));
   unsigned token = bad ? 0 : 0xffffffffu - (unsigned)best;

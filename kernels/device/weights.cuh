@@ -2,11 +2,13 @@
 // with one 16-byte load of quants (and the scales that go with them).
 //   kUnit                      weights per unit: 32 (4 to 6 bits), 16 (8 bits) or 8; divides 32
 //   kInFlight                  units that a lane loads before it uses the first
-//   load(row, unit, length)    the registers of a unit; `length` is the row's K, a multiple of the block
-//   values<c>(raw, v)          eight weights without scale, exactly: v[0..3] are weights first(c) .. + 3,
+//   load(row, unit, length)    the registers of a unit; `length` is the row's K, a multiple of the
+//   block values<c>(raw, v)          eight weights without scale, exactly: v[0..3] are weights
+//   first(c) .. + 3,
 //                              v[4..7] are weights second(c) .. + 3 of the unit
-//   scale(raw, half)           factor of weights 0..15 (half 0) and 16..31 (half 1) of the sub-block
-//   minimum(raw)               what is subtracted from each scaled weight, where kHasMinimum
+//   scale(raw, half)           factor of weights 0..15 (half 0) and 16..31 (half 1) of the
+//   sub-block minimum(raw)               what is subtracted from each scaled weight, where
+//   kHasMinimum
 // weight = scale * value - minimum. Types of 5 and 6 bits also have bytes(raw, low, high): weights
 // 0..15 and 16..31 before the offset is taken off, as bytes.
 #pragma once

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "kernels/catalogue.h"
-#include "schema/kv_layout.h"
 #include "schema/functions.h"
+#include "schema/kv_layout.h"
 #include "schema/row_layout.h"
 
 namespace jllm::kernels {
@@ -26,8 +26,8 @@ struct KernelCase {
   }
 };
 
-constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0,
-                                  kRowQ5_0, kRowQ8_0, kRowQ4_K, kRowQ6_K, kRowQ1_0};
+constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0, kRowQ5_0,
+                                  kRowQ8_0, kRowQ4_K, kRowQ6_K, kRowQ1_0};
 
 inline unsigned block_of(unsigned type) {
   return type == kRowQ4_K || type == kRowQ6_K                       ? 256
@@ -48,7 +48,8 @@ inline std::string define(const char* name, uint64_t value) {
 
 inline std::vector<KernelCase> all_kernel_cases() {
   std::vector<KernelCase> out;
-  const auto add = [&](const char* kernel, std::vector<std::string> defines, bool must_not_spill = false) {
+  const auto add = [&](const char* kernel, std::vector<std::string> defines,
+                       bool must_not_spill = false) {
     out.push_back({kernel, std::move(defines), must_not_spill});
   };
   const std::string epsilon = "EPSILON_BITS=0x3727c5ac", magnitude = "MAGNITUDE_BITS=0x3f800000",
@@ -60,7 +61,8 @@ inline std::vector<KernelCase> all_kernel_cases() {
         {define("K", dim), define("Q_TYPE", q), define("K_TYPE", k), define("V_TYPE", v),
          define("HEADS", heads), define("KV_HEADS", kv_heads), define("HEAD_DIM", head_dim),
          define("PAIRS", pairs), define("NEOX", neox), define("HAS_BIAS", bias), "CONTEXT=4096",
-         define("APPEND", kv != kKvF32), define("KV_K_TYPE", kv), define("KV_V_TYPE", kv), epsilon, magnitude},
+         define("APPEND", kv != kKvF32), define("KV_K_TYPE", kv), define("KV_V_TYPE", kv), epsilon,
+         magnitude},
         true);
   };
   for (unsigned type : kAllTypes) {
@@ -95,16 +97,21 @@ inline std::vector<KernelCase> all_kernel_cases() {
   }
   for (Activation activation : {kSilu, kGelu}) {
     add("gate_up",
-        {"GATE_TYPE=12", "UP_TYPE=14", "K=2048", "N=8192", epsilon, define("ACTIVATION", activation)},
+        {"GATE_TYPE=12", "UP_TYPE=14", "K=2048", "N=8192", epsilon,
+         define("ACTIVATION", activation)},
         true);
     add("glu", {"N=8192", define("ACTIVATION", activation)});
   }
 
   const auto attention = [&](const CacheShape& s, unsigned k, unsigned v, unsigned rotation) {
-    std::vector<std::string> defines = {
-        define("HEADS", s.heads), define("KV_HEADS", s.kv_heads), define("HEAD_DIM", s.head_dim),
-        "CONTEXT=4096",           define("KV_K_TYPE", k),         define("KV_V_TYPE", v),
-        scale,                    define("ROTATION", rotation)};
+    std::vector<std::string> defines = {define("HEADS", s.heads),
+                                        define("KV_HEADS", s.kv_heads),
+                                        define("HEAD_DIM", s.head_dim),
+                                        "CONTEXT=4096",
+                                        define("KV_K_TYPE", k),
+                                        define("KV_V_TYPE", v),
+                                        scale,
+                                        define("ROTATION", rotation)};
     add("attention", defines);
     const bool append = kv_is_quantised(k) || kv_is_quantised(v);
     defines.insert(defines.end(), {"SPLITS=8", define("APPEND", append)});
@@ -114,10 +121,10 @@ inline std::vector<KernelCase> all_kernel_cases() {
     add("kv_append", {define("HEADS", s.kv_heads), define("HEAD_DIM", s.head_dim), "CONTEXT=4096",
                       define("KV_TYPE", type), define("ROTATION", rotation)});
   };
-  const std::pair<CacheShape, unsigned> plain[] = {
-      {{8, 4, 8}, kKvF32},     {{32, 8, 64}, kKvF16},  {{14, 2, 64}, kKvF16},
-      {{32, 8, 128}, kKvF16},  {{8, 1, 256}, kKvF16},  {{32, 32, 80}, kKvF16},
-      {{32, 4, 128}, kKvF16},  {{64, 8, 128}, kKvF32}};
+  const std::pair<CacheShape, unsigned> plain[] = {{{8, 4, 8}, kKvF32},    {{32, 8, 64}, kKvF16},
+                                                   {{14, 2, 64}, kKvF16},  {{32, 8, 128}, kKvF16},
+                                                   {{8, 1, 256}, kKvF16},  {{32, 32, 80}, kKvF16},
+                                                   {{32, 4, 128}, kKvF16}, {{64, 8, 128}, kKvF32}};
   for (const auto& [s, kv] : plain) {
     attention(s, kv, kv, 0);
     append(s, kv, 0);
@@ -140,9 +147,9 @@ inline std::vector<KernelCase> all_kernel_cases() {
   }
   attention({32, 8, 64}, kKvQ4_0, kKvF16, 0);
   for (const char* kernel : {"attention", "attention_decode"}) {  // as in Gemma 2
-    add(kernel, {"HEADS=8", "KV_HEADS=4", "HEAD_DIM=256", "CONTEXT=8192", "KV_K_TYPE=1",
-                 "KV_V_TYPE=1", scale, "ROTATION=0", "SPLITS=8", "APPEND=0", "WINDOW=4096",
-                 "SOFTCAP_BITS=0x42480000"});
+    add(kernel,
+        {"HEADS=8", "KV_HEADS=4", "HEAD_DIM=256", "CONTEXT=8192", "KV_K_TYPE=1", "KV_V_TYPE=1",
+         scale, "ROTATION=0", "SPLITS=8", "APPEND=0", "WINDOW=4096", "SOFTCAP_BITS=0x42480000"});
   }
   append({32, 8, 64}, kKvQ4_0, 0);
   add("rms_norm", {"DIM=2048", epsilon});

@@ -12,12 +12,14 @@ Arguments::Arguments(std::string usage, std::string summary)
     : usage_(std::move(usage)), summary_(std::move(summary)) {}
 
 void Arguments::flag(const char* short_name, const char* long_name, bool* value, const char* help) {
-  options_.push_back({short_name, long_name, help, false, [=](const std::string&) { *value = true; }});
+  options_.push_back(
+      {short_name, long_name, help, false, [=](const std::string&) { *value = true; }});
 }
 
 void Arguments::text(const char* short_name, const char* long_name, std::string* value,
                      const char* help) {
-  options_.push_back({short_name, long_name, help, true, [=](const std::string& s) { *value = s; }});
+  options_.push_back(
+      {short_name, long_name, help, true, [=](const std::string& s) { *value = s; }});
 }
 
 void Arguments::number(const char* short_name, const char* long_name, double* value, double min,
@@ -28,14 +30,15 @@ void Arguments::number(const char* short_name, const char* long_name, double* va
                         *value = std::strtod(s.c_str(), &end);
                         if (s.empty() || *end != 0 || !(*value >= min && *value <= max)) {
                           char text[128];
-                          std::snprintf(text, sizeof text, ": expected a number from %g to %g", min, max);
+                          std::snprintf(text, sizeof text, ": expected a number from %g to %g", min,
+                                        max);
                           throw Failure(kUsage, name + " " + s + text);
                         }
                       }});
 }
 
-void Arguments::integer(const char* short_name, const char* long_name, uint64_t* value, uint64_t max,
-                        const char* help) {
+void Arguments::integer(const char* short_name, const char* long_name, uint64_t* value,
+                        uint64_t max, const char* help) {
   const std::string name = long_name;
   options_.push_back({short_name, name, help, true, [=](const std::string& s) {
                         char* end = nullptr;
@@ -74,7 +77,8 @@ bool Arguments::parse(int argc, char** argv) {
     const std::string name = word.substr(0, equals);
     const Option* match = nullptr;
     for (const Option& option : options_) {
-      if (name == option.long_name || (!option.short_name.empty() && name == option.short_name)) match = &option;
+      if (name == option.long_name || (!option.short_name.empty() && name == option.short_name))
+        match = &option;
     }
     if (match == nullptr) {
       if ((word.size() > 1 && word[0] == '-') || positional_ == nullptr || found_positional) {

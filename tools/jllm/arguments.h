@@ -1,5 +1,5 @@
-// Command-line options of jllm's commands, as a table: each option is parsed, checked and described in one
-// place.
+// Command-line options of jllm's commands, as a table: each option is parsed, checked and described
+// in one place.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// jllm eval: feeds given tokens one by one, measures how well the model predicts each, and can write all
-// logits.
+// jllm eval: feeds given tokens one by one, measures how well the model predicts each, and can
+// write all logits.
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
@@ -62,9 +62,12 @@ class Comparison {
     for (size_t i = 0; i < logits.size(); ++i) {
       const double log_p = reference[i] - theirs;
       kl += std::exp(log_p) * (log_p - (logits[i] - ours));
-      max_difference_ = std::max(max_difference_, std::fabs(double(logits[i]) - double(reference[i])));
+      max_difference_ =
+          std::max(max_difference_, std::fabs(double(logits[i]) - double(reference[i])));
     }
-    const auto top = [](const std::vector<float>& v) { return std::max_element(v.begin(), v.end()) - v.begin(); };
+    const auto top = [](const std::vector<float>& v) {
+      return std::max_element(v.begin(), v.end()) - v.begin();
+    };
     agreed_ += top(reference) == top(logits) ? 1 : 0;
     sum_ += kl;
     max_ = std::max(max_, kl);
@@ -96,18 +99,22 @@ struct EvalResult {
 };
 
 bool parse(int argc, char** argv, EvalOptions* o) {
-  Arguments a("jllm eval PLAN.jllm (--tokens FILE | -f TEXT) [--logits OUT.f32] [--reference REF.f32]",
-              "Perplexity of a text under the model: exp of the mean surprise of every token but the first.");
+  Arguments a(
+      "jllm eval PLAN.jllm (--tokens FILE | -f TEXT) [--logits OUT.f32] [--reference REF.f32]",
+      "Perplexity of a text under the model: exp of the mean surprise of every token but the "
+      "first.");
   a.positional("PLAN.jllm", &o->plan);
   a.text("", "--tokens", &o->token_file, "token ids, separated by spaces, commas or lines");
   a.text("-f", "--file", &o->text_file, "text to tokenize (- for standard input)");
   a.integer("-n", "--limit", &o->limit, UINT32_MAX, "use the first N tokens only");
   a.text("", "--logits", &o->logits_path, "write raw logits: one row of f32 per token");
-  a.text("", "--reference", &o->reference_path, "compare with such a file: KL divergence and top-1 agreement");
+  a.text("", "--reference", &o->reference_path,
+         "compare with such a file: KL divergence and top-1 agreement");
   a.integer("", "--prefill", &o->prefill, UINT32_MAX,
             "run the first N tokens as a prompt, in chunks; their rows but the last are left out");
   a.integer("", "--threads", &o->threads, 64, "host plans: worker threads (default: one per CPU)");
-  a.flag("", "--newer-device", &o->newer_device, "run a plan made with --emit-ptx on a newer device (tests)");
+  a.flag("", "--newer-device", &o->newer_device,
+         "run a plan made with --emit-ptx on a newer device (tests)");
   a.flag("", "--json", &o->as_json, "print one JSON document");
   if (!a.parse(argc, argv)) return false;
   if (o->token_file.empty() == o->text_file.empty()) {
@@ -129,7 +136,8 @@ EvalResult evaluate(const EvalOptions& o, Session& session, const std::vector<ui
   const File out = open_file(o.logits_path, "wb");
   const File reference = open_file(o.reference_path, "rb");
   const size_t first = o.prefill > 0 ? std::min<size_t>(o.prefill, tokens.size()) - 1 : 0;
-  if (reference && std::fseek(reference.get(), long(first * vocab * sizeof(float)), SEEK_SET) != 0) {
+  if (reference &&
+      std::fseek(reference.get(), long(first * vocab * sizeof(float)), SEEK_SET) != 0) {
     throw Failure(kFailed, o.reference_path + ": too short");
   }
   EvalResult result;
@@ -156,8 +164,8 @@ EvalResult evaluate(const EvalOptions& o, Session& session, const std::vector<ui
     }
     if (reference) {
       if (std::fread(expected.data(), sizeof(float), vocab, reference.get()) != vocab) {
-        throw Failure(kInvalidFile, o.reference_path + ": has no row " + std::to_string(i) + " of " +
-                                        std::to_string(vocab) + " values");
+        throw Failure(kInvalidFile, o.reference_path + ": has no row " + std::to_string(i) +
+                                        " of " + std::to_string(vocab) + " values");
       }
       result.comparison.add(expected, logits);
     }
@@ -167,12 +175,15 @@ EvalResult evaluate(const EvalOptions& o, Session& session, const std::vector<ui
 }
 
 void print_text(const EvalResult& r) {
-  if (r.predicted > 0) std::printf("perplexity %.4f over %zu tokens\n", r.perplexity(), r.predicted);
+  if (r.predicted > 0)
+    std::printf("perplexity %.4f over %zu tokens\n", r.perplexity(), r.predicted);
   if (r.comparison.rows() > 0) {
-    std::printf("against the reference: KL mean %.3g, max %.3g nats; top-1 agreement %.2f %%; logits differ "
-                "by at most %.3g; %zu positions\n",
-                r.comparison.mean_kl(), r.comparison.max_kl(), 100 * r.comparison.top1(),
-                r.comparison.max_difference(), r.comparison.rows());
+    std::printf(
+        "against the reference: KL mean %.3g, max %.3g nats; top-1 agreement %.2f %%; logits "
+        "differ "
+        "by at most %.3g; %zu positions\n",
+        r.comparison.mean_kl(), r.comparison.max_kl(), 100 * r.comparison.top1(),
+        r.comparison.max_difference(), r.comparison.rows());
   }
   std::fprintf(stderr, "%zu tokens in %.2f s\n", r.tokens, r.seconds);
 }
@@ -200,8 +211,9 @@ int eval_command(int argc, char** argv) {
   if (!parse(argc, argv, &options)) return kDone;
   OpenPlan plan(options.plan);
   std::vector<uint32_t> tokens =
-      options.token_file.empty() ? plan.tokenizer().encode(read_text(options.text_file), {true, true})
-                                 : parse_tokens(read_text(options.token_file));
+      options.token_file.empty()
+          ? plan.tokenizer().encode(read_text(options.text_file), {true, true})
+          : parse_tokens(read_text(options.token_file));
   if (tokens.size() > options.limit) tokens.resize(options.limit);
   if (tokens.empty()) throw Failure(kUsage, "there are no tokens to evaluate");
   ExecutorOptions executor_options;

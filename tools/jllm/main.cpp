@@ -24,13 +24,16 @@ constexpr Command kCommands[] = {
 };
 
 void print_help(FILE* out) {
-  std::fprintf(out,
-               "usage: jllm COMMAND PLAN.jllm [options]      (jllm COMMAND --help for its options)\n\n"
-               "Replays a plan that jllmc compiled.\n\ncommands:\n");
-  for (const Command& command : kCommands) std::fprintf(out, "  %-10s %s\n", command.name, command.help);
-  std::fprintf(out,
-               "\nexit codes: 0 done, 1 failed, 2 usage, 3 does not fit, 4 invalid file, 5 unsupported, "
-               "6 device\n");
+  std::fprintf(
+      out,
+      "usage: jllm COMMAND PLAN.jllm [options]      (jllm COMMAND --help for its options)\n\n"
+      "Replays a plan that jllmc compiled.\n\ncommands:\n");
+  for (const Command& command : kCommands)
+    std::fprintf(out, "  %-10s %s\n", command.name, command.help);
+  std::fprintf(
+      out,
+      "\nexit codes: 0 done, 1 failed, 2 usage, 3 does not fit, 4 invalid file, 5 unsupported, "
+      "6 device\n");
 }
 
 }  // namespace
@@ -46,7 +49,8 @@ int main(int argc, char** argv) {
   }
   try {
     for (const Command& command : kCommands) {
-      if (argc >= 2 && std::strcmp(argv[1], command.name) == 0) return command.run(argc - 2, argv + 2);
+      if (argc >= 2 && std::strcmp(argv[1], command.name) == 0)
+        return command.run(argc - 2, argv + 2);
     }
     print_help(stderr);
     return jllm::tool::kUsage;

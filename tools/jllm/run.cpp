@@ -33,7 +33,9 @@ struct RunResult {
   size_t prompt_tokens = 0;
   double load_seconds = 0, first_token_seconds = 0, decode_seconds = 0;
 
-  double prompt_rate() const { return first_token_seconds > 0 ? double(prompt_tokens) / first_token_seconds : 0; }
+  double prompt_rate() const {
+    return first_token_seconds > 0 ? double(prompt_tokens) / first_token_seconds : 0;
+  }
   // Tokens behind the first one: those cost one decode step each.
   double decode_rate() const {
     return tokens.size() > 1 && decode_seconds > 0 ? double(tokens.size() - 1) / decode_seconds : 0;
@@ -41,19 +43,27 @@ struct RunResult {
 };
 
 bool parse(int argc, char** argv, RunOptions* o) {
-  Arguments a("jllm run PLAN.jllm [-p TEXT | -f FILE] [-n N] [options]",
-              "Continues a prompt. The text goes to standard output, everything else to standard error.");
+  Arguments a(
+      "jllm run PLAN.jllm [-p TEXT | -f FILE] [-n N] [options]",
+      "Continues a prompt. The text goes to standard output, everything else to standard error.");
   std::string seed;
   a.positional("PLAN.jllm", &o->plan);
   a.text("-p", "--prompt", &o->prompt, "the prompt (default: empty, the model starts by itself)");
   a.text("-f", "--file", &o->file, "read the prompt from a file (- for standard input)");
-  a.integer("-n", "--tokens", &o->max_tokens, UINT32_MAX, "tokens to make at most (default: to the end)");
-  a.number("-t", "--temp", &o->temperature, 0, 100, "temperature; 0 takes the likeliest token (default 0.8)");
-  a.integer("", "--top-k", &o->top_k, UINT32_MAX, "keep the K likeliest tokens, 0 is off (default 40)");
-  a.number("", "--top-p", &o->top_p, 1e-6, 1, "keep the likeliest tokens of this mass, 1 is off (default 0.95)");
-  a.number("", "--min-p", &o->min_p, 0, 1, "drop tokens below this share of the likeliest (default 0.05)");
-  a.number("", "--repeat-penalty", &o->repeat_penalty, 1e-3, 100, "penalty on recent tokens, 1 is off (default 1)");
-  a.integer("", "--repeat-last-n", &o->repeat_last_n, UINT32_MAX, "tokens that the penalty looks back at (default 64)");
+  a.integer("-n", "--tokens", &o->max_tokens, UINT32_MAX,
+            "tokens to make at most (default: to the end)");
+  a.number("-t", "--temp", &o->temperature, 0, 100,
+           "temperature; 0 takes the likeliest token (default 0.8)");
+  a.integer("", "--top-k", &o->top_k, UINT32_MAX,
+            "keep the K likeliest tokens, 0 is off (default 40)");
+  a.number("", "--top-p", &o->top_p, 1e-6, 1,
+           "keep the likeliest tokens of this mass, 1 is off (default 0.95)");
+  a.number("", "--min-p", &o->min_p, 0, 1,
+           "drop tokens below this share of the likeliest (default 0.05)");
+  a.number("", "--repeat-penalty", &o->repeat_penalty, 1e-3, 100,
+           "penalty on recent tokens, 1 is off (default 1)");
+  a.integer("", "--repeat-last-n", &o->repeat_last_n, UINT32_MAX,
+            "tokens that the penalty looks back at (default 64)");
   a.text("-s", "--seed", &seed, "seed of the draws (default: a new one each run)");
   a.flag("", "--ignore-end", &o->ignore_end, "go on behind end-of-text tokens");
   a.flag("", "--echo", &o->echo, "print the prompt in front of the text");
@@ -61,7 +71,8 @@ bool parse(int argc, char** argv, RunOptions* o) {
   a.flag("-v", "--verbose", &o->verbose, "tell more on standard error");
   a.integer("", "--threads", &o->threads, 64, "host plans: worker threads (default: one per CPU)");
   a.integer("", "--device", &o->device, 1023, "CUDA plans: device number (default 0)");
-  a.flag("", "--eager", &o->eager, "CUDA plans: launch kernel by kernel, without graphs (debugging)");
+  a.flag("", "--eager", &o->eager,
+         "CUDA plans: launch kernel by kernel, without graphs (debugging)");
   if (!a.parse(argc, argv)) return false;
   if (!o->file.empty()) o->prompt = read_text(o->file);
   if (seed.empty()) {
@@ -80,7 +91,8 @@ std::vector<uint32_t> encode_prompt(OpenPlan& plan, const std::string& prompt) {
   if (tokens.empty() && plan.tokenizer().bos() >= 0) {
     tokens.push_back(static_cast<uint32_t>(plan.tokenizer().bos()));
   }
-  if (tokens.empty()) throw Failure(kUsage, "the prompt is empty and the model has no begin token; say -p TEXT");
+  if (tokens.empty())
+    throw Failure(kUsage, "the prompt is empty and the model has no begin token; say -p TEXT");
   const uint32_t context = plan.view().plan().model()->context();
   if (tokens.size() > context) {
     throw Failure(kUsage, "the prompt has " + std::to_string(tokens.size()) +
@@ -135,7 +147,8 @@ RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session) {
   sampling.ignore_end = o.ignore_end;
   session.check(executor.set_sampling(sampling));
 
-  // A text that starts at the begin token has the space that SPM puts in front; it is not the user's.
+  // A text that starts at the begin token has the space that SPM puts in front; it is not the
+  // user's.
   const bool drop_space = o.prompt.empty() && plan.tokenizer().strips_leading_space();
   Printer printer(plan.tokenizer(), !o.as_json, drop_space);
   if (o.echo && !o.as_json) std::fwrite(o.prompt.data(), 1, o.prompt.size(), stdout);
@@ -180,20 +193,21 @@ void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const R
   const fb::Model& model = *plan.view().plan().model();
   const MemoryUse& memory = session.executor().memory_use();
   const double gbps = double(model.weights_read_per_token()) * r.decode_rate() / 1e9;
-  std::fprintf(stderr, "\nprompt: %zu tokens, %.1f tok/s, first token after %.1f ms\n", r.prompt_tokens,
-               r.prompt_rate(), r.first_token_seconds * 1e3);
+  std::fprintf(stderr, "\nprompt: %zu tokens, %.1f tok/s, first token after %.1f ms\n",
+               r.prompt_tokens, r.prompt_rate(), r.first_token_seconds * 1e3);
   std::fprintf(stderr, "output: %zu tokens, %.1f tok/s, %.2f GB/s of weights; ended by: %s\n",
                r.tokens.size(), r.decode_rate(), gbps, r.finish);
   std::fprintf(stderr, "memory: %.1f MiB planned on %s; peak of this process %.1f MiB\n",
                mebibytes(memory.device_total() + memory.pinned), session.executor().device_name(),
                mebibytes(peak_resident_bytes()));
   if (!o.verbose) return;
-  std::fprintf(stderr,
-               "  weights %.1f, kv cache %.1f, scratch %.1f, state %.1f, pinned %.1f MiB; load %.2f s; "
-               "seed %llu; context %u\n",
-               mebibytes(memory.weights), mebibytes(memory.kv), mebibytes(memory.scratch),
-               mebibytes(memory.state), mebibytes(memory.pinned), r.load_seconds,
-               static_cast<unsigned long long>(o.seed), model.context());
+  std::fprintf(
+      stderr,
+      "  weights %.1f, kv cache %.1f, scratch %.1f, state %.1f, pinned %.1f MiB; load %.2f s; "
+      "seed %llu; context %u\n",
+      mebibytes(memory.weights), mebibytes(memory.kv), mebibytes(memory.scratch),
+      mebibytes(memory.state), mebibytes(memory.pinned), r.load_seconds,
+      static_cast<unsigned long long>(o.seed), model.context());
   print_memory_table(memory_lines(plan, session));
 }
 

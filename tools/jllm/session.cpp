@@ -30,16 +30,21 @@ ExitCode exit_code_of(Error error) {
     case Error::kPlanVersion:
     case Error::kPlanTruncated:
     case Error::kPlanDamaged:
-    case Error::kPlanInvalid: return kInvalidFile;
+    case Error::kPlanInvalid:
+      return kInvalidFile;
     case Error::kTargetMismatch:
-    case Error::kUnknownKernel: return kUnsupported;
+    case Error::kUnknownKernel:
+      return kUnsupported;
     case Error::kDeviceMemory:
-    case Error::kPinnedMemory: return kDoesNotFit;
+    case Error::kPinnedMemory:
+      return kDoesNotFit;
     case Error::kNoDriver:
     case Error::kNoDevice:
     case Error::kDriverTooOld:
-    case Error::kDriverCall: return kDevice;
-    default: return kFailed;
+    case Error::kDriverCall:
+      return kDevice;
+    default:
+      return kFailed;
   }
 }
 
@@ -51,7 +56,8 @@ OpenPlan::OpenPlan(const std::string& path) : path_(path) {
   };
   const uint64_t first = std::min<uint64_t>(sizeof(PlanPrefix), source_.size());
   head_.resize(sizeof(PlanPrefix) / 8);
-  if (source_.read(0, first, head_.data()) != Error::kOk) throw Failure(kFailed, path + ": cannot be read");
+  if (source_.read(0, first, head_.data()) != Error::kOk)
+    throw Failure(kFailed, path + ": cannot be read");
   const Result<uint64_t> size = PlanView::head_size(reinterpret_cast<const uint8_t*>(head_.data()),
                                                     first, source_.size(), &message);
   if (!size.ok()) fail(size.error());

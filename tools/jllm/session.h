@@ -1,5 +1,5 @@
-// What every command of jllm needs: an open plan, its tokenizer and an executor; and how failures reach the
-// user. Heap and exceptions are allowed here.
+// What every command of jllm needs: an open plan, its tokenizer and an executor; and how failures
+// reach the user. Heap and exceptions are allowed here.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ enum ExitCode : int {
 
 // A failure with its exit code; main() prints it and leaves.
 struct Failure : std::runtime_error {
-  Failure(ExitCode exit_code, const std::string& text) : std::runtime_error(text), code(exit_code) {}
+  Failure(ExitCode exit_code, const std::string& text)
+      : std::runtime_error(text), code(exit_code) {}
   ExitCode code;
 };
 
@@ -84,7 +85,7 @@ class Session {
 // Whole file, or standard input for "-"; throws Failure.
 std::string read_text(const std::string& path);
 
-double now_seconds();         // monotonic
+double now_seconds();            // monotonic
 uint64_t peak_resident_bytes();  // VmHWM of this process
 
 }  // namespace jllm::tool

@@ -17,7 +17,8 @@ int tokenize_command(int argc, char** argv) {
   arguments.positional("PLAN.jllm", &path);
   arguments.text("-p", "--prompt", &prompt, "the text");
   arguments.text("-f", "--file", &file, "read the text from a file (- for standard input)");
-  arguments.flag("", "--special", &special, "add the begin token, and read control tokens in the text");
+  arguments.flag("", "--special", &special,
+                 "add the begin token, and read control tokens in the text");
   arguments.flag("", "--json", &as_json, "print {\"tokens\": [...], \"pieces\": [...]}");
   if (!arguments.parse(argc, argv)) return kDone;
   if (!file.empty()) prompt = read_text(file);
@@ -34,7 +35,8 @@ int tokenize_command(int argc, char** argv) {
   document["pieces"] = nlohmann::json::array();
   for (const uint32_t id : ids) document["pieces"].push_back(tokenizer.piece(id, true));
   // Pieces may be parts of characters: what is not UTF-8 is replaced.
-  std::printf("%s\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::printf("%s\n",
+              document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   return kDone;
 }
 

@@ -1,8 +1,10 @@
-// Replays a plan. All memory is taken in create(); afterwards neither the host heap nor the device's
-// allocator is touched. One Executor belongs to one thread; several may share one PlanView.
+// Replays a plan. All memory is taken in create(); afterwards neither the host heap nor the
+// device's allocator is touched. One Executor belongs to one thread; several may share one
+// PlanView.
 //
-// The life of a sequence: prefill() consumes a prompt, then each enqueue() asks for one more token and each
-// next() waits for the oldest one asked for. Enqueueing a few tokens ahead keeps a GPU busy.
+// The life of a sequence: prefill() consumes a prompt, then each enqueue() asks for one more token
+// and each next() waits for the oldest one asked for. Enqueueing a few tokens ahead keeps a GPU
+// busy.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +19,9 @@ namespace jllm {
 class Backend;
 
 struct ExecutorOptions {
-  unsigned threads = 0;   // host backend: worker threads, 0 = one per CPU (at most 64)
-  int device = 0;         // CUDA: ordinal
-  bool graphs = true;     // CUDA: false launches kernel by kernel (debugging)
+  unsigned threads = 0;  // host backend: worker threads, 0 = one per CPU (at most 64)
+  int device = 0;        // CUDA: ordinal
+  bool graphs = true;    // CUDA: false launches kernel by kernel (debugging)
   // CUDA: also take a device newer than the plan's target. Works only for plans with PTX (tests).
   bool newer_device = false;
 };
@@ -79,7 +81,8 @@ class Executor {
   // Tokens in flight are waited for and dropped.
   [[nodiscard]] Error rewind(uint32_t count);
 
-  // Appends tokens and runs them through the model. kContextFull when they do not fit: nothing is changed.
+  // Appends tokens and runs them through the model. kContextFull when they do not fit: nothing is
+  // changed.
   [[nodiscard]] Error prefill(const uint32_t* tokens, uint32_t n);
 
   // Asks for one more token. At most kRingSlots may be in flight.
@@ -87,13 +90,17 @@ class Executor {
   // Waits for the oldest token in flight.
   Result<SampledToken> next();
 
-  // Appends one token and computes the logits behind it without keeping a sampled token: evaluation.
+  // Appends one token and computes the logits behind it without keeping a sampled token:
+  // evaluation.
   [[nodiscard]] Error force(uint32_t token);
 
-  // Logits of the last token sampled or forced; `out` holds vocab_size floats. Waits for the device.
+  // Logits of the last token sampled or forced; `out` holds vocab_size floats. Waits for the
+  // device.
   [[nodiscard]] Error read_logits(float* out);
 
-  uint32_t count() const { return count_; }  // tokens known: prompt and output, in-flight ones excluded
+  uint32_t count() const {
+    return count_;
+  }  // tokens known: prompt and output, in-flight ones excluded
   uint32_t in_flight() const { return enqueued_ - received_; }
   uint32_t context() const { return view_.plan().model()->context(); }
   uint32_t vocab_size() const { return view_.plan().model()->vocab_size(); }
@@ -132,12 +139,13 @@ class Executor {
   uint64_t* graphs_ = nullptr;   // backend handle of each graph, 0: launched eagerly
   RingSlot* ring_ = nullptr;     // host view of the pinned ring
   uint32_t count_ = 0;
-  uint32_t enqueued_ = 0;        // tokens asked for since create
-  uint32_t received_ = 0;        // tokens handed out (or given up) since create
-  uint32_t sampled_ = 0;         // ring slots read since create
+  uint32_t enqueued_ = 0;  // tokens asked for since create
+  uint32_t received_ = 0;  // tokens handed out (or given up) since create
+  uint32_t sampled_ = 0;   // ring slots read since create
   uint32_t decode_graph_ = 0;
   uint32_t head_graph_ = 0;
-  bool head_next_ = false;       // the whole sequence was consumed: the next token comes from the head graph
+  bool head_next_ =
+      false;  // the whole sequence was consumed: the next token comes from the head graph
   StepDone done_ = kRunning;
   MemoryUse memory_use_;
   DeviceMemoryMarks device_memory_;

@@ -18,8 +18,8 @@ class PlanSource {
   ~PlanSource() = default;
 };
 
-// Reads a file with pread and drops what it read from the page cache, so that on memory shared by CPU and
-// GPU the weights exist once.
+// Reads a file with pread and drops what it read from the page cache, so that on memory shared by
+// CPU and GPU the weights exist once.
 class FileSource final : public PlanSource {
  public:
   FileSource() = default;

@@ -1,6 +1,6 @@
-// What the executor needs of a device. Two implementations: `host` (threads) and `cuda` (driver API).
-// Addresses are what kernels see; on the host they are ordinary pointers. Every failure leaves a line in the
-// Message that the backend was made with.
+// What the executor needs of a device. Two implementations: `host` (threads) and `cuda` (driver
+// API). Addresses are what kernels see; on the host they are ordinary pointers. Every failure
+// leaves a line in the Message that the backend was made with.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,14 @@ struct Grid {
 class Backend {
  public:
   virtual const char* device_name() const = 0;
-  // Device memory in use by all processes, and all there is; 0 and 0 where the device keeps no such books.
+  // Device memory in use by all processes, and all there is; 0 and 0 where the device keeps no such
+  // books.
   virtual Error memory_in_use(uint64_t* used, uint64_t* total) = 0;
   virtual bool shares_host_memory() const = 0;
 
   // `host_view` receives the address for the CPU (pinned arenas and the host backend), else null.
-  virtual Error allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address, void** host_view) = 0;
+  virtual Error allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address,
+                         void** host_view) = 0;
   // Streams a segment to device memory through a bounded buffer.
   virtual Error load(PlanSource& source, uint64_t offset, uint64_t size, uint64_t address) = 0;
   // Loads the module segment, or finds the host operation; called once per kernel.

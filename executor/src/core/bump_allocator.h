@@ -1,5 +1,5 @@
-// Carves objects out of the caller's block, in order. Used twice with the same sequence of calls: once with
-// no block to learn the size, once to place.
+// Carves objects out of the caller's block, in order. Used twice with the same sequence of calls:
+// once with no block to learn the size, once to place.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,11 @@ namespace jllm {
 
 class BumpAllocator {
  public:
-  BumpAllocator(void* memory, uint64_t size) : memory_(static_cast<uint8_t*>(memory)), size_(size) {}
+  BumpAllocator(void* memory, uint64_t size)
+      : memory_(static_cast<uint8_t*>(memory)), size_(size) {}
 
-  // 64-byte aligned if the block is. Null when the block is too small (or absent); used() counts all the same.
+  // 64-byte aligned if the block is. Null when the block is too small (or absent); used() counts
+  // all the same.
   void* take(uint64_t bytes) {
     const uint64_t offset = used_;
     used_ += (bytes + 63) / 64 * 64;

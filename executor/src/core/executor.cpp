@@ -110,14 +110,25 @@ Error Executor::allocate_arenas() {
     const Error error = backend_->allocate(arena.kind(), arena.size(), &arenas_[i], &host_view);
     if (error != Error::kOk) return error;
     switch (arena.kind()) {
-      case fb::ArenaKind::Weights: memory_use_.weights += arena.size(); break;
-      case fb::ArenaKind::Kv: memory_use_.kv += arena.size(); break;
-      case fb::ArenaKind::Scratch: memory_use_.scratch += arena.size(); break;
-      case fb::ArenaKind::State: memory_use_.state += arena.size(); break;
-      case fb::ArenaKind::HostPinned: memory_use_.pinned += arena.size(); break;
+      case fb::ArenaKind::Weights:
+        memory_use_.weights += arena.size();
+        break;
+      case fb::ArenaKind::Kv:
+        memory_use_.kv += arena.size();
+        break;
+      case fb::ArenaKind::Scratch:
+        memory_use_.scratch += arena.size();
+        break;
+      case fb::ArenaKind::State:
+        memory_use_.state += arena.size();
+        break;
+      case fb::ArenaKind::HostPinned:
+        memory_use_.pinned += arena.size();
+        break;
     }
     if (i == plan.bindings()->ring_arena()) {
-      ring_ = reinterpret_cast<RingSlot*>(static_cast<uint8_t*>(host_view) + plan.bindings()->ring());
+      ring_ =
+          reinterpret_cast<RingSlot*>(static_cast<uint8_t*>(host_view) + plan.bindings()->ring());
     }
   }
   return Error::kOk;
@@ -268,9 +279,9 @@ Error Executor::append(const uint32_t* tokens, uint32_t n) {
   }
   const fb::Bindings& bindings = *view_.plan().bindings();
   return n == 0 ? Error::kOk
-                : backend_->write(address(bindings.state_arena(),
-                                          bindings.tokens() + uint64_t{count_} * 4),
-                                  tokens, n * uint64_t{4});
+                : backend_->write(
+                      address(bindings.state_arena(), bindings.tokens() + uint64_t{count_} * 4),
+                      tokens, n * uint64_t{4});
 }
 
 Error Executor::prefill(const uint32_t* tokens, uint32_t n) {
@@ -290,8 +301,8 @@ Error Executor::prefill(const uint32_t* tokens, uint32_t n) {
       if (graphs->Get(i)->kind() != fb::GraphKind::Prefill) continue;
       const uint32_t rows = graphs->Get(i)->rows();
       const uint32_t best_rows = best < 0 ? 0 : graphs->Get(static_cast<uint32_t>(best))->rows();
-      const bool better = best < 0 || (best_rows < left ? rows > best_rows
-                                                        : rows >= left && rows < best_rows);
+      const bool better =
+          best < 0 || (best_rows < left ? rows > best_rows : rows >= left && rows < best_rows);
       if (better) best = i;
     }
     if (best < 0) {

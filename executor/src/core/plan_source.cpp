@@ -1,10 +1,11 @@
 #include "jllm/plan_source.h"
 
-#include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 
 #include "schema/checked_math.h"
 

@@ -1,9 +1,10 @@
 #include "executor/src/cuda/cuda_backend.h"
 
+#include <sched.h>
+
 #include <cinttypes>
 #include <cstring>
 #include <new>
-#include <sched.h>
 
 #include "executor/src/core/bump_allocator.h"
 #include "executor/src/cuda/driver_api.h"
@@ -88,18 +89,19 @@ Error CudaBackend::check(cuda::Status status, const char* call) {
   return Error::kDriverCall;
 }
 
-#define JLLM_CHECK(call)                                      \
-  do {                                                        \
-    const Error error_ = check(api_.call, #call);             \
-    if (error_ != Error::kOk) return error_;                  \
+#define JLLM_CHECK(call)                          \
+  do {                                            \
+    const Error error_ = check(api_.call, #call); \
+    if (error_ != Error::kOk) return error_;      \
   } while (false)
 
 Error CudaBackend::open() {
   const char* reason = cuda::load_cuda_api(&api_);
   if (reason != nullptr) {
-    message_.format("this plan needs an NVIDIA GPU: %s; a plan for this machine's CPU is made with "
-                    "jllmc compile --target host",
-                    reason);
+    message_.format(
+        "this plan needs an NVIDIA GPU: %s; a plan for this machine's CPU is made with "
+        "jllmc compile --target host",
+        reason);
     return Error::kNoDriver;
   }
   int count = 0;
@@ -144,19 +146,20 @@ Error CudaBackend::check_device() {
   const bool accepted = found == target.compute_capability() ||
                         (options_.newer_device && found > target.compute_capability());
   if (!accepted) {
-    message_.format("the plan was made for %.64s (sm_%u), this device is %.64s (sm_%u); compile the "
-                    "model with --target sm_%u or the name of this device",
-                    target.device_name()->c_str(), target.compute_capability(), name_, found,
-                    found);
+    message_.format(
+        "the plan was made for %.64s (sm_%u), this device is %.64s (sm_%u); compile the "
+        "model with --target sm_%u or the name of this device",
+        target.device_name()->c_str(), target.compute_capability(), name_, found, found);
     return Error::kTargetMismatch;
   }
   overlap_ = driver >= kOverlapDriver && api_.launch_kernel_ex != nullptr;
   // Machine code of a newer CUDA major version is not promised to load.
   if (target.cuda_version() / 1000 > static_cast<uint32_t>(driver) / 1000) {
-    message_.format("the plan's code was made by CUDA %u.%u, the driver supports %d.%d; compile with "
-                    "an older NVRTC (--nvrtc)",
-                    target.cuda_version() / 1000, target.cuda_version() % 1000 / 10, driver / 1000,
-                    driver % 1000 / 10);
+    message_.format(
+        "the plan's code was made by CUDA %u.%u, the driver supports %d.%d; compile with "
+        "an older NVRTC (--nvrtc)",
+        target.cuda_version() / 1000, target.cuda_version() % 1000 / 10, driver / 1000,
+        driver % 1000 / 10);
     return Error::kDriverTooOld;
   }
   return Error::kOk;
@@ -249,8 +252,7 @@ Error CudaBackend::load_module(PlanSource& source, uint32_t index, cuda::Module*
 Error CudaBackend::find_kernel(const PlanView&, PlanSource& source, const fb::Kernel& kernel,
                                uint64_t* handle) {
   cuda::Module module = nullptr;
-  const Error error =
-      load_module(source, static_cast<uint32_t>(kernel.module_segment()), &module);
+  const Error error = load_module(source, static_cast<uint32_t>(kernel.module_segment()), &module);
   if (error != Error::kOk) return error;
   cuda::Function function = nullptr;
   JLLM_CHECK(module_get_function(&function, module, kernel.name()->c_str()));
@@ -269,9 +271,16 @@ Error CudaBackend::launch(uint64_t kernel, const fb::Kernel& info, Grid grid, co
   const auto function = reinterpret_cast<cuda::Function>(kernel);
   if (overlap_ && info.programmatic()) {
     cuda::LaunchAttribute attribute = {cuda::kLaunchProgrammaticStreamSerialization, 0, {1}};
-    const cuda::LaunchConfig config = {grid.x,         grid.y,         grid.z,
-                                       info.block_x(), info.block_y(), info.block_z(),
-                                       info.shared_bytes(), stream_, &attribute, 1};
+    const cuda::LaunchConfig config = {grid.x,
+                                       grid.y,
+                                       grid.z,
+                                       info.block_x(),
+                                       info.block_y(),
+                                       info.block_z(),
+                                       info.shared_bytes(),
+                                       stream_,
+                                       &attribute,
+                                       1};
     return check(api_.launch_kernel_ex(&config, function, pointers, nullptr), info.name()->c_str());
   }
   const cuda::Status status =
@@ -347,7 +356,8 @@ Error CudaBackend::synchronise() {
 }
 
 Error CudaBackend::poll() {
-  // The ring is read from memory; the driver is asked only now and then whether the stream has failed.
+  // The ring is read from memory; the driver is asked only now and then whether the stream has
+  // failed.
   constexpr uint32_t kPollsPerQuery = 4096;
   if (++polls_ % 64 == 0) sched_yield();
   if (polls_ % kPollsPerQuery != 0) return Error::kOk;
@@ -408,8 +418,8 @@ Result<Backend*> create_cuda_backend(const PlanView& view, const ExecutorOptions
                                      void* memory, Message* message) {
   BumpAllocator bump(memory, cuda_backend_bytes(view));
   const Blocks blocks = carve(bump, view);
-  auto* backend = new (blocks.backend)
-      CudaBackend(view, options, blocks.modules, blocks.graphs, message);
+  auto* backend =
+      new (blocks.backend) CudaBackend(view, options, blocks.modules, blocks.graphs, message);
   const Error error = backend->open();
   if (error == Error::kOk) return static_cast<Backend*>(backend);
   backend->destroy();

@@ -1,12 +1,13 @@
 #include "executor/src/host/host_backend.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
 #include <new>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "executor/src/core/bump_allocator.h"
 #include "executor/src/host/host_op.h"
@@ -81,8 +82,8 @@ Error HostBackend::allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address
   const uint64_t bytes = size > 0 ? size : 1;
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
-    message_.format("%s: no memory for an arena of %" PRIu64 " MiB: %s", fb::EnumNameArenaKind(kind),
-                    bytes >> 20, strerror(errno));
+    message_.format("%s: no memory for an arena of %" PRIu64 " MiB: %s",
+                    fb::EnumNameArenaKind(kind), bytes >> 20, strerror(errno));
     return Error::kDeviceMemory;
   }
   mappings_[mapping_count_++] = {memory, bytes};
@@ -104,16 +105,18 @@ Error HostBackend::find_kernel(const PlanView&, PlanSource&, const fb::Kernel& k
                                uint64_t* handle) {
   const host::HostOp* op = host::find_host_op(kernel.name()->c_str());
   if (op == nullptr || op->arg_count != kernel.arg_count()) {
-    message_.format("the plan asks for operation '%.64s' with %u arguments, which this program does "
-                    "not have; was it compiled by a newer jllmc?",
-                    kernel.name()->c_str(), kernel.arg_count());
+    message_.format(
+        "the plan asks for operation '%.64s' with %u arguments, which this program does "
+        "not have; was it compiled by a newer jllmc?",
+        kernel.name()->c_str(), kernel.arg_count());
     return Error::kUnknownKernel;
   }
   *handle = reinterpret_cast<uint64_t>(op);
   return Error::kOk;
 }
 
-Error HostBackend::launch(uint64_t kernel, const fb::Kernel&, Grid, const uint64_t* args, uint32_t) {
+Error HostBackend::launch(uint64_t kernel, const fb::Kernel&, Grid, const uint64_t* args,
+                          uint32_t) {
   struct Call {
     const host::HostOp* op;
     const uint64_t* args;

@@ -8,8 +8,8 @@ namespace jllm {
 // Size of the block that create_host_backend() needs.
 uint64_t host_backend_bytes(const PlanView& view);
 
-// Starts the worker threads. `memory` is 64-byte aligned and outlives the backend; `message` receives the
-// reason of every later failure too.
+// Starts the worker threads. `memory` is 64-byte aligned and outlives the backend; `message`
+// receives the reason of every later failure too.
 Result<Backend*> create_host_backend(const PlanView& view, const ExecutorOptions& options,
                                      void* memory, Message* message);
 

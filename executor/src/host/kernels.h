@@ -23,9 +23,9 @@ struct MatmulPart {
 
 // Rows of a KV cache, of one kv head for instance; schema/kv_layout.h has their form.
 struct CacheRows {
-  unsigned type;          // kKv...
-  const uint8_t* values;  // of the first row
-  const uint8_t* scales;  // of the first row; quantised caches only
+  unsigned type;            // kKv...
+  const uint8_t* values;    // of the first row
+  const uint8_t* scales;    // of the first row; quantised caches only
   uint64_t row, scale_row;  // bytes
 
   CacheRows from(uint64_t first) const {

@@ -56,7 +56,9 @@ std::string dump_of(const Schedule& schedule) {
   llvm::raw_string_ostream os(text);
   dump(schedule, os);
   return std::regex_replace(
-      os.str(), std::regex(" (block|shared|SPLITS|TILE|SPLIT)=[0-9]+| ROWS=[12]\\b| *grid=\\([0-9,]+\\)"), "");
+      os.str(),
+      std::regex(" (block|shared|SPLITS|TILE|SPLIT)=[0-9]+| ROWS=[12]\\b| *grid=\\([0-9,]+\\)"),
+      "");
 }
 
 TinyLlama one_layer() {
@@ -233,8 +235,8 @@ TEST(Select, AMixOfTypesMakesAKernelEach) {
   EXPECT_EQ(p.launch("blk.0.attn_qkv").kernel, p.launch("blk.2.attn_qkv").kernel);
   EXPECT_EQ(p.launch("blk.1.attn_qkv").kernel, p.launch("blk.3.attn_qkv").kernel);
   EXPECT_NE(p.launch("blk.0.attn_qkv").kernel, p.launch("blk.1.attn_qkv").kernel);
-  // attn_output and ffn_down have one shape here (256 x 256), but only ffn_down reads a byte image: heads of
-  // 16 elements do not fill its groups. Q4_K and Q6_K make two of it.
+  // attn_output and ffn_down have one shape here (256 x 256), but only ffn_down reads a byte image:
+  // heads of 16 elements do not fill its groups. Q4_K and Q6_K make two of it.
   EXPECT_EQ(p.count("matmul_add"), 3u);
   EXPECT_NE(p.launch("blk.0.attn_output").kernel, p.launch("blk.0.ffn_down").kernel);
   EXPECT_NE(p.launch("blk.1.attn_output").kernel, p.launch("blk.1.ffn_down").kernel);

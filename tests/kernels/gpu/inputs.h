@@ -13,8 +13,8 @@
 
 namespace jllm::test {
 
-constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0,
-                                  kRowQ5_0, kRowQ8_0, kRowQ4_K, kRowQ6_K, kRowQ1_0};
+constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0, kRowQ5_0,
+                                  kRowQ8_0, kRowQ4_K, kRowQ6_K, kRowQ1_0};
 
 // A fresh seed per run (JLLM_TEST_SEED=n repeats one); it is printed once.
 uint64_t run_seed();

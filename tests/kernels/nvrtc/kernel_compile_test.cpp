@@ -34,7 +34,8 @@ std::string check(const Nvrtc& nvrtc, const KernelCase& test, unsigned arch) {
   if (!cubin) return take_error(cubin.takeError()).second;
   const int frame = frame_bytes(*cubin);
   if (frame < 0) return "the cubin notes no frame size";
-  if (test.must_not_spill && frame > kFrameLimit) return "spills " + std::to_string(frame) + " bytes";
+  if (test.must_not_spill && frame > kFrameLimit)
+    return "spills " + std::to_string(frame) + " bytes";
   return "";
 }
 
@@ -91,7 +92,8 @@ TEST(KernelCatalogue, FindsSourcesAndHeaders) {
 TEST(KernelCatalogue, LaunchShapes) {
   constexpr Activations kF32 = Activations::kExact, kQ8 = Activations::kInt8,
                         kQ8R = Activations::kInt8Pair;
-  // Many rows: pairs of them, two blocks per multiprocessor. Few: single rows, and then parts of rows.
+  // Many rows: pairs of them, two blocks per multiprocessor. Few: single rows, and then parts of
+  // rows.
   EXPECT_EQ(gemv_shape(kRowQ6_K, kQ8R, 2048, 128256, 8).grid_x, 16u);
   EXPECT_EQ(gemv_shape(kRowQ6_K, kQ8R, 2048, 128256, 8).rows, 2u);
   const GemvShape few = gemv_shape(kRowQ4_K, kQ8, 8192, 2048, 132);
