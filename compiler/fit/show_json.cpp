@@ -2,6 +2,7 @@
 #include <llvm/Support/JSON.h>
 
 #include "compiler/fit/show.h"
+#include "compiler/report/report.h"
 #include "compiler/report/waterfall.h"
 
 namespace jllm::fit {
@@ -10,24 +11,11 @@ namespace {
 using llvm::json::OStream;
 
 void write_plan(const Footprint& footprint, const target::Target& target, OStream& json) {
-  const Budget& b = footprint.budget;
   json.attribute("context", int64_t(footprint.options.context));
   json.attribute("kv_type_k", weight_type_name(footprint.options.kv_type_k));
   json.attribute("kv_type_v", weight_type_name(footprint.options.kv_type_v));
   json.attributeObject("bytes", [&] {
-    json.attribute("weights", int64_t(b.weights));
-    json.attribute("kv", int64_t(b.kv));
-    json.attribute("scratch", int64_t(b.scratch));
-    json.attribute("scratch_lower_bound", int64_t(footprint.scratch_lower_bound));
-    json.attribute("state", int64_t(b.state));
-    json.attribute("pinned", int64_t(b.pinned));
-    json.attribute("code_estimate", int64_t(b.code));
-    json.attribute("cuda_context_estimate", int64_t(b.context));
-    json.attribute("cuda_graphs_estimate", int64_t(b.graphs));
-    json.attribute("host_process_estimate", int64_t(b.host));
-    json.attribute("reserve", int64_t(b.reserve));
-    json.attribute("total", int64_t(b.total()));
-    json.attribute("budget", int64_t(b.limit));
+    report::write_budget(footprint.budget, footprint.scratch_lower_bound, "code_estimate", json);
   });
   const report::Waterfall waterfall = report::make_waterfall(footprint, target);
   json.attributeObject("memory", [&] {

@@ -76,6 +76,23 @@ void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
   }
 }
 
+void write_budget(const Budget& b, uint64_t scratch_lower_bound, const char* code_key,
+                  llvm::json::OStream& json) {
+  json.attribute("weights", int64_t(b.weights));
+  json.attribute("kv", int64_t(b.kv));
+  json.attribute("scratch", int64_t(b.scratch));
+  json.attribute("scratch_lower_bound", int64_t(scratch_lower_bound));
+  json.attribute("state", int64_t(b.state));
+  json.attribute("pinned", int64_t(b.pinned));
+  json.attribute(code_key, int64_t(b.code));
+  json.attribute("cuda_context_estimate", int64_t(b.context));
+  json.attribute("cuda_graphs_estimate", int64_t(b.graphs));
+  json.attribute("host_process_estimate", int64_t(b.host));
+  json.attribute("reserve", int64_t(b.reserve));
+  json.attribute("total", int64_t(b.total()));
+  json.attribute("budget", int64_t(b.limit));
+}
+
 void print_json(const Facts& facts, llvm::raw_ostream& os) {
   const model::HyperParameters& p = facts.planned->model.params;
   const Budget& b = facts.footprint.budget;
@@ -92,19 +109,7 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
     json.attribute("target", facts.planned->target.name);
     json.attribute("fits", b.fits());
     json.attributeObject("bytes", [&] {
-      json.attribute("weights", int64_t(b.weights));
-      json.attribute("kv", int64_t(b.kv));
-      json.attribute("scratch", int64_t(b.scratch));
-      json.attribute("scratch_lower_bound", int64_t(facts.planned->layout.scratch_lower_bound));
-      json.attribute("state", int64_t(b.state));
-      json.attribute("pinned", int64_t(b.pinned));
-      json.attribute("code", int64_t(b.code));
-      json.attribute("cuda_context_estimate", int64_t(b.context));
-      json.attribute("cuda_graphs_estimate", int64_t(b.graphs));
-      json.attribute("host_process_estimate", int64_t(b.host));
-      json.attribute("reserve", int64_t(b.reserve));
-      json.attribute("total", int64_t(b.total()));
-      json.attribute("budget", int64_t(b.limit));
+      write_budget(b, facts.planned->layout.scratch_lower_bound, "code", json);
       json.attribute("file", int64_t(facts.file_bytes));
     });
     json.attribute("weights_read_per_token", int64_t(facts.footprint.weights_per_token));

@@ -2,6 +2,7 @@
 // chosen.
 #pragma once
 
+#include <llvm/Support/JSON.h>
 #include <llvm/Support/raw_ostream.h>
 
 #include <cstdint>
@@ -20,6 +21,12 @@ struct Facts {
   std::string output;  // the plan's path
   uint64_t file_bytes = 0;
 };
+
+// The lines of a budget as attributes of the object that is open; `code_key` says whether code is
+// compiled
+// ("code") or estimated ("code_estimate").
+void write_budget(const Budget& budget, uint64_t scratch_lower_bound, const char* code_key,
+                  llvm::json::OStream& json);
 
 void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os);
 void print_json(const Facts& facts, llvm::raw_ostream& os);
