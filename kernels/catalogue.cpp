@@ -76,6 +76,15 @@ uint32_t gemv_grid(uint64_t warps, uint32_t sm_count) {
   return clamp_grid(std::min(kGemvBlocksPerSm * sm_count, divide_up(warps, kGemvWarps)));
 }
 
+// attention_decode: query rows of a KV head, those of a block, and groups of them in all heads.
+constexpr uint64_t kDecodeRows = 8;
+uint64_t decode_queries(uint32_t heads, uint32_t kv_heads, uint32_t tokens) {
+  return uint64_t(heads / kv_heads) * tokens;
+}
+uint64_t decode_row_groups(uint32_t heads, uint32_t kv_heads, uint32_t tokens) {
+  return kv_heads * divide_up(decode_queries(heads, kv_heads, tokens), kDecodeRows);
+}
+
 }  // namespace
 
 const Source* find_source(std::string_view kernel) {
@@ -157,11 +166,16 @@ uint32_t attention_decode_splits(uint32_t kv_heads, uint32_t sm_count) {
       std::clamp<uint64_t>(divide_up(2 * uint64_t(sm_count), std::max(kv_heads, 1u)), 1, 32));
 }
 
-uint64_t attention_decode_partial_bytes(uint32_t heads, uint32_t splits, uint32_t head_dim) {
-  return uint64_t(heads) * splits * (uint64_t(head_dim) + 2) * sizeof(float);
+uint64_t attention_decode_partial_bytes(uint32_t heads, uint32_t kv_heads, uint32_t splits,
+                                        uint32_t head_dim, uint32_t tokens) {
+  const uint64_t rows = std::min(decode_queries(heads, kv_heads, tokens), kDecodeRows);
+  return decode_row_groups(heads, kv_heads, tokens) * splits * rows * (uint64_t(head_dim) + 2) *
+         sizeof(float);
 }
 
-uint64_t attention_decode_ticket_bytes(uint32_t kv_heads) { return uint64_t(kv_heads) * 4; }
+uint64_t attention_decode_ticket_bytes(uint32_t heads, uint32_t kv_heads, uint32_t tokens) {
+  return decode_row_groups(heads, kv_heads, tokens) * sizeof(uint32_t);
+}
 
 bool may_overlap(std::string_view kernel) {
   for (const char* name :
@@ -171,11 +185,12 @@ bool may_overlap(std::string_view kernel) {
   return false;
 }
 
-LaunchShape attention_decode_shape(uint32_t kv_heads, uint32_t splits) {
+LaunchShape attention_decode_shape(uint32_t heads, uint32_t kv_heads, uint32_t splits,
+                                   uint32_t head_dim, uint32_t tokens) {
   LaunchShape shape;
-  shape.grid_x = kv_heads;
+  shape.grid_x = clamp_grid(decode_row_groups(heads, kv_heads, tokens));
   shape.grid_y = splits;
-  shape.block = 256;
+  shape.block = head_dim <= 128 ? 256 : 128;  // kThreads
   return shape;
 }
 

@@ -62,10 +62,13 @@ GemvShape qkv_shape(unsigned type, Activations mode, uint64_t k, uint64_t rows, 
 GemvShape gate_up_shape(Activations mode, uint64_t k, uint64_t n, uint32_t sm_count);
 
 // Splits that fill the device, at most 32, and what they need: partial (f32 scratch) and tickets.
+// `tokens` that follow each other are handled by one launch.
 uint32_t attention_decode_splits(uint32_t kv_heads, uint32_t sm_count);
-uint64_t attention_decode_partial_bytes(uint32_t heads, uint32_t splits, uint32_t head_dim);
-uint64_t attention_decode_ticket_bytes(uint32_t kv_heads);
-LaunchShape attention_decode_shape(uint32_t kv_heads, uint32_t splits);  // grid fixed
+uint64_t attention_decode_partial_bytes(uint32_t heads, uint32_t kv_heads, uint32_t splits,
+                                        uint32_t head_dim, uint32_t tokens = 1);
+uint64_t attention_decode_ticket_bytes(uint32_t heads, uint32_t kv_heads, uint32_t tokens = 1);
+LaunchShape attention_decode_shape(uint32_t heads, uint32_t kv_heads, uint32_t splits,
+                                   uint32_t head_dim, uint32_t tokens = 1);  // grid fixed
 
 // embed, rms_norm, layer_norm: one block per row and group of `dim` elements, grid fixed.
 LaunchShape row_shape(uint32_t rows, uint64_t dim, uint32_t groups = 1);

@@ -282,8 +282,9 @@ class CudaSelector {
   llvm::Error attention_decode() {
     const ir::Attributes& a = attributes();
     const uint32_t splits = kernels::attention_decode_splits(a.kv_heads, sms_);
-    const uint64_t partial = kernels::attention_decode_partial_bytes(a.heads, splits, a.head_dim);
-    const uint64_t tickets = kernels::attention_decode_ticket_bytes(a.kv_heads);
+    const uint64_t partial =
+        kernels::attention_decode_partial_bytes(a.heads, a.kv_heads, splits, a.head_dim);
+    const uint64_t tickets = kernels::attention_decode_ticket_bytes(a.heads, a.kv_heads);
     const bool append = n_->inputs.size() > 3;
     Args args = {step_, in(0)};
     if (append) args.insert(args.end(), {in(3), in(4)});
@@ -294,7 +295,8 @@ class CudaSelector {
                 join({attention_defines(),
                       {define("SPLITS", splits), define("APPEND", append ? 1 : 0)},
                       image_defines()}),
-                std::move(args), kernels::attention_decode_shape(a.kv_heads, splits));
+                std::move(args),
+                kernels::attention_decode_shape(a.heads, a.kv_heads, splits, a.head_dim));
   }
 
   llvm::Error qkv() {

@@ -145,6 +145,30 @@ JLLM_DEVICE Float4 load_shared_across_blocks(const Float4* at) {
   return v;
 }
 
+JLLM_DEVICE Uint4 load_shared_across_blocks(const Uint4* at) {
+  Uint4 v;
+  asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(at)
+               : "memory");
+  return v;
+}
+JLLM_DEVICE Uint2 load_shared_across_blocks(const Uint2* at) {
+  Uint2 v;
+  asm volatile("ld.global.cg.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(at) : "memory");
+  return v;
+}
+JLLM_DEVICE unsigned load_shared_across_blocks(const unsigned* at) {
+  unsigned v;
+  asm volatile("ld.global.cg.u32 %0, [%1];" : "=r"(v) : "l"(at) : "memory");
+  return v;
+}
+JLLM_DEVICE unsigned short load_shared_across_blocks(const unsigned short* at) {
+  unsigned short v;
+  asm volatile("ld.global.cg.u16 %0, [%1];" : "=h"(v) : "l"(at) : "memory");
+  return v;
+}
+
 // Publishes `value` to the host after everything that this thread has written.
 JLLM_DEVICE void store_release_system(unsigned* at, unsigned value) {
   asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(at), "r"(value) : "memory");

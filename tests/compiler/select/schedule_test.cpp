@@ -193,7 +193,7 @@ TEST(Select, ShapesComeFromTheCatalogue) {
   constexpr unsigned kF32 = 0;
   expect_shape("token_embd", 0, kernels::row_shape(1, 64));
   expect_shape("blk.0.attn_qkv", 0, kernels::qkv_shape(kF32, kExact, 64, (4 + 2 * 2) * 16, sms));
-  expect_shape("blk.0.attention", 0, kernels::attention_decode_shape(2, splits));
+  expect_shape("blk.0.attention", 0, kernels::attention_decode_shape(4, 2, splits, 16));
   const std::vector<std::string>& defines = p.kernel("blk.0.attention").defines;
   EXPECT_EQ(std::count(defines.begin(), defines.end(), "SPLITS=" + std::to_string(splits)), 1);
   expect_shape("blk.0.attn_output", 0, kernels::gemv_shape(kF32, kExact, 64, 64, sms));

@@ -108,6 +108,17 @@ struct Problem {
 
 class Attention : public testing::TestWithParam<Shape> {};
 
+uint64_t partial_bytes(const Shape& s, unsigned splits, unsigned tokens = 1) {
+  return kernels::attention_decode_partial_bytes(s.heads, s.kv_heads, splits, s.head_dim, tokens);
+}
+kernels::LaunchShape decode_shape(const Shape& s, unsigned splits, unsigned tokens = 1) {
+  return kernels::attention_decode_shape(s.heads, s.kv_heads, splits, s.head_dim, tokens);
+}
+std::vector<uint32_t> no_tickets(const Shape& s, unsigned tokens = 1) {
+  return std::vector<uint32_t>(
+      kernels::attention_decode_ticket_bytes(s.heads, s.kv_heads, tokens) / sizeof(uint32_t), 0);
+}
+
 TEST_P(Attention, Decode) {
   JLLM_NEEDS_GPU();
   const Shape shape = GetParam();
@@ -116,9 +127,8 @@ TEST_P(Attention, Decode) {
     auto defines = problem.defines();
     defines.insert(defines.end(), {define("SPLITS", splits), define("APPEND", 0)});
     const Buffer q(problem.q);
-    Buffer tickets(std::vector<uint32_t>(shape.kv_heads, 0));
-    const Buffer partial(
-        kernels::attention_decode_partial_bytes(shape.heads, splits, shape.head_dim));
+    Buffer tickets(no_tickets(shape));
+    const Buffer partial(partial_bytes(shape, splits));
     for (unsigned length : {1u, 2u, 31u, 63u, 64u, 65u, 127u, 128u, 129u, 256u, 257u, 1025u,
                             shape.context - 1, shape.context}) {
       if (length > shape.context) continue;
@@ -127,7 +137,7 @@ TEST_P(Attention, Decode) {
       const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, length));
       const Buffer out(problem.q.size() * 4), again(problem.q.size() * 4);
       for (const Buffer* to : {&out, &again}) {
-        launch("attention_decode", defines, kernels::attention_decode_shape(shape.kv_heads, splits),
+        launch("attention_decode", defines, decode_shape(shape, splits),
                {state, q, k, v, *to, partial, tickets});
       }
       const std::string what =
@@ -135,7 +145,7 @@ TEST_P(Attention, Decode) {
       const auto got = out.values();
       expect_close(got, problem.expected(length - 1), problem.tolerance(got.size()), what);
       EXPECT_EQ(again.values(), got) << what << ": not repeatable";
-      EXPECT_EQ(tickets.values<uint32_t>(), std::vector<uint32_t>(shape.kv_heads, 0)) << what;
+      EXPECT_EQ(tickets.values<uint32_t>(), no_tickets(shape)) << what;
     }
   }
 }
@@ -171,12 +181,11 @@ TEST_P(Attention, DecodeAppends) {
   const auto stored_k =
       problem.rotation != 0 ? reference::hadamard(new_k, problem.rotation) : new_k;
   const Buffer q(problem.q), k_rows(new_k), v_rows(new_v);
-  const Buffer tickets(std::vector<uint32_t>(shape.kv_heads, 0));
+  const Buffer tickets(no_tickets(shape));
   for (unsigned splits : {1u, 16u}) {
     auto defines = problem.defines();
     defines.insert(defines.end(), {define("SPLITS", splits), define("APPEND", 1)});
-    const Buffer partial(
-        kernels::attention_decode_partial_bytes(shape.heads, splits, shape.head_dim));
+    const Buffer partial(partial_bytes(shape, splits));
     for (unsigned position : {0u, 1u, 63u, 64u, 128u, 129u, shape.context - 1, shape.context}) {
       const bool full = position == shape.context;  // a replay past the end: nothing is appended
       const unsigned length = full ? position : position + 1;
@@ -190,7 +199,7 @@ TEST_P(Attention, DecodeAppends) {
       const Buffer v(append(shape.v_type, &problem.v_bytes, new_v));
       const Buffer state(std::vector<StepState>{make_state(position, length, shape.context)});
       const Buffer out(problem.q.size() * 4);
-      launch("attention_decode", defines, kernels::attention_decode_shape(shape.kv_heads, splits),
+      launch("attention_decode", defines, decode_shape(shape, splits),
              {state, q, k_rows, v_rows, k, v, out, partial, tickets});
       const std::string what =
           "splits " + std::to_string(splits) + " position " + std::to_string(position);
@@ -200,6 +209,48 @@ TEST_P(Attention, DecodeAppends) {
           << what;
       EXPECT_EQ(v.values<uint8_t>(), problem.poisoned(problem.v_bytes, shape.v_type, length))
           << what;
+    }
+  }
+}
+
+// Tokens of one launch get the very bits that launches of their own give them.
+TEST_P(Attention, DecodesTokensTogether) {
+  JLLM_NEEDS_GPU();
+  const Shape shape = GetParam();
+  const size_t row = size_t(shape.heads) * shape.head_dim;
+  for (unsigned tokens : {2u, 4u, 8u}) {
+    const Problem problem(shape, tokens, 1000 + shape.head_dim + tokens);
+    auto defines = problem.defines();
+    defines.insert(defines.end(), {define("SPLITS", 4), define("APPEND", 0)});
+    auto together = defines;
+    together.push_back(define("TOKENS", tokens));
+    const Buffer tickets(no_tickets(shape, tokens));
+    const Buffer partial(partial_bytes(shape, 4, tokens));
+    for (unsigned position : {0u, 61u, 126u, shape.context - tokens}) {
+      if (position + tokens > shape.context) continue;
+      const Buffer k(problem.poisoned(problem.k_bytes, shape.k_type, position + tokens));
+      const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, position + tokens));
+      const Buffer q(problem.q), out(problem.q.size() * 4);
+      const Buffer state(
+          std::vector<StepState>{make_state(position, position + tokens, shape.context)});
+      launch("attention_decode", together, decode_shape(shape, 4, tokens),
+             {state, q, k, v, out, partial, tickets});
+      const auto got = out.values();
+      EXPECT_EQ(tickets.values<uint32_t>(), no_tickets(shape, tokens));
+      for (unsigned token = 0; token < tokens; ++token) {
+        const auto part = [&](const std::vector<float>& rows) {
+          return std::vector<float>(rows.begin() + ptrdiff_t(token * row),
+                                    rows.begin() + ptrdiff_t((token + 1) * row));
+        };
+        const unsigned length = position + token + 1;
+        const Buffer own_state(
+            std::vector<StepState>{make_state(length - 1, length, shape.context)});
+        const Buffer own_q(part(problem.q)), own(row * 4);
+        launch("attention_decode", defines, decode_shape(shape, 4),
+               {own_state, own_q, k, v, own, partial, tickets});
+        EXPECT_EQ(part(got), own.values())
+            << "position " << position << " token " << token << " of " << tokens;
+      }
     }
   }
 }
@@ -252,8 +303,8 @@ TEST(AttentionDecode, LargeScoresStayFinite) {
   const Buffer state(std::vector<StepState>{make_state(599, 600, 600)});
   const Buffer q(problem.q), k(problem.k_bytes), v(problem.v_bytes), out(problem.q.size() * 4);
   const Buffer tickets(std::vector<uint32_t>(1, 0));
-  const Buffer partial(kernels::attention_decode_partial_bytes(2, 4, 16));
-  launch("attention_decode", defines, kernels::attention_decode_shape(1, 4),
+  const Buffer partial(kernels::attention_decode_partial_bytes(2, 1, 4, 16));
+  launch("attention_decode", defines, kernels::attention_decode_shape(2, 1, 4, 16),
          {state, q, k, v, out, partial, tickets});
   // One position holds nearly all weight; scores near 10^4 carry errors near 10^-2.
   const auto got = out.values();
