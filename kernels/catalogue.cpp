@@ -76,13 +76,13 @@ uint32_t gemv_grid(uint64_t warps, uint32_t sm_count) {
   return clamp_grid(std::min(kGemvBlocksPerSm * sm_count, divide_up(warps, kGemvWarps)));
 }
 
-// attention_decode: query rows of a KV head, those of a block, and groups of them in all heads.
+// attention_decode: query rows of a block, and groups of them in all heads.
 constexpr uint64_t kDecodeRows = 8;
-uint64_t decode_queries(uint32_t heads, uint32_t kv_heads, uint32_t tokens) {
-  return uint64_t(heads / kv_heads) * tokens;
+uint64_t decode_queries(const DecodeAttention& d) {
+  return uint64_t(d.heads / d.kv_heads) * d.tokens;
 }
-uint64_t decode_row_groups(uint32_t heads, uint32_t kv_heads, uint32_t tokens) {
-  return kv_heads * divide_up(decode_queries(heads, kv_heads, tokens), kDecodeRows);
+uint64_t decode_row_groups(const DecodeAttention& d) {
+  return d.kv_heads * divide_up(decode_queries(d), kDecodeRows);
 }
 
 }  // namespace
@@ -161,20 +161,41 @@ GemvShape gate_up_shape(Activations mode, uint64_t k, uint64_t n, uint32_t sm_co
   return shape;
 }
 
-uint32_t attention_decode_splits(uint32_t kv_heads, uint32_t sm_count) {
-  return static_cast<uint32_t>(
-      std::clamp<uint64_t>(divide_up(2 * uint64_t(sm_count), std::max(kv_heads, 1u)), 1, 32));
+DecodeAttention decode_attention(uint32_t heads, uint32_t kv_heads, uint32_t head_dim,
+                                 uint32_t sm_count, uint32_t compute_capability, uint32_t tokens) {
+  DecodeAttention out;
+  out.heads = heads;
+  out.kv_heads = kv_heads;
+  out.head_dim = head_dim;
+  out.tokens = tokens;
+  out.clusters = compute_capability >= 90;
+  // Clusters of 16 are known from data-centre Hopper and Blackwell.
+  const uint32_t most = !out.clusters ? 32 : compute_capability <= 103 ? 16 : 8;
+  const uint64_t wanted = divide_up(2 * uint64_t(sm_count), std::max(kv_heads, 1u));
+  out.splits = static_cast<uint32_t>(std::clamp<uint64_t>(wanted, 1, most));
+  if (out.clusters) {
+    while ((out.splits & (out.splits - 1)) != 0) out.splits &= out.splits - 1;
+  }
+  return out;
 }
 
-uint64_t attention_decode_partial_bytes(uint32_t heads, uint32_t kv_heads, uint32_t splits,
-                                        uint32_t head_dim, uint32_t tokens) {
-  const uint64_t rows = std::min(decode_queries(heads, kv_heads, tokens), kDecodeRows);
-  return decode_row_groups(heads, kv_heads, tokens) * splits * rows * (uint64_t(head_dim) + 2) *
-         sizeof(float);
+uint64_t DecodeAttention::partial_bytes() const {
+  if (clusters) return 0;
+  const uint64_t rows = std::min(decode_queries(*this), kDecodeRows);
+  return decode_row_groups(*this) * splits * rows * (uint64_t(head_dim) + 2) * sizeof(float);
 }
 
-uint64_t attention_decode_ticket_bytes(uint32_t heads, uint32_t kv_heads, uint32_t tokens) {
-  return decode_row_groups(heads, kv_heads, tokens) * sizeof(uint32_t);
+uint64_t DecodeAttention::ticket_bytes() const {
+  return clusters ? 0 : decode_row_groups(*this) * sizeof(uint32_t);
+}
+
+LaunchShape DecodeAttention::shape() const {
+  LaunchShape shape;
+  shape.grid_x = clamp_grid(decode_row_groups(*this));
+  shape.grid_y = splits;
+  shape.block = head_dim <= 128 ? 256 : 128;  // kThreads
+  shape.cluster = clusters ? splits : 1;
+  return shape;
 }
 
 bool may_overlap(std::string_view kernel) {
@@ -183,15 +204,6 @@ bool may_overlap(std::string_view kernel) {
     if (kernel == name) return true;
   }
   return false;
-}
-
-LaunchShape attention_decode_shape(uint32_t heads, uint32_t kv_heads, uint32_t splits,
-                                   uint32_t head_dim, uint32_t tokens) {
-  LaunchShape shape;
-  shape.grid_x = clamp_grid(decode_row_groups(heads, kv_heads, tokens));
-  shape.grid_y = splits;
-  shape.block = head_dim <= 128 ? 256 : 128;  // kThreads
-  return shape;
 }
 
 LaunchShape row_shape(uint32_t rows, uint64_t dim, uint32_t groups) {

@@ -94,6 +94,7 @@ class CudaSelector {
     spec.defines = std::move(defines);
     spec.block = shape.block;
     spec.shared_bytes = static_cast<uint32_t>(shape.shared_bytes);
+    spec.cluster = shape.cluster;
     spec.programmatic =
         options_.overlap && compute_capability_ >= 90 && kernels::may_overlap(kernel);
     out_.launch(out_.kernel(std::move(spec)), std::move(args), n_->label, shape.grid_x,
@@ -281,22 +282,20 @@ class CudaSelector {
 
   llvm::Error attention_decode() {
     const ir::Attributes& a = attributes();
-    const uint32_t splits = kernels::attention_decode_splits(a.kv_heads, sms_);
-    const uint64_t partial =
-        kernels::attention_decode_partial_bytes(a.heads, a.kv_heads, splits, a.head_dim);
-    const uint64_t tickets = kernels::attention_decode_ticket_bytes(a.heads, a.kv_heads);
+    const kernels::DecodeAttention decode =
+        kernels::decode_attention(a.heads, a.kv_heads, a.head_dim, sms_, compute_capability_);
     const bool append = n_->inputs.size() > 3;
     Args args = {step_, in(0)};
     if (append) args.insert(args.end(), {in(3), in(4)});
-    args.insert(args.end(),
-                {in(1), in(2), result(), out_.scratch(n_->label + "/partial", partial / 4),
-                 out_.persistent("attention_tickets", tickets / 4)});
-    return emit("attention_decode",
-                join({attention_defines(),
-                      {define("SPLITS", splits), define("APPEND", append ? 1 : 0)},
-                      image_defines()}),
-                std::move(args),
-                kernels::attention_decode_shape(a.heads, a.kv_heads, splits, a.head_dim));
+    args.insert(args.end(), {in(1), in(2), result()});
+    if (!decode.clusters) {
+      args.push_back(out_.scratch(n_->label + "/partial", decode.partial_bytes() / 4));
+      args.push_back(out_.persistent("attention_tickets", decode.ticket_bytes() / 4));
+    }
+    Defines more = {define("SPLITS", decode.splits), define("APPEND", append ? 1 : 0)};
+    if (decode.clusters) more.push_back(define("CLUSTER", 1));
+    return emit("attention_decode", join({attention_defines(), more, image_defines()}),
+                std::move(args), decode.shape());
   }
 
   llvm::Error qkv() {
@@ -356,11 +355,27 @@ class CudaSelector {
     const Activations mode = mode_for({weight_type(2)});
     const kernels::GemvShape shape = kernels::gemv_shape(static_cast<unsigned>(weight_type(2)),
                                                          mode, width(0), info(2).rows, sms_);
+    Args args = {in(0), in(1), in(2), result()};
+    Defines tops;
+    if (is_sampled(n_->outputs[0])) {
+      top_count_ = shape.grid_x;
+      tops_ = out_.scratch(n_->label + "/tops", uint64_t{2} * top_count_);
+      args.push_back(tops_);
+      tops.push_back(define("TOPS", 1));
+    }
     return emit("head",
                 join({{define("TYPE", type(2)), define("K", width(0)), define("N", info(2).rows),
                        define_bits("EPSILON_BITS", attributes().epsilon)},
-                      gemv_defines(mode, shape)}),
-                {in(0), in(1), in(2), result()}, shape);
+                      gemv_defines(mode, shape),
+                      tops}),
+                std::move(args), shape);
+  }
+
+  // Whether the sampler reads just this tensor.
+  bool is_sampled(ir::TensorId id) const {
+    return llvm::any_of(graph_.nodes, [&](const ir::Node& node) {
+      return node.op == ir::Op::kSample && node.inputs[0] == id;
+    });
   }
 
   llvm::Error finish_chunk() {
@@ -369,11 +384,14 @@ class CudaSelector {
   }
 
   llvm::Error sample() {
-    return emit("sample",
-                {define("VOCAB", width(0)), define("ADVANCE", attributes().advance ? 1 : 0)},
-                {step_, tensor(program_.bindings.tokens), in(0),
-                 out_.scratch(n_->label + "/work", width(0)), tensor(program_.bindings.ring)},
-                kernels::sample_shape());
+    Defines defines = {define("VOCAB", width(0)), define("ADVANCE", attributes().advance ? 1 : 0)};
+    Args args = {step_, tensor(program_.bindings.tokens), in(0),
+                 out_.scratch(n_->label + "/work", width(0)), tensor(program_.bindings.ring)};
+    if (top_count_ != 0) {
+      defines.push_back(define("TOPS", top_count_));
+      args.push_back(tops_);
+    }
+    return emit("sample", std::move(defines), std::move(args), kernels::sample_shape());
   }
 
   const ir::Program& program_;
@@ -384,6 +402,8 @@ class CudaSelector {
   ScheduleBuilder& out_;
   const ir::Node* n_ = nullptr;
   Argument step_;
+  Argument tops_;           // the head's largest logits,
+  uint32_t top_count_ = 0;  // of so many blocks
 };
 
 }  // namespace

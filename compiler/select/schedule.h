@@ -22,6 +22,7 @@ struct KernelSpec {
   std::vector<std::string> defines;  // "K=2048", in a fixed order
   uint32_t block = 1;                // threads
   uint32_t shared_bytes = 0;         // dynamic shared memory
+  uint32_t cluster = 1;              // blocks of a cluster
   bool programmatic = false;         // may overlap with the kernel before: macro PROGRAMMATIC
 };
 
@@ -79,7 +80,8 @@ class ScheduleBuilder {
   uint32_t kernel(KernelSpec spec);
   void launch(uint32_t kernel, std::vector<Argument> args, const std::string& label,
               uint32_t grid_x = 1, uint32_t grid_y = 1, uint32_t grid_z = 1);
-  // Scratch that one launch needs; it lives only for that launch.
+  // Scratch that launches need beside the program's tensors; it lives from the first that takes it
+  // to the last.
   Argument scratch(const std::string& name, uint64_t words);
   // A buffer that is zero at start and keeps its contents, shared under its name.
   Argument persistent(const std::string& name, uint64_t words);

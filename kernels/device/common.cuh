@@ -194,6 +194,26 @@ JLLM_DEVICE void wait_for_inputs() {
 #endif
 }
 
+// --- Clusters (sm_90 and later): blocks that see each other's shared memory ---
+
+// What a block wrote before it arrived is seen behind the wait. Blocks that have ended count as
+// arrived. The whole block calls both.
+JLLM_DEVICE void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+JLLM_DEVICE void cluster_wait() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// What stands at `at`, in shared memory, in block `rank` of the cluster.
+JLLM_DEVICE float load_from_block(const float* at, unsigned rank) {
+  const unsigned own = (unsigned)__cvta_generic_to_shared(at);
+  unsigned address;
+  float v;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(own), "r"(rank));
+  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
+  return v;
+}
+
 // --- Reductions, in a fixed order ---
 
 JLLM_DEVICE float warp_sum(float value) {

@@ -1,14 +1,24 @@
-// The logits of one row: RMS norm, then the output matrix.
+// The logits of one row: RMS norm, then the output matrix. With TOPS also the largest of each
+// block, so that a greedy choice need not look at all of them again.
 #include "kernels/device/gemv.cuh"
+#include "kernels/device/ranks.cuh"
+
+#ifndef TOPS
+#define TOPS 0
+#endif
 
 using namespace jllm;
 using namespace jllm::device;
 
-extern "C" __global__ __launch_bounds__(kGemvThreads,
-                                        2) void JLLM_KERNEL(const float* x,       // [K]
-                                                            const float* norm,    // [K]
-                                                            const Bytes* weight,  // [N] rows of K
-                                                            float* logits         // [N]
+extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
+    const float* x,       // [K]
+    const float* norm,    // [K]
+    const Bytes* weight,  // [N] rows of K
+    float* logits         // [N]
+#if TOPS
+    ,
+    U64* tops  // [gridDim.x] ranks, kNanRank where a logit is not a number
+#endif
 ) {
   extern __shared__ Float4 shared[];
   __shared__ float scratch[kGemvWarps];
@@ -17,6 +27,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads,
   NormPart<kGemvThreads, K> part;
   part.load(norm);
   float factor;
+  U64 top = 0;
   multiply_rows<ACTIVATIONS, TYPE, K, N, ROWS, SPLIT>(
       weight, image,
       [&] {
@@ -25,5 +36,19 @@ extern "C" __global__ __launch_bounds__(kGemvThreads,
             rms_factor(stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, scratch), K,
                        EPSILON_BITS);
       },
-      [&](unsigned row, float sum) { logits[row] = sum * factor; });
+      [&](unsigned row, float sum) {
+        const float logit = sum * factor;
+        logits[row] = logit;
+        const U64 rank = logit != logit ? kNanRank : rank_of(logit, row);
+        if (TOPS && rank > top) top = rank;
+      });
+#if TOPS
+  __shared__ U64 warps[kGemvWarps];
+  top = warp_max(top);
+  if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = top;
+  __syncthreads();
+  if (threadIdx.x >= kWarp) return;
+  top = warp_max(threadIdx.x < kGemvWarps ? warps[threadIdx.x] : 0);
+  if (threadIdx.x == 0) tops[blockIdx.x] = top;
+#endif
 }

@@ -2,27 +2,19 @@
 // temperature, Gumbel-max. One block. Thresholds are found by radix selection over the ordered bits
 // of the logits, with integer counts and masses, so that the result does not depend on the order of
 // additions.
-#include "kernels/device/common.cuh"
+#include "kernels/device/ranks.cuh"
+
+// Blocks whose largest ranks the head has left in `tops`; 0: none has.
+#ifndef TOPS
+#define TOPS 0
+#endif
 
 using namespace jllm;
 using namespace jllm::device;
 
-using U64 = unsigned long long;
-
 constexpr unsigned kThreads = 1024;
 constexpr unsigned kWarps = kThreads / kWarp;
 constexpr unsigned kBins = 2048;  // 11 bits per pass: 11 + 11 + 10
-
-// Larger logits have larger keys; no logit has key 0; zeros of both signs are the same.
-JLLM_DEVICE unsigned key_of(float logit) {
-  const unsigned bits = float_to_bits(logit + 0.0f);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
-// The logit or score that has this key.
-JLLM_DEVICE float score_of(unsigned key) {
-  return bits_to_float(key & 0x80000000u ? key & 0x7fffffffu : ~key);
-}
 
 // Share of a logit in the softmax's mass, in units of 2^-32. Far from the largest logit, f32 is
 // exact to less than a unit; doubles are slow on embedded GPUs and most logits are far away.
@@ -115,10 +107,7 @@ JLLM_DEVICE void each_logit(const float* logits, const Visit& visit) {
 }
 
 JLLM_DEVICE U64 block_max(U64 value, Shared* shared) {
-  for (unsigned step = kWarp / 2; step > 0; step /= 2) {
-    const U64 other = __shfl_xor_sync(kAllLanes, value, step);
-    if (other > value) value = other;
-  }
+  value = warp_max(value);
   __syncthreads();
   if (threadIdx.x % kWarp == 0) shared->warps[threadIdx.x / kWarp] = value;
   __syncthreads();
@@ -256,7 +245,7 @@ JLLM_DEVICE unsigned draw(const StepState* state, const View& view, unsigned low
   });
   // Wider than the error of two scores; not a number (an infinite score) makes every survivor a
   // contender.
-  const float best = score_of((unsigned)(block_max(first, shared) >> 32));
+  const float best = value_of((unsigned)(block_max(first, shared) >> 32));
   const float bar = best - (1e-4f + 1e-6f * (fabsf(best) + 32.0f));
 
   double score = 0.0;
@@ -270,13 +259,13 @@ JLLM_DEVICE unsigned draw(const StepState* state, const View& view, unsigned low
   const auto take_exact = [&](float logit, unsigned which) {
     take((double)logit / (double)temperature + gumbel(philox(state, which)), which);
   };
-  if (second != 0 && !(score_of(second) < bar)) {
+  if (second != 0 && !(value_of(second) < bar)) {
     view.each([&](float logit, unsigned which) {
       if (key_of(logit) >= lowest_key && !(fast_score(logit, which) < bar)) {
         take_exact(logit, which);
       }
     });
-  } else if (first != 0 && !(score_of((unsigned)(first >> 32)) < bar)) {
+  } else if (first != 0 && !(value_of((unsigned)(first >> 32)) < bar)) {
     take_exact(view.logits[(unsigned)first], (unsigned)first);
   }
   for (unsigned step = kWarp / 2; step > 0; step /= 2) {
@@ -293,10 +282,30 @@ JLLM_DEVICE unsigned draw(const StepState* state, const View& view, unsigned low
   return id;
 }
 
-// Whether any logit is finite; `key` is that of the largest. The whole block calls it.
-JLLM_DEVICE bool has_finite(const float* logits, unsigned key) {
+// The largest rank of this thread's share of the logits.
+JLLM_DEVICE U64 largest_logit(const float* logits) {
+  // A thread visits ids in ascending order, so that of equal logits the first stays.
+  float largest = 0.0f;
+  unsigned id = 0xffffffffu;
+  bool has_nan = false;
+  each_logit(logits, [&](float logit, unsigned which) {
+    has_nan |= logit != logit;
+    if (logit > largest || id == 0xffffffffu) largest = logit, id = which;
+  });
+  return has_nan ? kNanRank : id == 0xffffffffu ? 0 : rank_of(largest, id);
+}
+// The same of the head's blocks.
+JLLM_DEVICE U64 largest_top(const U64* tops) {
+  U64 largest = 0;
+  for (unsigned i = threadIdx.x; i < TOPS; i += kThreads) {
+    if (tops[i] > largest) largest = tops[i];
+  }
+  return largest;
+}
+
+// Whether any logit is finite. The whole block calls it.
+JLLM_DEVICE bool has_finite(const float* logits, float largest) {
   constexpr float kLargest = 3.402823466e38f;
-  const float largest = score_of(key);
   if (fabsf(largest) <= kLargest) return true;
   bool found = false;
   if (largest > 0.0f) {
@@ -340,6 +349,10 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
     const float* logits,  // [VOCAB]
     float* work,          // scratch [VOCAB]: penalised logits
     RingSlot* ring        // [kRingSlots]
+#if TOPS
+    ,
+    const U64* tops  // [TOPS]
+#endif
 ) {
   __shared__ Shared shared;
   release_successor();
@@ -363,25 +376,18 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
     logits = work;
   }
 
-  View view = {logits, nullptr, 0};
-  // A thread visits ids in ascending order, so that of equal logits the first stays.
-  float largest = 0.0f;
-  unsigned largest_id = 0xffffffffu;
-  bool has_nan = false;
-  each_logit(logits, [&](float logit, unsigned id) {
-    has_nan |= logit != logit;
-    if (logit > largest || largest_id == 0xffffffffu) largest = logit, largest_id = id;
-  });
-  const U64 own =
-      largest_id == 0xffffffffu
-          ? 0
-          : (U64)key_of(largest) << 32 | (0xffffffffu - largest_id);  // ties: the lowest id
+#if TOPS
+  const bool known = logits != work && state->temperature == 0.0f;
+  const U64 own = known ? largest_top(tops) : largest_logit(logits);
+#else
+  const U64 own = largest_logit(logits);
+#endif
   const U64 best = block_max(own, &shared);
-  const bool bad = __syncthreads_or(has_nan) || !has_finite(logits, (unsigned)(best >> 32));
-  unsigned token = bad ? 0 : 0xffffffffu - (unsigned)best;
+  const bool bad = best == kNanRank || !has_finite(logits, logit_of(best));
+  unsigned token = bad ? 0 : id_of(best);
   if (!bad && state->temperature != 0.0f) {
-    const float max = logits[token];
-    const unsigned key = survivor_key(state, max, (unsigned)(own >> 32), &shared, &view);
+    View view = {logits, nullptr, 0};
+    const unsigned key = survivor_key(state, logits[token], (unsigned)(own >> 32), &shared, &view);
     token = draw(state, view, key, &shared);
   }
   __syncthreads();  // every thread has read the state

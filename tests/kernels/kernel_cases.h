@@ -85,7 +85,8 @@ inline std::vector<KernelCase> all_kernel_cases() {
              define("ACTIVATION", kSilu), activations, define("OUT_IMAGE", image)},
             true);
       }
-      add("head", {define("TYPE", type), "K=2048", "N=128256", epsilon, activations}, true);
+      add("head", {define("TYPE", type), "K=2048", "N=128256", epsilon, activations, "TOPS=1"},
+          true);
     }
     qkv(type, type, type, 2048, 32, 8, 64, 32, false, false, 1);
     qkv(type, type, type == kRowQ4_K ? kRowQ6_K : type, 1536, 12, 2, 128, 64, true, true, 0);
@@ -162,6 +163,7 @@ inline std::vector<KernelCase> all_kernel_cases() {
   for (unsigned advance : {0, 1}) {
     add("sample", {"VOCAB=128256", define("ADVANCE", advance)});
     add("sample", {"VOCAB=512", define("ADVANCE", advance)});
+    add("sample", {"VOCAB=512", define("ADVANCE", advance), "TOPS=264"});
   }
   return out;
 }

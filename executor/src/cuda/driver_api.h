@@ -56,6 +56,7 @@ constexpr unsigned kFunctionLocalSizeBytes = 3;   // per thread: spills and stac
 constexpr unsigned kFunctionNumRegs = 4;
 constexpr unsigned kFunctionMaxDynamicSharedSizeBytes = 8;
 constexpr unsigned kFunctionPreferredSharedMemoryCarveout = 9;  // percent
+constexpr unsigned kFunctionNonPortableClusterSizeAllowed = 14;
 
 // CUlaunchAttributeID
 constexpr unsigned kLaunchProgrammaticStreamSerialization = 6;

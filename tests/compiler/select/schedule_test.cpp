@@ -130,12 +130,12 @@ graph rows=1 launches=3
 TEST(Select, DevicesRunFusedKernels) {
   EXPECT_EQ(dump_of(Planned(one_layer(), "h200").schedule()), R"(kernel 0 embed_0 TYPE=0 DIM=64
 kernel 1 qkv_0 K=64 Q_TYPE=0 K_TYPE=0 V_TYPE=0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 PAIRS=8 NEOX=0 MAGNITUDE_BITS=1065353216u HAS_BIAS=0 APPEND=1 CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0 EPSILON_BITS=925353388u
-kernel 2 attention_decode_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0 ROTATION=0 SCALE_BITS=1048576000u APPEND=0
+kernel 2 attention_decode_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0 ROTATION=0 SCALE_BITS=1048576000u APPEND=0 CLUSTER=1
 kernel 3 matmul_add_0 TYPE=0 K=64 N=64 HAS_BIAS=0
 kernel 4 gate_up_0 GATE_TYPE=0 UP_TYPE=0 K=64 N=96 EPSILON_BITS=925353388u ACTIVATION=0
 kernel 5 matmul_add_1 TYPE=0 K=96 N=64 HAS_BIAS=0
-kernel 6 head_0 TYPE=0 K=64 N=512 EPSILON_BITS=925353388u
-kernel 7 sample_0 VOCAB=512 ADVANCE=1
+kernel 6 head_0 TYPE=0 K=64 N=512 EPSILON_BITS=925353388u TOPS=1
+kernel 7 sample_0 VOCAB=512 ADVANCE=1 TOPS=32
 kernel 8 rms_norm_0 DIM=64 EPSILON_BITS=925353388u
 kernel 9 matmul_0 TYPE=0 RESIDUAL=0
 kernel 10 rope_append_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 PAIRS=8 NEOX=0 MAGNITUDE_BITS=1065353216u CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0
@@ -143,7 +143,7 @@ kernel 11 attention_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=0 KV_V
 kernel 12 matmul_1 TYPE=0 RESIDUAL=1
 kernel 13 glu_0 N=96 ACTIVATION=0
 kernel 14 finish_chunk_0 DIM=64 ROWS=16
-kernel 15 sample_1 VOCAB=512 ADVANCE=0
+kernel 15 sample_1 VOCAB=512 ADVANCE=0 TOPS=32
 graph rows=1 launches=8
   token_embd               embed_0
   blk.0.attn_qkv           qkv_0
@@ -188,14 +188,16 @@ TEST(Select, ShapesComeFromTheCatalogue) {
     EXPECT_EQ(k.block, shape.block);
     EXPECT_EQ(k.shared_bytes, shape.shared_bytes);
   };
-  const uint32_t splits = kernels::attention_decode_splits(2, sms);
+  const kernels::DecodeAttention attention =
+      kernels::decode_attention(4, 2, 16, sms, p.plan.target.compute_capability);
   constexpr auto kExact = kernels::Activations::kExact;
   constexpr unsigned kF32 = 0;
   expect_shape("token_embd", 0, kernels::row_shape(1, 64));
   expect_shape("blk.0.attn_qkv", 0, kernels::qkv_shape(kF32, kExact, 64, (4 + 2 * 2) * 16, sms));
-  expect_shape("blk.0.attention", 0, kernels::attention_decode_shape(4, 2, splits, 16));
+  expect_shape("blk.0.attention", 0, attention.shape());
   const std::vector<std::string>& defines = p.kernel("blk.0.attention").defines;
-  EXPECT_EQ(std::count(defines.begin(), defines.end(), "SPLITS=" + std::to_string(splits)), 1);
+  EXPECT_EQ(
+      std::count(defines.begin(), defines.end(), "SPLITS=" + std::to_string(attention.splits)), 1);
   expect_shape("blk.0.attn_output", 0, kernels::gemv_shape(kF32, kExact, 64, 64, sms));
   expect_shape("blk.0.ffn_gate_up", 0, kernels::gate_up_shape(kExact, 64, 96, sms));
   expect_shape("blk.0.ffn_down", 0, kernels::gemv_shape(kF32, kExact, 96, 64, sms));

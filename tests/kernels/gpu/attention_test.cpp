@@ -108,27 +108,52 @@ struct Problem {
 
 class Attention : public testing::TestWithParam<Shape> {};
 
-uint64_t partial_bytes(const Shape& s, unsigned splits, unsigned tokens = 1) {
-  return kernels::attention_decode_partial_bytes(s.heads, s.kv_heads, splits, s.head_dim, tokens);
-}
-kernels::LaunchShape decode_shape(const Shape& s, unsigned splits, unsigned tokens = 1) {
-  return kernels::attention_decode_shape(s.heads, s.kv_heads, splits, s.head_dim, tokens);
-}
-std::vector<uint32_t> no_tickets(const Shape& s, unsigned tokens = 1) {
-  return std::vector<uint32_t>(
-      kernels::attention_decode_ticket_bytes(s.heads, s.kv_heads, tokens) / sizeof(uint32_t), 0);
+// One launch of attention_decode; what it needs beside its operands.
+struct Decode {
+  Decode(const Shape& s, unsigned splits, bool clusters, unsigned tokens = 1) {
+    launch.heads = s.heads;
+    launch.kv_heads = s.kv_heads;
+    launch.head_dim = s.head_dim;
+    launch.splits = splits;
+    launch.clusters = clusters;
+    launch.tokens = tokens;
+  }
+  std::vector<std::string> defines(const std::vector<std::string>& base, bool append) const {
+    auto all = base;
+    all.insert(all.end(), {define("SPLITS", launch.splits), define("APPEND", append),
+                           define("TOKENS", launch.tokens), define("CLUSTER", launch.clusters)});
+    return all;
+  }
+  void run(const std::vector<std::string>& defines, std::vector<Argument> arguments) const {
+    const Buffer partial(std::max<uint64_t>(launch.partial_bytes(), 4));
+    const std::vector<uint32_t> zeros(launch.ticket_bytes() / 4 + 1, 0);
+    const Buffer tickets(zeros);
+    if (!launch.clusters) arguments.insert(arguments.end(), {partial, tickets});
+    test::launch("attention_decode", defines, launch.shape(), arguments);
+    EXPECT_EQ(tickets.values<uint32_t>(), zeros);
+  }
+  std::string label() const {
+    return std::to_string(launch.splits) + (launch.clusters ? " clustered" : "") + " splits";
+  }
+  kernels::DecodeAttention launch;
+};
+
+// The ways to share out the positions that this GPU knows.
+std::vector<Decode> decodes(const Shape& shape, unsigned tokens = 1) {
+  std::vector<Decode> all;
+  for (unsigned splits : {1u, 3u, 16u, 32u}) all.emplace_back(shape, splits, false, tokens);
+  if (compute_capability() < 90) return all;
+  for (unsigned splits : {1u, 4u, 16u}) all.emplace_back(shape, splits, true, tokens);
+  return all;
 }
 
 TEST_P(Attention, Decode) {
   JLLM_NEEDS_GPU();
   const Shape shape = GetParam();
   const Problem problem(shape, 1, 500 + shape.head_dim);
-  for (unsigned splits : {1u, 3u, 16u}) {
-    auto defines = problem.defines();
-    defines.insert(defines.end(), {define("SPLITS", splits), define("APPEND", 0)});
-    const Buffer q(problem.q);
-    Buffer tickets(no_tickets(shape));
-    const Buffer partial(partial_bytes(shape, splits));
+  const Buffer q(problem.q);
+  for (const Decode& decode : decodes(shape)) {
+    const auto defines = decode.defines(problem.defines(), false);
     for (unsigned length : {1u, 2u, 31u, 63u, 64u, 65u, 127u, 128u, 129u, 256u, 257u, 1025u,
                             shape.context - 1, shape.context}) {
       if (length > shape.context) continue;
@@ -136,16 +161,11 @@ TEST_P(Attention, Decode) {
       const Buffer k(problem.poisoned(problem.k_bytes, shape.k_type, length));
       const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, length));
       const Buffer out(problem.q.size() * 4), again(problem.q.size() * 4);
-      for (const Buffer* to : {&out, &again}) {
-        launch("attention_decode", defines, decode_shape(shape, splits),
-               {state, q, k, v, *to, partial, tickets});
-      }
-      const std::string what =
-          "splits " + std::to_string(splits) + " length " + std::to_string(length);
+      for (const Buffer* to : {&out, &again}) decode.run(defines, {state, q, k, v, *to});
+      const std::string what = decode.label() + " length " + std::to_string(length);
       const auto got = out.values();
       expect_close(got, problem.expected(length - 1), problem.tolerance(got.size()), what);
       EXPECT_EQ(again.values(), got) << what << ": not repeatable";
-      EXPECT_EQ(tickets.values<uint32_t>(), no_tickets(shape)) << what;
     }
   }
 }
@@ -181,11 +201,8 @@ TEST_P(Attention, DecodeAppends) {
   const auto stored_k =
       problem.rotation != 0 ? reference::hadamard(new_k, problem.rotation) : new_k;
   const Buffer q(problem.q), k_rows(new_k), v_rows(new_v);
-  const Buffer tickets(no_tickets(shape));
-  for (unsigned splits : {1u, 16u}) {
-    auto defines = problem.defines();
-    defines.insert(defines.end(), {define("SPLITS", splits), define("APPEND", 1)});
-    const Buffer partial(partial_bytes(shape, splits));
+  for (const Decode& decode : decodes(shape)) {
+    const auto defines = decode.defines(problem.defines(), true);
     for (unsigned position : {0u, 1u, 63u, 64u, 128u, 129u, shape.context - 1, shape.context}) {
       const bool full = position == shape.context;  // a replay past the end: nothing is appended
       const unsigned length = full ? position : position + 1;
@@ -199,10 +216,8 @@ TEST_P(Attention, DecodeAppends) {
       const Buffer v(append(shape.v_type, &problem.v_bytes, new_v));
       const Buffer state(std::vector<StepState>{make_state(position, length, shape.context)});
       const Buffer out(problem.q.size() * 4);
-      launch("attention_decode", defines, decode_shape(shape, splits),
-             {state, q, k_rows, v_rows, k, v, out, partial, tickets});
-      const std::string what =
-          "splits " + std::to_string(splits) + " position " + std::to_string(position);
+      decode.run(defines, {state, q, k_rows, v_rows, k, v, out});
+      const std::string what = decode.label() + " position " + std::to_string(position);
       const auto got = out.values();
       expect_close(got, problem.expected(length - 1), problem.tolerance(got.size()), what);
       EXPECT_EQ(k.values<uint8_t>(), problem.poisoned(problem.k_bytes, shape.k_type, length))
@@ -220,36 +235,32 @@ TEST_P(Attention, DecodesTokensTogether) {
   const size_t row = size_t(shape.heads) * shape.head_dim;
   for (unsigned tokens : {2u, 4u, 8u}) {
     const Problem problem(shape, tokens, 1000 + shape.head_dim + tokens);
-    auto defines = problem.defines();
-    defines.insert(defines.end(), {define("SPLITS", 4), define("APPEND", 0)});
-    auto together = defines;
-    together.push_back(define("TOKENS", tokens));
-    const Buffer tickets(no_tickets(shape, tokens));
-    const Buffer partial(partial_bytes(shape, 4, tokens));
-    for (unsigned position : {0u, 61u, 126u, shape.context - tokens}) {
-      if (position + tokens > shape.context) continue;
-      const Buffer k(problem.poisoned(problem.k_bytes, shape.k_type, position + tokens));
-      const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, position + tokens));
-      const Buffer q(problem.q), out(problem.q.size() * 4);
-      const Buffer state(
-          std::vector<StepState>{make_state(position, position + tokens, shape.context)});
-      launch("attention_decode", together, decode_shape(shape, 4, tokens),
-             {state, q, k, v, out, partial, tickets});
-      const auto got = out.values();
-      EXPECT_EQ(tickets.values<uint32_t>(), no_tickets(shape, tokens));
-      for (unsigned token = 0; token < tokens; ++token) {
-        const auto part = [&](const std::vector<float>& rows) {
-          return std::vector<float>(rows.begin() + ptrdiff_t(token * row),
-                                    rows.begin() + ptrdiff_t((token + 1) * row));
+    const Buffer q(problem.q);
+    const auto together = decodes(shape, tokens), single = decodes(shape);
+    for (size_t i = 0; i < together.size(); ++i) {
+      for (unsigned position : {0u, 61u, 126u, shape.context - tokens}) {
+        if (position + tokens > shape.context) continue;
+        const auto state_of = [&](unsigned from, unsigned to) {
+          return Buffer(std::vector<StepState>{make_state(from, to, shape.context)});
         };
-        const unsigned length = position + token + 1;
-        const Buffer own_state(
-            std::vector<StepState>{make_state(length - 1, length, shape.context)});
-        const Buffer own_q(part(problem.q)), own(row * 4);
-        launch("attention_decode", defines, decode_shape(shape, 4),
-               {own_state, own_q, k, v, own, partial, tickets});
-        EXPECT_EQ(part(got), own.values())
-            << "position " << position << " token " << token << " of " << tokens;
+        const Buffer k(problem.poisoned(problem.k_bytes, shape.k_type, position + tokens));
+        const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, position + tokens));
+        const Buffer out(problem.q.size() * 4);
+        together[i].run(together[i].defines(problem.defines(), false),
+                        {state_of(position, position + tokens), q, k, v, out});
+        const auto got = out.values();
+        for (unsigned token = 0; token < tokens; ++token) {
+          const auto part = [&](const std::vector<float>& rows) {
+            return std::vector<float>(rows.begin() + ptrdiff_t(token * row),
+                                      rows.begin() + ptrdiff_t((token + 1) * row));
+          };
+          const unsigned length = position + token + 1;
+          const Buffer own_q(part(problem.q)), own(row * 4);
+          single[i].run(single[i].defines(problem.defines(), false),
+                        {state_of(length - 1, length), own_q, k, v, own});
+          EXPECT_EQ(part(got), own.values()) << single[i].label() << " position " << position
+                                             << " token " << token << " of " << tokens;
+        }
       }
     }
   }
@@ -296,16 +307,13 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Attention, testing::ValuesIn(kShapes), [](const
 TEST(AttentionDecode, LargeScoresStayFinite) {
   JLLM_NEEDS_GPU();
   // Scores in the thousands: softmax must subtract the maximum, also across splits.
-  Problem problem({2, 1, 16, 600, 0, 0}, 1, 700);
+  const Shape shape = {2, 1, 16, 600, 0, 0};
+  Problem problem(shape, 1, 700);
   problem.scale = 300;
-  auto defines = problem.defines();
-  defines.insert(defines.end(), {"SPLITS=4", "APPEND=0"});
   const Buffer state(std::vector<StepState>{make_state(599, 600, 600)});
   const Buffer q(problem.q), k(problem.k_bytes), v(problem.v_bytes), out(problem.q.size() * 4);
-  const Buffer tickets(std::vector<uint32_t>(1, 0));
-  const Buffer partial(kernels::attention_decode_partial_bytes(2, 1, 4, 16));
-  launch("attention_decode", defines, kernels::attention_decode_shape(2, 1, 4, 16),
-         {state, q, k, v, out, partial, tickets});
+  const Decode decode(shape, 4, false);
+  decode.run(decode.defines(problem.defines(), false), {state, q, k, v, out});
   // One position holds nearly all weight; scores near 10^4 carry errors near 10^-2.
   const auto got = out.values();
   expect_close(got, problem.expected(599), std::vector<double>(got.size(), 0.05), "large scores");

@@ -163,6 +163,19 @@ TEST_P(Gemv, Head) {
                 mode_defines(mode, shape)),
            shape, {x_buffer, norm_buffer, weight_buffer, out});
     expect_close(out.values(), expected, tolerance, "k " + std::to_string(k));
+
+    // With the largest of each block: the same logits, and the largest of all among the tops.
+    const Buffer again(n * 4), tops(shape.grid_x * sizeof(uint64_t));
+    launch("head",
+           join({define("TYPE", type), define("K", k), define("N", n),
+                 define_bits("EPSILON", kEpsilon), "TOPS=1"},
+                mode_defines(mode, shape)),
+           shape, {x_buffer, norm_buffer, weight_buffer, again, tops});
+    const auto logits = again.values();
+    EXPECT_EQ(logits, out.values());
+    const auto ranks = tops.values<uint64_t>();
+    const auto largest = std::max_element(logits.begin(), logits.end()) - logits.begin();
+    EXPECT_EQ(0xffffffffu - uint32_t(*std::max_element(ranks.begin(), ranks.end())), largest);
   }
 }
 

@@ -15,9 +15,26 @@ namespace {
 
 constexpr unsigned kContext = 64;
 
+constexpr unsigned kTops = 7;
+
+// The largest ranks of the logits by id modulo kTops, as head leaves them (ranks.cuh).
+std::vector<uint64_t> tops_of(const std::vector<float>& logits) {
+  std::vector<uint64_t> tops(kTops, 0);
+  for (size_t id = 0; id < logits.size(); ++id) {
+    const float logit = logits[id] + 0.0f;
+    uint32_t bits;
+    std::memcpy(&bits, &logit, sizeof(bits));
+    const uint32_t key = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+    const uint64_t rank =
+        std::isnan(logit) ? ~uint64_t(0) : uint64_t(key) << 32 | (0xffffffffu - uint32_t(id));
+    tops[id % kTops] = std::max(tops[id % kTops], rank);
+  }
+  return tops;
+}
+
 // One step on the device and in the reference, from the same start; everything must agree.
-void check(const StepState& start, std::vector<float> logits, bool advance,
-           const std::string& what) {
+void check(const StepState& start, std::vector<float> logits, bool advance, const std::string& what,
+           bool with_tops) {
   const unsigned vocab = unsigned(logits.size());
   Random random(vocab + start.draws);
   std::vector<uint32_t> tokens(kContext);
@@ -26,9 +43,14 @@ void check(const StepState& start, std::vector<float> logits, bool advance,
   std::vector<RingSlot> ring(kRingSlots, empty);
 
   const Buffer state(std::vector<StepState>{start}), token_buffer(tokens), logit_buffer(logits);
-  const Buffer work(logits.size() * 4), ring_buffer(ring);
-  launch("sample", {define("VOCAB", vocab), define("ADVANCE", advance)}, kernels::sample_shape(),
-         {state, token_buffer, logit_buffer, work, ring_buffer});
+  const Buffer work(logits.size() * 4), ring_buffer(ring), tops(tops_of(logits));
+  std::vector<std::string> defines = {define("VOCAB", vocab), define("ADVANCE", advance)};
+  std::vector<Argument> arguments = {state, token_buffer, logit_buffer, work, ring_buffer};
+  if (with_tops) {
+    defines.push_back(define("TOPS", kTops));
+    arguments.push_back(tops);
+  }
+  launch("sample", defines, kernels::sample_shape(), arguments);
 
   StepState expected = start;
   reference::sample(expected, tokens, logits, ring, advance);
@@ -43,6 +65,12 @@ void check(const StepState& start, std::vector<float> logits, bool advance,
   EXPECT_EQ(std::memcmp(got_ring.data(), ring.data(), sizeof(RingSlot) * kRingSlots), 0) << what;
   const auto after = logit_buffer.values();
   EXPECT_EQ(std::memcmp(after.data(), logits.data(), logits.size() * 4), 0) << what << " logits";
+}
+
+void check(const StepState& start, const std::vector<float>& logits, bool advance,
+           const std::string& what) {
+  check(start, logits, advance, what, false);
+  check(start, logits, advance, what + ", the head's tops known", true);
 }
 
 StepState start_state(Random& random) {
