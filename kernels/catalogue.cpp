@@ -162,31 +162,24 @@ GemvShape gate_up_shape(Activations mode, uint64_t k, uint64_t n, uint32_t sm_co
 }
 
 DecodeAttention decode_attention(uint32_t heads, uint32_t kv_heads, uint32_t head_dim,
-                                 uint32_t sm_count, uint32_t compute_capability, uint32_t tokens) {
+                                 uint32_t sm_count, uint32_t tokens) {
   DecodeAttention out;
   out.heads = heads;
   out.kv_heads = kv_heads;
   out.head_dim = head_dim;
   out.tokens = tokens;
-  out.clusters = compute_capability >= 90;
-  // Clusters of 16 are known from data-centre Hopper and Blackwell.
-  const uint32_t most = !out.clusters ? 32 : compute_capability <= 103 ? 16 : 8;
   const uint64_t wanted = divide_up(2 * uint64_t(sm_count), std::max(kv_heads, 1u));
-  out.splits = static_cast<uint32_t>(std::clamp<uint64_t>(wanted, 1, most));
-  if (out.clusters) {
-    while ((out.splits & (out.splits - 1)) != 0) out.splits &= out.splits - 1;
-  }
+  out.splits = static_cast<uint32_t>(std::clamp<uint64_t>(wanted, 1, 32));
   return out;
 }
 
 uint64_t DecodeAttention::partial_bytes() const {
-  if (clusters) return 0;
   const uint64_t rows = std::min(decode_queries(*this), kDecodeRows);
   return decode_row_groups(*this) * splits * rows * (uint64_t(head_dim) + 2) * sizeof(float);
 }
 
 uint64_t DecodeAttention::ticket_bytes() const {
-  return clusters ? 0 : decode_row_groups(*this) * sizeof(uint32_t);
+  return decode_row_groups(*this) * sizeof(uint32_t);
 }
 
 LaunchShape DecodeAttention::shape() const {
@@ -194,7 +187,6 @@ LaunchShape DecodeAttention::shape() const {
   shape.grid_x = clamp_grid(decode_row_groups(*this));
   shape.grid_y = splits;
   shape.block = head_dim <= 128 ? 256 : 128;  // kThreads
-  shape.cluster = clusters ? splits : 1;
   return shape;
 }
 

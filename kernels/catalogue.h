@@ -36,7 +36,6 @@ struct LaunchShape {
   uint32_t grid_x = 1, grid_y = 1;
   uint32_t block = 1;         // threads, in x
   uint64_t shared_bytes = 0;  // above 48 KB the function needs its attribute raised
-  uint32_t cluster = 1;       // blocks of a cluster; above 8 the function has to be allowed it
 };
 
 // How qkv, matmul_add, gate_up and head read their vector (macro ACTIVATIONS): as f32, as int8 with
@@ -66,17 +65,15 @@ GemvShape gate_up_shape(Activations mode, uint64_t k, uint64_t n, uint32_t sm_co
 struct DecodeAttention {
   uint32_t heads = 1, kv_heads = 1, head_dim = 64;
   uint32_t tokens = 1;
-  uint32_t splits = 1;    // of the cached positions
-  bool clusters = false;  // macro CLUSTER: the splits of a head are a cluster and need no memory
+  uint32_t splits = 1;  // of the cached positions
 
   uint64_t partial_bytes() const;  // f32 scratch
   uint64_t ticket_bytes() const;   // zero before the first launch
   LaunchShape shape() const;       // grid fixed
 };
-// Splits that fill the device; compute_capability as in sm_90.
+// With splits that fill the device, at most 32.
 DecodeAttention decode_attention(uint32_t heads, uint32_t kv_heads, uint32_t head_dim,
-                                 uint32_t sm_count, uint32_t compute_capability,
-                                 uint32_t tokens = 1);
+                                 uint32_t sm_count, uint32_t tokens = 1);
 
 // embed, rms_norm, layer_norm: one block per row and group of `dim` elements, grid fixed.
 LaunchShape row_shape(uint32_t rows, uint64_t dim, uint32_t groups = 1);

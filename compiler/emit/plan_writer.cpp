@@ -238,8 +238,7 @@ class PlanWriter {
       const select::KernelSpec& kernel = plan_.schedule.kernels[i];
       kernels.push_back(fb::CreateKernel(
           b, b.CreateString(kernel.name), plan_.target.is_host ? -1 : static_cast<int32_t>(i),
-          kernel.block, 1, 1, kernel.shared_bytes, arg_counts[i], kernel.programmatic,
-          kernel.cluster));
+          kernel.block, 1, 1, kernel.shared_bytes, arg_counts[i], kernel.programmatic));
     }
     std::vector<Offset<fb::Graph>> graphs;
     for (const select::ScheduledGraph& graph : plan_.schedule.graphs) {

@@ -94,7 +94,6 @@ class CudaSelector {
     spec.defines = std::move(defines);
     spec.block = shape.block;
     spec.shared_bytes = static_cast<uint32_t>(shape.shared_bytes);
-    spec.cluster = shape.cluster;
     spec.programmatic =
         options_.overlap && compute_capability_ >= 90 && kernels::may_overlap(kernel);
     out_.launch(out_.kernel(std::move(spec)), std::move(args), n_->label, shape.grid_x,
@@ -283,18 +282,17 @@ class CudaSelector {
   llvm::Error attention_decode() {
     const ir::Attributes& a = attributes();
     const kernels::DecodeAttention decode =
-        kernels::decode_attention(a.heads, a.kv_heads, a.head_dim, sms_, compute_capability_);
+        kernels::decode_attention(a.heads, a.kv_heads, a.head_dim, sms_);
     const bool append = n_->inputs.size() > 3;
     Args args = {step_, in(0)};
     if (append) args.insert(args.end(), {in(3), in(4)});
-    args.insert(args.end(), {in(1), in(2), result()});
-    if (!decode.clusters) {
-      args.push_back(out_.scratch(n_->label + "/partial", decode.partial_bytes() / 4));
-      args.push_back(out_.persistent("attention_tickets", decode.ticket_bytes() / 4));
-    }
-    Defines more = {define("SPLITS", decode.splits), define("APPEND", append ? 1 : 0)};
-    if (decode.clusters) more.push_back(define("CLUSTER", 1));
-    return emit("attention_decode", join({attention_defines(), more, image_defines()}),
+    args.insert(args.end(), {in(1), in(2), result(),
+                             out_.scratch(n_->label + "/partial", decode.partial_bytes() / 4),
+                             out_.persistent("attention_tickets", decode.ticket_bytes() / 4)});
+    return emit("attention_decode",
+                join({attention_defines(),
+                      {define("SPLITS", decode.splits), define("APPEND", append ? 1 : 0)},
+                      image_defines()}),
                 std::move(args), decode.shape());
   }
 

@@ -22,7 +22,6 @@ struct KernelSpec {
   std::vector<std::string> defines;  // "K=2048", in a fixed order
   uint32_t block = 1;                // threads
   uint32_t shared_bytes = 0;         // dynamic shared memory
-  uint32_t cluster = 1;              // blocks of a cluster
   bool programmatic = false;         // may overlap with the kernel before: macro PROGRAMMATIC
 };
 

@@ -1,6 +1,6 @@
 // Attention of one token, or of TOKENS that follow each other, on tensor cores. A block handles up
 // to eight query rows of one KV head (query heads and tokens) and one split of the cached
-// positions; the blocks of a cluster, or the last block to finish, combine the splits, in order. A
+// positions; the last block of a row group to finish combines the splits, in order. A
 // warp takes 16 positions of a tile: keys and values go straight from the cache into fragments, in
 // flight before the inputs are awaited, but for the rows that the kernels before have just written.
 //
@@ -16,10 +16,6 @@
 
 #ifndef TOKENS
 #define TOKENS 1
-#endif
-// 1: the splits of a row group are a cluster (sm_90 and later). 0: they meet in global memory.
-#ifndef CLUSTER
-#define CLUSTER 0
 #endif
 
 using namespace jllm;
@@ -55,76 +51,91 @@ JLLM_DEVICE void store_result(unsigned token, unsigned i, float value, float* ou
 #endif
 }
 
-// Which of the SPLITS splits have a tile.
+// The tiles that hold what the tokens see.
 struct Tiles {
   unsigned first, count;
 
-  // Tiles from split's first on to the end, SPLITS apart; beyond the end when it has none.
+  // First tile of a split, the next SPLITS on; beyond the last when it has none.
   JLLM_DEVICE unsigned first_of(unsigned split) const {
     return first + (split + SPLITS - first % SPLITS) % SPLITS;
   }
   JLLM_DEVICE bool used(unsigned split) const { return first_of(split) < first + count; }
   JLLM_DEVICE unsigned splits() const { return count < SPLITS ? count : SPLITS; }
+  // Bit s is used(s).
+  JLLM_DEVICE unsigned mask() const {
+    constexpr unsigned kAll = 0xffffffffu >> (kWarp - SPLITS);
+    if (count >= SPLITS) return kAll;
+    const unsigned bits = (1u << count) - 1, turn = first % SPLITS;
+    return turn == 0 ? bits : (bits << turn | bits >> (SPLITS - turn)) & kAll;
+  }
 };
 
-// Folds the splits' partials: element `at` of that of a row is load(split, row, at). Warps take
-// pieces of 32 elements in turn, from `piece` on, `step` apart; store(row, element, value) gets the
-// results.
-template <typename Load, typename Store>
-JLLM_DEVICE void combine(const Tiles& tiles, unsigned rows, unsigned piece, unsigned step,
-                         const Load& load, const Store& store) {
-  constexpr unsigned kPieces = (HEAD_DIM + kWarp - 1) / kWarp;  // of a row
+// Folds the splits' partials, [SPLITS][kRows], of this row group; store(row, element, value) takes
+// what comes out. The whole block calls it.
+template <typename Store>
+JLLM_DEVICE void combine(unsigned mask, unsigned rows, const Partial* partials,
+                         const Store& store) {
+  constexpr unsigned kBatch = 8;  // splits
+  // Elements of a lane, 32 apart: more where warps would have to take turns.
+  constexpr bool kMany = kRows * HEAD_DIM > kThreads && HEAD_DIM % (2 * kWarp) == 0;
+  constexpr unsigned kColumns = kMany ? 2 : 1;
+  constexpr unsigned kPieces = (HEAD_DIM + kColumns * kWarp - 1) / (kColumns * kWarp);  // of a row
   const unsigned lane = threadIdx.x % kWarp;
-  const bool used = lane < SPLITS && tiles.used(lane);
-  for (; piece < rows * kPieces; piece += step) {
-    const unsigned row = piece / kPieces, element = piece % kPieces * kWarp + lane;
-    float sums[SPLITS];
+  for (unsigned piece = threadIdx.x / kWarp; piece < rows * kPieces; piece += kWarps) {
+    const unsigned row = piece / kPieces, element = piece % kPieces * kColumns * kWarp + lane;
+    const auto load = [&](unsigned split, unsigned at) {
+      return load_shared_across_blocks((const float*)&partials[split * kRows + row] + at);
+    };
+    // All loads first; only those of splits that have stored something.
+    float sums[SPLITS][kColumns];
 #pragma unroll
     for (unsigned split = 0; split < SPLITS; ++split) {
-      sums[split] = element < HEAD_DIM && tiles.used(split) ? load(split, row, element) : 0.0f;
+      const bool batch_used = mask >> (split / kBatch * kBatch) & ((1u << kBatch) - 1);
+#pragma unroll
+      for (unsigned c = 0; c < kColumns; ++c) {
+        const bool wanted = batch_used && (mask >> split & 1) && element + c * kWarp < HEAD_DIM;
+        sums[split][c] = wanted ? load(split, element + c * kWarp) : 0.0f;
+      }
     }
-    const float max = used ? load(lane, row, HEAD_DIM) : kLowest;
-    const float total = used ? load(lane, row, HEAD_DIM + 1) : 0.0f;
+    const bool used = mask >> lane & 1;
+    const float max = used ? load(lane, HEAD_DIM) : kLowest;
+    const float total = used ? load(lane, HEAD_DIM + 1) : 0.0f;
     const float largest = warp_max(max);
     const float factor = used ? exp2_approx(max - largest) : 0.0f;
     const float all = warp_sum(total * factor);
-    float sum = 0.0f;
+    float result[kColumns] = {};
 #pragma unroll
-    for (unsigned split = 0; split < SPLITS; ++split) {
-      sum += sums[split] * __shfl_sync(kAllLanes, factor, split);
+    for (unsigned first = 0; first < SPLITS; first += kBatch) {
+      if (!(mask >> first & ((1u << kBatch) - 1))) continue;
+#pragma unroll
+      for (unsigned split = first; split < first + kBatch && split < SPLITS; ++split) {
+        const float weight = __shfl_sync(kAllLanes, factor, split);
+#pragma unroll
+        for (unsigned c = 0; c < kColumns; ++c) result[c] += sums[split][c] * weight;
+      }
     }
-    if (element < HEAD_DIM) store(row, element, sum / all);
+#pragma unroll
+    for (unsigned c = 0; c < kColumns; ++c) {
+      if (element + c * kWarp < HEAD_DIM) store(row, element + c * kWarp, result[c] / all);
+    }
   }
 }
 
-#if CLUSTER
-#define CLUSTER_BLOCKS __cluster_dims__(1, SPLITS, 1)
-#else
-#define CLUSTER_BLOCKS
-#endif
-
-extern "C" __global__ CLUSTER_BLOCKS __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNEL(
+extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNEL(
     const StepState* state,
     const float* q,  // [TOKENS][HEADS * HEAD_DIM]
 #if APPEND
     const float* new_k,  // [TOKENS][KV_HEADS * HEAD_DIM], behind rope
     const float* new_v,  // [TOKENS][KV_HEADS * HEAD_DIM]
 #endif
-    Bytes* k_cache,  // [KV_HEADS][CONTEXT][HEAD_DIM]
-    Bytes* v_cache,  // [KV_HEADS][CONTEXT][HEAD_DIM]
-    float* out       // [TOKENS][HEADS * HEAD_DIM], or with OUT_IMAGE (a mode) byte images
-#if !CLUSTER
-    ,
+    Bytes* k_cache,    // [KV_HEADS][CONTEXT][HEAD_DIM]
+    Bytes* v_cache,    // [KV_HEADS][CONTEXT][HEAD_DIM]
+    float* out,        // [TOKENS][HEADS * HEAD_DIM], or with OUT_IMAGE (a mode) byte images
     Partial* partial,  // scratch [KV_HEADS * kRowGroups][SPLITS][kRows]
     unsigned* tickets  // [KV_HEADS * kRowGroups], zero between launches
-#endif
 ) {
   __shared__ Partial results[kWarps][kRows];
-#if CLUSTER
-  __shared__ Partial own[kRows];  // the block's result
-#else
   __shared__ bool last;
-#endif
   release_successor();
   // The position does not change before the end of a graph: what follows from it need not wait,
   // and neither need the rows that are settled.
@@ -140,6 +151,10 @@ extern "C" __global__ CLUSTER_BLOCKS __launch_bounds__(kThreads, kWide ? 1 : 2) 
   unsigned tile = tiles.first_of(split);
   unsigned base = tile * kTile + warp * kWarpPositions;
 
+  // Blocks without work make room for the next kernel's. That kernel still waits for all before
+  // this one, because the blocks with work do.
+  if (!tiles.used(split)) return;
+
   Keys keys;
   Values values;
   keys.clear();
@@ -147,7 +162,6 @@ extern "C" __global__ CLUSTER_BLOCKS __launch_bounds__(kThreads, kWide ? 1 : 2) 
   keys.load(k_cache, first_row, base, {0, settled});
   values.load(v_cache, first_row, base, {0, settled});
   wait_for_inputs();
-  if (!tiles.used(split)) return;
 
 #if APPEND
   for (unsigned token = 0; token < TOKENS; ++token) {
@@ -260,10 +274,8 @@ extern "C" __global__ CLUSTER_BLOCKS __launch_bounds__(kThreads, kWide ? 1 : 2) 
   };
   // The block's warps into one result per row: the output itself when there is only one split.
   const bool whole = tiles.splits() == 1;
-#if !CLUSTER
   const unsigned first_partial = blockIdx.x * SPLITS;
   Partial* const own = partial + (first_partial + split) * kRows;
-#endif
   for (unsigned i = threadIdx.x; i < rows * HEAD_DIM; i += kThreads) {
     const unsigned row = i / HEAD_DIM, element = i % HEAD_DIM;
     float max = kLowest, sum = 0.0f, all = 0.0f;
@@ -285,35 +297,11 @@ extern "C" __global__ CLUSTER_BLOCKS __launch_bounds__(kThreads, kWide ? 1 : 2) 
   }
   if (whole) return;
 
-#if CLUSTER
-  cluster_arrive();
-  cluster_wait();
-  const unsigned place = tiles.first_of(split) - tiles.first;  // among the blocks that are left
-  combine(
-      tiles, rows, place + warp * tiles.splits(), kWarps * tiles.splits(),
-      [&](unsigned from, unsigned row, unsigned at) {
-        return load_from_block((const float*)&own[row] + at, from);
-      },
-      store);
-  cluster_arrive();  // nobody reads this block's shared memory any more
-  cluster_wait();
-#else
   // Results first, then the ticket; the ticket wraps to 0 with the last block, ready for the next
   // launch.
-  __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0) {
-    last = atomicInc(&tickets[blockIdx.x], tiles.splits() - 1) == tiles.splits() - 1;
-  }
+  if (threadIdx.x == 0) last = take_ticket(&tickets[blockIdx.x], tiles.splits());
   __syncthreads();
   if (!last) return;
-  __threadfence();
-  combine(
-      tiles, rows, warp, kWarps,
-      [&](unsigned from, unsigned row, unsigned at) {
-        return load_shared_across_blocks(
-            (const float*)&partial[(first_partial + from) * kRows + row] + at);
-      },
-      store);
-#endif
+  combine(tiles.mask(), rows, partial + first_partial * kRows, store);
 }

@@ -169,6 +169,17 @@ JLLM_DEVICE unsigned short load_shared_across_blocks(const unsigned short* at) {
   return v;
 }
 
+// Takes one of `count` tickets, which are then all there again; returns whether it was the last.
+// What the block has written before the barrier before is seen by whoever takes a later ticket.
+JLLM_DEVICE bool take_ticket(unsigned* tickets, unsigned count) {
+  unsigned taken;
+  asm volatile("atom.inc.acq_rel.gpu.global.u32 %0, [%1], %2;"
+               : "=r"(taken)
+               : "l"(tickets), "r"(count - 1)
+               : "memory");
+  return taken == count - 1;
+}
+
 // Publishes `value` to the host after everything that this thread has written.
 JLLM_DEVICE void store_release_system(unsigned* at, unsigned value) {
   asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(at), "r"(value) : "memory");
@@ -192,26 +203,6 @@ JLLM_DEVICE void wait_for_inputs() {
 #if PROGRAMMATIC
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
-}
-
-// --- Clusters (sm_90 and later): blocks that see each other's shared memory ---
-
-// What a block wrote before it arrived is seen behind the wait. Blocks that have ended count as
-// arrived. The whole block calls both.
-JLLM_DEVICE void cluster_arrive() {
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-}
-JLLM_DEVICE void cluster_wait() {
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-// What stands at `at`, in shared memory, in block `rank` of the cluster.
-JLLM_DEVICE float load_from_block(const float* at, unsigned rank) {
-  const unsigned own = (unsigned)__cvta_generic_to_shared(at);
-  unsigned address;
-  float v;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(own), "r"(rank));
-  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
-  return v;
 }
 
 // --- Reductions, in a fixed order ---

@@ -14,8 +14,7 @@ namespace {
 
 constexpr uint64_t kStagingBytes = 4u << 20;  // one half of the upload double buffer
 constexpr uint32_t kMaxArenas = 64;
-constexpr uint32_t kPortableCluster = 8;  // blocks; more have to be asked for
-constexpr int kOverlapDriver = 12030;     // CUDA 12.3: programmatic edges in graphs
+constexpr int kOverlapDriver = 12030;  // CUDA 12.3: programmatic edges in graphs
 
 // A module segment that has been loaded, by its index in the plan.
 struct LoadedModule {
@@ -260,9 +259,6 @@ Error CudaBackend::find_kernel(const PlanView&, PlanSource& source, const fb::Ke
   if (kernel.shared_bytes() > 0) {
     JLLM_CHECK(func_set_attribute(function, cuda::kFunctionMaxDynamicSharedSizeBytes,
                                   static_cast<int>(kernel.shared_bytes())));
-  }
-  if (kernel.cluster() > kPortableCluster) {
-    JLLM_CHECK(func_set_attribute(function, cuda::kFunctionNonPortableClusterSizeAllowed, 1));
   }
   *handle = reinterpret_cast<uint64_t>(function);
   return Error::kOk;

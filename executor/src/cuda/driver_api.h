@@ -56,7 +56,6 @@ constexpr unsigned kFunctionLocalSizeBytes = 3;   // per thread: spills and stac
 constexpr unsigned kFunctionNumRegs = 4;
 constexpr unsigned kFunctionMaxDynamicSharedSizeBytes = 8;
 constexpr unsigned kFunctionPreferredSharedMemoryCarveout = 9;  // percent
-constexpr unsigned kFunctionNonPortableClusterSizeAllowed = 14;
 
 // CUlaunchAttributeID
 constexpr unsigned kLaunchProgrammaticStreamSerialization = 6;

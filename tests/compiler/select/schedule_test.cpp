@@ -130,7 +130,7 @@ graph rows=1 launches=3
 TEST(Select, DevicesRunFusedKernels) {
   EXPECT_EQ(dump_of(Planned(one_layer(), "h200").schedule()), R"(kernel 0 embed_0 TYPE=0 DIM=64
 kernel 1 qkv_0 K=64 Q_TYPE=0 K_TYPE=0 V_TYPE=0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 PAIRS=8 NEOX=0 MAGNITUDE_BITS=1065353216u HAS_BIAS=0 APPEND=1 CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0 EPSILON_BITS=925353388u
-kernel 2 attention_decode_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0 ROTATION=0 SCALE_BITS=1048576000u APPEND=0 CLUSTER=1
+kernel 2 attention_decode_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0 ROTATION=0 SCALE_BITS=1048576000u APPEND=0
 kernel 3 matmul_add_0 TYPE=0 K=64 N=64 HAS_BIAS=0
 kernel 4 gate_up_0 GATE_TYPE=0 UP_TYPE=0 K=64 N=96 EPSILON_BITS=925353388u ACTIVATION=0
 kernel 5 matmul_add_1 TYPE=0 K=96 N=64 HAS_BIAS=0
@@ -188,8 +188,7 @@ TEST(Select, ShapesComeFromTheCatalogue) {
     EXPECT_EQ(k.block, shape.block);
     EXPECT_EQ(k.shared_bytes, shape.shared_bytes);
   };
-  const kernels::DecodeAttention attention =
-      kernels::decode_attention(4, 2, 16, sms, p.plan.target.compute_capability);
+  const kernels::DecodeAttention attention = kernels::decode_attention(4, 2, 16, sms);
   constexpr auto kExact = kernels::Activations::kExact;
   constexpr unsigned kF32 = 0;
   expect_shape("token_embd", 0, kernels::row_shape(1, 64));

@@ -110,40 +110,35 @@ class Attention : public testing::TestWithParam<Shape> {};
 
 // One launch of attention_decode; what it needs beside its operands.
 struct Decode {
-  Decode(const Shape& s, unsigned splits, bool clusters, unsigned tokens = 1) {
+  Decode(const Shape& s, unsigned splits, unsigned tokens = 1) {
     launch.heads = s.heads;
     launch.kv_heads = s.kv_heads;
     launch.head_dim = s.head_dim;
     launch.splits = splits;
-    launch.clusters = clusters;
     launch.tokens = tokens;
   }
   std::vector<std::string> defines(const std::vector<std::string>& base, bool append) const {
     auto all = base;
     all.insert(all.end(), {define("SPLITS", launch.splits), define("APPEND", append),
-                           define("TOKENS", launch.tokens), define("CLUSTER", launch.clusters)});
+                           define("TOKENS", launch.tokens)});
     return all;
   }
   void run(const std::vector<std::string>& defines, std::vector<Argument> arguments) const {
-    const Buffer partial(std::max<uint64_t>(launch.partial_bytes(), 4));
-    const std::vector<uint32_t> zeros(launch.ticket_bytes() / 4 + 1, 0);
+    const Buffer partial(launch.partial_bytes());
+    const std::vector<uint32_t> zeros(launch.ticket_bytes() / 4, 0);
     const Buffer tickets(zeros);
-    if (!launch.clusters) arguments.insert(arguments.end(), {partial, tickets});
+    arguments.insert(arguments.end(), {partial, tickets});
     test::launch("attention_decode", defines, launch.shape(), arguments);
     EXPECT_EQ(tickets.values<uint32_t>(), zeros);
   }
-  std::string label() const {
-    return std::to_string(launch.splits) + (launch.clusters ? " clustered" : "") + " splits";
-  }
+  std::string label() const { return std::to_string(launch.splits) + " splits"; }
   kernels::DecodeAttention launch;
 };
 
-// The ways to share out the positions that this GPU knows.
+// Several ways to share out the positions.
 std::vector<Decode> decodes(const Shape& shape, unsigned tokens = 1) {
   std::vector<Decode> all;
-  for (unsigned splits : {1u, 3u, 16u, 32u}) all.emplace_back(shape, splits, false, tokens);
-  if (compute_capability() < 90) return all;
-  for (unsigned splits : {1u, 4u, 16u}) all.emplace_back(shape, splits, true, tokens);
+  for (unsigned splits : {1u, 3u, 16u, 32u}) all.emplace_back(shape, splits, tokens);
   return all;
 }
 
@@ -312,7 +307,7 @@ TEST(AttentionDecode, LargeScoresStayFinite) {
   problem.scale = 300;
   const Buffer state(std::vector<StepState>{make_state(599, 600, 600)});
   const Buffer q(problem.q), k(problem.k_bytes), v(problem.v_bytes), out(problem.q.size() * 4);
-  const Decode decode(shape, 4, false);
+  const Decode decode(shape, 4);
   decode.run(decode.defines(problem.defines(), false), {state, q, k, v, out});
   // One position holds nearly all weight; scores near 10^4 carry errors near 10^-2.
   const auto got = out.values();

@@ -107,8 +107,6 @@ const std::string& no_gpu_reason() { return device().reason; }
 
 uint32_t sm_count() { return device().sm_count; }
 
-uint32_t compute_capability() { return device().arch; }
-
 Buffer::Buffer(size_t bytes) : bytes_(bytes) {
   const cuda::CudaApi& api = device().api;
   require(device(), api.mem_alloc(&base_, bytes + 2 * kGuard), "cuMemAlloc");
@@ -147,11 +145,6 @@ void launch(const std::string& kernel, const std::vector<std::string>& defines,
     require(device(),
             api.func_set_attribute(function, cuda::kFunctionMaxDynamicSharedSizeBytes,
                                    static_cast<int>(shape.shared_bytes)),
-            "cuFuncSetAttribute");
-  }
-  if (shape.cluster > 8) {
-    require(device(),
-            api.func_set_attribute(function, cuda::kFunctionNonPortableClusterSizeAllowed, 1),
             "cuFuncSetAttribute");
   }
   std::vector<void*> pointers;

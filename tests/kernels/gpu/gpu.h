@@ -21,7 +21,6 @@ const std::string& no_gpu_reason();
   if (!no_gpu_reason().empty()) GTEST_SKIP() << no_gpu_reason()
 
 uint32_t sm_count();
-uint32_t compute_capability();  // 90 for sm_90
 
 // Device memory with guard zones before and behind; all of it filled with 0xff bytes at first,
 // which as floats are NaNs, so that what a kernel forgets to write shows.

@@ -29,7 +29,6 @@ std::string check(const Nvrtc& nvrtc, const KernelCase& test, unsigned arch) {
   request.options = compile_options();
   request.options.push_back("-DJLLM_KERNEL=" + test.kernel);
   for (const std::string& define : test.defines) request.options.push_back("-D" + define);
-  if (test.kernel == "attention_decode" && arch >= 90) request.options.push_back("-DCLUSTER=1");
   request.arch = arch;
   llvm::Expected<std::vector<uint8_t>> cubin = nvrtc.compile_cubin(request);
   if (!cubin) return take_error(cubin.takeError()).second;
@@ -108,16 +107,12 @@ TEST(KernelCatalogue, LaunchShapes) {
   EXPECT_EQ(gate_up_shape(kQ8, 4096, 14336, 132).grid_x, 264u);
   EXPECT_EQ(image_bytes(kQ8, 2048), 2u * (1024 + 64) + 12 * 64);
   EXPECT_EQ(image_bytes(kQ8R, 2048), 4u * (1024 + 64) + 12 * 64);
-  EXPECT_EQ(decode_attention(32, 8, 64, 132, 90).splits, 16u);
-  EXPECT_EQ(decode_attention(32, 8, 64, 132, 90).shape().cluster, 16u);
-  EXPECT_EQ(decode_attention(32, 8, 64, 132, 90).partial_bytes(), 0u);
-  EXPECT_EQ(decode_attention(32, 8, 64, 20, 110).shape().cluster, 4u);  // a power of two
-  EXPECT_EQ(decode_attention(32, 8, 64, 132, 87).splits, 32u);
-  EXPECT_EQ(decode_attention(32, 8, 64, 8, 87).splits, 2u);
-  EXPECT_EQ(decode_attention(32, 8, 64, 8, 87).partial_bytes(), 8u * 2 * 4 * (64 + 2) * 4);
-  EXPECT_EQ(decode_attention(32, 8, 64, 8, 87).ticket_bytes(), 8u * 4);
-  EXPECT_EQ(decode_attention(64, 64, 64, 4, 87).splits, 1u);
-  const DecodeAttention tokens = decode_attention(32, 8, 128, 8, 87, 4);  // 16 rows per KV head
+  EXPECT_EQ(decode_attention(32, 8, 64, 132).splits, 32u);
+  EXPECT_EQ(decode_attention(32, 8, 64, 8).splits, 2u);
+  EXPECT_EQ(decode_attention(32, 8, 64, 8).partial_bytes(), 8u * 2 * 4 * (64 + 2) * 4);
+  EXPECT_EQ(decode_attention(32, 8, 64, 8).ticket_bytes(), 8u * 4);
+  EXPECT_EQ(decode_attention(64, 64, 64, 4).splits, 1u);
+  const DecodeAttention tokens = decode_attention(32, 8, 128, 8, 4);  // 16 rows per KV head
   EXPECT_EQ(tokens.shape().grid_x, 16u);
   EXPECT_EQ(tokens.partial_bytes(), 16u * 2 * 8 * (128 + 2) * 4);
   EXPECT_EQ(matmul_shape(65, 65).grid_x, 2u);
