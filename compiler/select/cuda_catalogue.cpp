@@ -47,7 +47,7 @@ class CudaSelector {
       case ir::Op::kLayerNorm:
         return layer_norm();
       case ir::Op::kMatmul:
-        return matmul(false);
+        return graph_.rows == 1 ? matvec(false) : matmul(false);
       case ir::Op::kAddBias:
         return elementwise("add_bias", width(0), {define("N", width(0))}, {in(0), in(1), result()});
       case ir::Op::kRope:
@@ -71,7 +71,7 @@ class CudaSelector {
       case ir::Op::kRopeAppend:
         return rope_append();
       case ir::Op::kMatmulAdd:
-        return graph_.rows == 1 ? matmul_add() : matmul(true);
+        return graph_.rows == 1 ? matvec(true) : matmul(true);
       case ir::Op::kGateUp:
         return gate_up();
       case ir::Op::kHead:
@@ -194,7 +194,8 @@ class CudaSelector {
       if (!node.outputs.empty() && node.outputs[0] == id) maker = &node;
     }
     if (graph_.rows != 1 || maker == nullptr || reader == nullptr ||
-        reader->op != ir::Op::kMatmulAdd || reader->inputs[0] != id) {
+        (reader->op != ir::Op::kMatmulAdd && reader->op != ir::Op::kMatmul) ||
+        reader->inputs[0] != id) {
       return Activations::kExact;
     }
     const bool whole_blocks =
@@ -325,7 +326,7 @@ class CudaSelector {
                 std::move(args), shape);
   }
 
-  llvm::Error matmul_add() {
+  llvm::Error matvec(bool residual) {
     const Activations mode = mode_for({weight_type(1)});
     const kernels::GemvShape shape = kernels::gemv_shape(static_cast<unsigned>(weight_type(1)),
                                                          mode, width(1), info(1).rows, sms_);
@@ -333,7 +334,14 @@ class CudaSelector {
                              define("N", info(1).rows), define("HAS_BIAS", 0)},
                             gemv_defines(mode, shape)});
     if (image_of(n_->inputs[0]) != Activations::kExact) defines.push_back("IN_IMAGE=1");
-    return emit("matmul_add", std::move(defines), {in(0), in(1), in(2), result()}, shape);
+    Args args = {in(0), in(1)};
+    if (residual) {
+      args.push_back(in(2));
+    } else {
+      defines.push_back("RESIDUAL=0");
+    }
+    args.push_back(result());
+    return emit("matmul_add", std::move(defines), std::move(args), shape);
   }
 
   llvm::Error gate_up() {
@@ -369,11 +377,14 @@ class CudaSelector {
                 std::move(args), shape);
   }
 
-  // Whether the sampler reads just this tensor.
+  // Whether the sampler reads this node's result as it is: softcaps and biases work in place.
   bool is_sampled(ir::TensorId id) const {
-    return llvm::any_of(graph_.nodes, [&](const ir::Node& node) {
-      return node.op == ir::Op::kSample && node.inputs[0] == id;
-    });
+    bool sampled = false;
+    for (const ir::Node& node : graph_.nodes) {
+      sampled |= node.op == ir::Op::kSample && node.inputs[0] == id;
+      if (&node != n_ && llvm::is_contained(node.outputs, id)) return false;
+    }
+    return sampled;
   }
 
   llvm::Error finish_chunk() {

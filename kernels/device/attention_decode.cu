@@ -135,6 +135,7 @@ extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNE
     unsigned* tickets  // [KV_HEADS * kRowGroups], zero between launches
 ) {
   __shared__ Partial results[kWarps][kRows];
+  __shared__ Queries queries;
   __shared__ bool last;
   release_successor();
   // The position does not change before the end of a graph: what follows from it need not wait,
@@ -182,17 +183,16 @@ extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNE
   const auto q_row = [&](unsigned which) {
     return q + ((which / kGroup) * HEADS + kv_head * kGroup + which % kGroup) * HEAD_DIM;
   };
-  Queries queries;
   if (ROTATION != 0) {  // the queries, as the keys in the cache are
     for (unsigned row = warp; row < rows; row += kWarps) {
       rotate_row<HEAD_DIM, ROTATION>(q_row(row_group * 8 + row), results[0][row].sum);
     }
     __syncthreads();
-    queries.load(active ? results[0][Lane().g].sum : nullptr);
-    __syncthreads();  // nobody reads them from `results` any more
+    queries.fill(active ? results[0][Lane().g].sum : nullptr, warp, kWarps);
   } else {
-    queries.load(active ? q_row(query) : nullptr);
+    queries.fill(active ? q_row(query) : nullptr, warp, kWarps);
   }
+  __syncthreads();
 
   float top = kLowest, total = 0.0f;
   Sums sums = {};

@@ -56,40 +56,38 @@ struct Scales {
   }
 };
 
-// The queries as A fragments. The inner dimension is permuted so that a lane's elements lie
-// together: of 32 elements 8t .. 8t + 7 belong to lane t, as in Keys.
+// The queries as A fragments, in shared memory, where all warps of a block find them. The inner
+// dimension is permuted so that a lane's elements lie together: of 32 elements 8t .. 8t + 7 belong
+// to lane t, as in Keys.
 struct Queries {
   static constexpr unsigned kChunks = (HEAD_DIM + 31) / 32;
-  TwoHalves pairs[kChunks][4];
+  Uint4 fragments[kChunks][2][kWarp];
 
-  // `row` holds HEAD_DIM elements; null: zeros.
-  JLLM_DEVICE void load(const float* row) {
-#pragma unroll
-    for (unsigned c = 0; c < kChunks; ++c) {
+  // Chunks first, first + step ..; `row` is this lane's query row g, of HEAD_DIM elements; null:
+  // zeros. A whole warp calls it.
+  JLLM_DEVICE void fill(const float* row, unsigned first, unsigned step) {
+    for (unsigned c = first; c < kChunks; c += step) {
       const unsigned element = c * 32 + Lane().t * 8;
-      Float4 v[2] = {};
-      if (row != nullptr && element < HEAD_DIM) {
-        v[0] = read((const Float4*)(row + element));
-        v[1] = read((const Float4*)(row + element) + 1);
-      }
-      const float factor = query_factor();
 #pragma unroll
-      for (unsigned i = 0; i < 2; ++i) {
-        pairs[c][2 * i] = split_halves(v[i].x * factor, v[i].y * factor);
-        pairs[c][2 * i + 1] = split_halves(v[i].z * factor, v[i].w * factor);
+      for (unsigned half = 0; half < 2; ++half) {
+        Float4 v = {};
+        if (row != nullptr && element < HEAD_DIM) v = read(row + element + 4 * half);
+        const float factor = query_factor();
+        const TwoHalves left = split_halves(v.x * factor, v.y * factor);
+        const TwoHalves right = split_halves(v.z * factor, v.w * factor);
+        fragments[c][half][threadIdx.x % kWarp] = {left.high, left.low, right.high, right.low};
       }
     }
   }
   JLLM_DEVICE void fragment(unsigned c, unsigned half, unsigned (&a)[4]) const {
-    const TwoHalves &first = pairs[c][2 * half], &second = pairs[c][2 * half + 1];
-    a[0] = first.high, a[1] = first.low, a[2] = second.high, a[3] = second.low;
+    const Uint4 v = fragments[c][half][threadIdx.x % kWarp];
+    a[0] = v.x, a[1] = v.y, a[2] = v.z, a[3] = v.w;
   }
 
  private:
-  static JLLM_DEVICE Float4 read(const Float4* at) {
-    if constexpr (ROTATION == 0) return load_shared_across_blocks(at);
-    const float* const v = (const float*)at;  // in a Partial, which is not aligned for more
-    return {v[0], v[1], v[2], v[3]};
+  static JLLM_DEVICE Float4 read(const float* at) {
+    if constexpr (ROTATION == 0) return load_shared_across_blocks((const Float4*)at);
+    return {at[0], at[1], at[2], at[3]};  // in a Partial, which is not aligned for more
   }
 };
 

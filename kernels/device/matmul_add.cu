@@ -1,6 +1,10 @@
 // One token: out = residual + W in (+ bias). Also the last step of attention and of the
-// feed-forward part.
+// feed-forward part. Without RESIDUAL just the product.
 #include "kernels/device/gemv.cuh"
+
+#ifndef RESIDUAL
+#define RESIDUAL 1
+#endif
 
 using namespace jllm;
 using namespace jllm::device;
@@ -11,8 +15,10 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
 #if HAS_BIAS
     const float* bias,  // [N]
 #endif
+#if RESIDUAL
     const float* residual,  // [N]
-    float* out              // [N]; may be residual
+#endif
+    float* out  // [N]; may be residual
 ) {
   extern __shared__ Float4 shared[];
   Bytes* image = (Bytes*)shared;
@@ -31,6 +37,9 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
 #if HAS_BIAS
         sum += bias[row];
 #endif
-        out[row] = load_shared_across_blocks(residual + row) + sum;
+#if RESIDUAL
+        sum += load_shared_across_blocks(residual + row);
+#endif
+        out[row] = sum;
       });
 }

@@ -75,7 +75,7 @@ inline std::vector<KernelCase> all_kernel_cases() {
           add("matmul_add",
               {define("TYPE", type), define("K", k), "N=2048", define("HAS_BIAS", k == 2048),
                activations, define("ROWS", rows), define("SPLIT", k == 2048 ? 2 : 1),
-               define("IN_IMAGE", mode != 0 && rows == 1)},
+               define("IN_IMAGE", mode != 0 && rows == 1), define("RESIDUAL", k == 2048)},
               true);
         }
       }

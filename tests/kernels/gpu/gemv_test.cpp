@@ -115,6 +115,13 @@ TEST_P(Gemv, MatmulAdd) {
         shape.grid_x = 3;
         launch("matmul_add", join(defines, mode_defines(mode, shape)), shape, arguments);
         EXPECT_EQ(residual_buffer.values(), out.values()) << what << " in place";
+        // The product alone, to which the host adds the residual.
+        const Buffer product(n * 4);
+        arguments.erase(arguments.begin() + (has_bias ? 3 : 2));
+        arguments.back() = product;
+        launch("matmul_add", join(join(defines, {"RESIDUAL=0"}), mode_defines(mode, shape)), shape,
+               arguments);
+        EXPECT_EQ(reference::add(product.values(), residual), out.values()) << what;
       }
     }
   }
