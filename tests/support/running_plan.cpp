@@ -19,7 +19,7 @@ PlanInMemory::PlanInMemory(const std::vector<uint8_t>& bytes)
 }
 
 RunningPlan::RunningPlan(const PlanInMemory& plan, const ExecutorOptions& options) {
-  const uint64_t size = Executor::required_bytes(plan.view());
+  const uint64_t size = Executor::required_bytes(plan.view(), options);
   memory_ = std::aligned_alloc(64, (size + 63) / 64 * 64);
   MemorySource source = plan.source();
   Message message;

@@ -88,7 +88,7 @@ const text::Tokenizer& OpenPlan::tokenizer() {
 Session::Session(OpenPlan& plan, const ExecutorOptions& options) {
   const double start = now_seconds();
   before_ = host_memory();
-  const uint64_t size = (Executor::required_bytes(plan.view()) + 63) / 64 * 64;
+  const uint64_t size = (Executor::required_bytes(plan.view(), options) + 63) / 64 * 64;
   memory_ = std::aligned_alloc(64, size);
   if (memory_ == nullptr) throw Failure(kDoesNotFit, "no memory for the executor's tables");
   Message message;

@@ -24,6 +24,9 @@ struct ExecutorOptions {
   bool graphs = true;    // CUDA: false launches kernel by kernel (debugging)
   // CUDA: also take a device newer than the plan's target. Works only for plans with PTX (tests).
   bool newer_device = false;
+  // Takes the time of every launch, for launch_times(). Kernels then run one after the other, with
+  // a mark between them: slower than a plain replay.
+  bool time_launches = false;
 };
 
 // How the next token is chosen; the fields of StepState with the same names.
@@ -63,7 +66,7 @@ struct DeviceMemoryMarks {
 class Executor {
  public:
   // Size of the block that create() needs for its own tables.
-  static uint64_t required_bytes(const PlanView& view);
+  static uint64_t required_bytes(const PlanView& view, const ExecutorOptions& options = {});
 
   // Checks the device against the plan, allocates the arenas, loads weights and code, captures the
   // graphs. `memory` (64-byte aligned, at least required_bytes()) and `view` must outlive the
@@ -98,6 +101,11 @@ class Executor {
   // device.
   [[nodiscard]] Error read_logits(float* out);
 
+  // With ExecutorOptions::time_launches: how long each launch of the last replay of this graph
+  // took, and behind them what the taking of a time itself takes: (launches + 1) floats,
+  // microseconds. Waits for the device.
+  [[nodiscard]] Error launch_times(uint32_t graph, float* microseconds);
+
   uint32_t count() const {
     return count_;
   }  // tokens known: prompt and output, in-flight ones excluded
@@ -120,6 +128,7 @@ class Executor {
   Error find_kernels();
   Error prepare_graphs();
   Error launch_graph(uint32_t graph);
+  uint32_t first_mark(uint32_t graph) const;
   Error replay(uint32_t graph);
   Error write_state(uint32_t first_field, const uint32_t* values, uint32_t n);
   Error initialise_state();

@@ -38,18 +38,36 @@ class Backend {
   virtual Error end_capture(uint64_t* graph) = 0;
   virtual Error replay(uint64_t graph) = 0;
 
+  // With ExecutorOptions::time_launches: a mark is passed when the launches in front of it have
+  // ended. Indices are below mark_count().
+  virtual Error mark(uint32_t index) = 0;
+  // Time from a mark to the one with the next index; both were passed.
+  virtual Error time_between_marks(uint32_t index, float* microseconds) = 0;
+
   // Small copies in stream order; read() waits.
   virtual Error write(uint64_t address, const void* data, uint64_t size) = 0;
   virtual Error read(uint64_t address, void* data, uint64_t size) = 0;
   virtual Error zero(uint64_t address, uint64_t size) = 0;
   virtual Error synchronise() = 0;
-  // Called while a token is awaited: yields, and reports a device that has failed.
-  virtual Error poll() = 0;
+  // Called over and over while a token is awaited, `turn` counting from 0: yields, and reports a
+  // device that has failed. `may_be_late`: the device has more to do behind that token, so that
+  // noticing it late costs no time.
+  virtual Error poll(uint32_t turn, bool may_be_late) = 0;
 
   virtual void destroy() = 0;  // gives back everything, in any state
 
  protected:
   ~Backend() = default;
 };
+
+// Marks of one graph: before each launch, behind the last, and one more to learn what a mark takes.
+inline uint32_t mark_count(const fb::Graph& graph) { return graph.launches()->size() + 2; }
+// Of the whole plan; 0 when no times are taken.
+inline uint32_t mark_count(const PlanView& view, const ExecutorOptions& options) {
+  uint32_t count = 0;
+  if (!options.time_launches) return count;
+  for (const fb::Graph* graph : *view.plan().graphs()) count += mark_count(*graph);
+  return count;
+}
 
 }  // namespace jllm

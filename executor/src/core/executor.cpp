@@ -25,11 +25,12 @@ struct Blocks {
   uint64_t* graphs;
 };
 
-Blocks carve(BumpAllocator& bump, const PlanView& view) {
+Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& options) {
   const fb::Plan& plan = view.plan();
   Blocks blocks = {};
   blocks.executor = bump.take(sizeof(Executor));
-  blocks.backend = bump.take(view.is_host() ? host_backend_bytes(view) : cuda_backend_bytes(view));
+  blocks.backend = bump.take(view.is_host() ? host_backend_bytes(view, options)
+                                            : cuda_backend_bytes(view, options));
   blocks.arenas = bump.take_array<uint64_t>(plan.arenas()->size());
   blocks.kernels = bump.take_array<uint64_t>(plan.kernels()->size());
   blocks.graphs = bump.take_array<uint64_t>(plan.graphs()->size());
@@ -38,9 +39,9 @@ Blocks carve(BumpAllocator& bump, const PlanView& view) {
 
 }  // namespace
 
-uint64_t Executor::required_bytes(const PlanView& view) {
+uint64_t Executor::required_bytes(const PlanView& view, const ExecutorOptions& options) {
   BumpAllocator bump(nullptr, 0);
-  carve(bump, view);
+  carve(bump, view, options);
   return bump.used();
 }
 
@@ -48,7 +49,7 @@ Result<Executor*> Executor::create(const PlanView& view, PlanSource& source, voi
                                    uint64_t memory_size, const ExecutorOptions& options,
                                    Message* message) {
   BumpAllocator bump(memory, memory_size);
-  const Blocks blocks = carve(bump, view);
+  const Blocks blocks = carve(bump, view, options);
   if (!bump.fits() || reinterpret_cast<uintptr_t>(memory) % 64 != 0) {
     message->format("the executor needs a 64-byte aligned block of %" PRIu64 " bytes, got %" PRIu64,
                     bump.used(), memory_size);
@@ -183,8 +184,13 @@ Error Executor::prepare_graphs() {
 Error Executor::launch_graph(uint32_t graph) {
   const fb::Plan& plan = view_.plan();
   uint64_t args[32];
+  uint32_t mark = options_.time_launches ? first_mark(graph) : 0;
   for (const fb::Launch* launch : *plan.graphs()->Get(graph)->launches()) {
     uint32_t n = 0;
+    if (options_.time_launches) {
+      const Error error = backend_->mark(mark++);
+      if (error != Error::kOk) return error;
+    }
     for (const fb::Arg* arg : *launch->args()) {
       const bool pointer = arg->kind() == fb::ArgKind::Pointer;
       args[n++] = pointer ? address(arg->arena(), arg->value()) : arg->value();
@@ -194,7 +200,29 @@ Error Executor::launch_graph(uint32_t graph) {
                                          *plan.kernels()->Get(launch->kernel()), grid, args, n);
     if (error != Error::kOk) return error;
   }
-  return Error::kOk;
+  if (!options_.time_launches) return Error::kOk;
+  const Error error = backend_->mark(mark);
+  return error == Error::kOk ? backend_->mark(mark + 1) : error;
+}
+
+uint32_t Executor::first_mark(uint32_t graph) const {
+  uint32_t first = 0;
+  for (uint32_t i = 0; i < graph; ++i) first += mark_count(*view_.plan().graphs()->Get(i));
+  return first;
+}
+
+Error Executor::launch_times(uint32_t graph, float* microseconds) {
+  if (!options_.time_launches || graph >= view_.plan().graphs()->size()) {
+    message_.format("no times are taken of graph %u: see ExecutorOptions::time_launches", graph);
+    return Error::kBadArgument;
+  }
+  Error error = backend_->synchronise();
+  const uint32_t first = first_mark(graph);
+  const uint32_t count = mark_count(*view_.plan().graphs()->Get(graph)) - 1;
+  for (uint32_t i = 0; error == Error::kOk && i < count; ++i) {
+    error = backend_->time_between_marks(first + i, &microseconds[i]);
+  }
+  return error;
 }
 
 Error Executor::replay(uint32_t graph) {
@@ -349,8 +377,9 @@ Result<SampledToken> Executor::next() {
 
 Result<SampledToken> Executor::wait_for_slot() {
   const RingSlot* slot = &ring_[sampled_ % kRingSlots];
-  while (__atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != sampled_ + 1) {
-    const Error error = backend_->poll();
+  for (uint32_t turn = 0; __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != sampled_ + 1;
+       ++turn) {
+    const Error error = backend_->poll(turn, in_flight() > 1);
     if (error != Error::kOk) return error;
   }
   ++sampled_;

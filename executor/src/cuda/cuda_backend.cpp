@@ -1,6 +1,7 @@
 #include "executor/src/cuda/cuda_backend.h"
 
 #include <sched.h>
+#include <time.h>
 
 #include <cinttypes>
 #include <cstring>
@@ -22,11 +23,37 @@ struct LoadedModule {
   cuda::Module module;
 };
 
+uint64_t now_ns() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000000000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+void sleep_ns(uint64_t time) {
+  const timespec length = {static_cast<time_t>(time / 1000000000),
+                           static_cast<long>(time % 1000000000)};
+  nanosleep(&length, nullptr);
+}
+
+// The wait for a token, times in ns.
+struct Wait {
+  uint64_t start = 0;
+  uint64_t length = 0;        // so far
+  uint64_t last[2] = {0, 0};  // the waits before
+  uint64_t next_query = 0;    // when the driver is asked whether the stream has failed
+  uint32_t idle_queries = 0;  // in a row that found the stream empty
+};
+
 class CudaBackend final : public Backend {
  public:
   CudaBackend(const PlanView& view, const ExecutorOptions& options, LoadedModule* modules,
-              uint64_t* graphs, Message* message)
-      : view_(view), options_(options), modules_(modules), graphs_(graphs), message_(*message) {}
+              uint64_t* graphs, cuda::Event* marks, Message* message)
+      : view_(view),
+        options_(options),
+        modules_(modules),
+        graphs_(graphs),
+        marks_(marks),
+        message_(*message) {}
 
   Error open();
 
@@ -42,11 +69,13 @@ class CudaBackend final : public Backend {
   Error begin_capture() override;
   Error end_capture(uint64_t* graph) override;
   Error replay(uint64_t graph) override;
+  Error mark(uint32_t index) override;
+  Error time_between_marks(uint32_t index, float* microseconds) override;
   Error write(uint64_t address, const void* data, uint64_t size) override;
   Error read(uint64_t address, void* data, uint64_t size) override;
   Error zero(uint64_t address, uint64_t size) override;
   Error synchronise() override;
-  Error poll() override;
+  Error poll(uint32_t turn, bool may_be_late) override;
   void destroy() override;
 
  private:
@@ -58,6 +87,7 @@ class CudaBackend final : public Backend {
   const ExecutorOptions& options_;
   LoadedModule* modules_;
   uint64_t* graphs_;  // every instantiated graph, for destroy()
+  cuda::Event* marks_;
   Message& message_;
 
   cuda::CudaApi api_ = {};
@@ -68,6 +98,7 @@ class CudaBackend final : public Backend {
   int integrated_ = 0;
   uint32_t module_count_ = 0;
   uint32_t graph_count_ = 0;
+  uint32_t marks_made_ = 0;
   cuda::DevicePtr device_memory_[kMaxArenas] = {0};
   uint32_t device_memory_count_ = 0;
   void* pinned_memory_[kMaxArenas] = {nullptr};
@@ -75,8 +106,8 @@ class CudaBackend final : public Backend {
   uint8_t* staging_ = nullptr;  // pinned, 2 * kStagingBytes, while loading; later for small copies
   cuda::Event staged_[2] = {nullptr, nullptr};
   bool overlap_ = false;  // the driver captures programmatic launches into graphs
-  uint32_t polls_ = 0;
-  uint32_t idle_queries_ = 0;  // in a row that found the stream empty
+  bool capturing_ = false;
+  Wait wait_;
 };
 
 Error CudaBackend::check(cuda::Status status, const char* call) {
@@ -130,6 +161,9 @@ Error CudaBackend::open() {
   staging_ = static_cast<uint8_t*>(staging);
   JLLM_CHECK(event_create(&staged_[0], cuda::kEventDisableTiming));
   JLLM_CHECK(event_create(&staged_[1], cuda::kEventDisableTiming));
+  for (const uint32_t marks = mark_count(view_, options_); marks_made_ < marks; ++marks_made_) {
+    JLLM_CHECK(event_create(&marks_[marks_made_], cuda::kEventDefault));
+  }
   return Error::kOk;
 }
 
@@ -152,7 +186,8 @@ Error CudaBackend::check_device() {
         target.device_name()->c_str(), target.compute_capability(), name_, found, found);
     return Error::kTargetMismatch;
   }
-  overlap_ = driver >= kOverlapDriver && api_.launch_kernel_ex != nullptr;
+  overlap_ =
+      driver >= kOverlapDriver && api_.launch_kernel_ex != nullptr && !options_.time_launches;
   // Machine code of a newer CUDA major version is not promised to load.
   if (target.cuda_version() / 1000 > static_cast<uint32_t>(driver) / 1000) {
     message_.format(
@@ -291,12 +326,14 @@ Error CudaBackend::launch(uint64_t kernel, const fb::Kernel& info, Grid grid, co
 
 Error CudaBackend::begin_capture() {
   JLLM_CHECK(stream_begin_capture(stream_, cuda::kStreamCaptureThreadLocal));
+  capturing_ = true;
   return Error::kOk;
 }
 
 Error CudaBackend::end_capture(uint64_t* graph) {
   cuda::Graph captured = nullptr;
   cuda::GraphExec executable = nullptr;
+  capturing_ = false;
   JLLM_CHECK(stream_end_capture(stream_, &captured));
   const cuda::Status status = api_.graph_instantiate(&executable, captured, 0);
   (void)api_.graph_destroy(captured);
@@ -310,6 +347,19 @@ Error CudaBackend::end_capture(uint64_t* graph) {
 
 Error CudaBackend::replay(uint64_t graph) {
   JLLM_CHECK(graph_launch(reinterpret_cast<cuda::GraphExec>(graph), stream_));
+  return Error::kOk;
+}
+
+Error CudaBackend::mark(uint32_t index) {
+  const unsigned flags = capturing_ ? cuda::kEventRecordExternal : cuda::kEventRecordDefault;
+  JLLM_CHECK(event_record_with_flags(marks_[index], stream_, flags));
+  return Error::kOk;
+}
+
+Error CudaBackend::time_between_marks(uint32_t index, float* microseconds) {
+  float milliseconds = 0;
+  JLLM_CHECK(event_elapsed_time(&milliseconds, marks_[index], marks_[index + 1]));
+  *microseconds = milliseconds * 1e3f;
   return Error::kOk;
 }
 
@@ -355,18 +405,40 @@ Error CudaBackend::synchronise() {
   return Error::kOk;
 }
 
-Error CudaBackend::poll() {
-  // The ring is read from memory; the driver is asked only now and then whether the stream has
-  // failed.
-  constexpr uint32_t kPollsPerQuery = 4096;
-  if (++polls_ % 64 == 0) sched_yield();
-  if (polls_ % kPollsPerQuery != 0) return Error::kOk;
+// The ring is read from memory, so that waiting needs no driver call. Tokens come at equal
+// intervals: most of the wait is slept through at once, and the rest in short naps where being late
+// costs nothing, else awake. (The kernel stretches a sleep by some 50 us.)
+Error CudaBackend::poll(uint32_t turn, bool may_be_late) {
+  constexpr uint64_t kStretch = 60000;
+  constexpr uint64_t kQueryInterval = 500000000;
+  constexpr uint32_t kAwake = 16;  // turns before the first nap
+  const uint64_t start = now_ns();
+  if (turn == 0) {
+    wait_.last[1] = wait_.last[0];
+    wait_.last[0] = wait_.length;
+    wait_.start = start;
+    wait_.next_query = start + kQueryInterval;
+    wait_.idle_queries = 0;
+  }
+  // The shorter of two: a long wait behind a prompt says nothing of the next.
+  const uint64_t expected = wait_.last[0] < wait_.last[1] ? wait_.last[0] : wait_.last[1];
+  if (turn == kAwake && expected - expected / 8 > start - wait_.start + 2 * kStretch) {
+    sleep_ns(expected - expected / 8 - (start - wait_.start) - kStretch);
+  } else if (turn > kAwake && may_be_late) {
+    sleep_ns(1 + wait_.length / 32);
+  } else if (turn % 64 == 63) {
+    sched_yield();
+  }
+  const uint64_t now = now_ns();
+  wait_.length = now - wait_.start;
+  if (now < wait_.next_query) return Error::kOk;
+  wait_.next_query = now + kQueryInterval;
   const cuda::Status status = api_.stream_query(stream_);
   if (status == cuda::kErrorNotReady) {
-    idle_queries_ = 0;
+    wait_.idle_queries = 0;
     return Error::kOk;
   }
-  if (++idle_queries_ > 2 && status == cuda::kSuccess) {
+  if (++wait_.idle_queries > 2 && status == cuda::kSuccess) {
     message_.format("the device finished its work without handing out a token");
     return Error::kDriverCall;
   }
@@ -383,6 +455,7 @@ void CudaBackend::destroy() {
   for (uint32_t i = 0; i < module_count_; ++i) (void)api_.module_unload(modules_[i].module);
   for (uint32_t i = 0; i < device_memory_count_; ++i) (void)api_.mem_free(device_memory_[i]);
   for (uint32_t i = 0; i < pinned_memory_count_; ++i) (void)api_.mem_free_host(pinned_memory_[i]);
+  for (uint32_t i = 0; i < marks_made_; ++i) (void)api_.event_destroy(marks_[i]);
   for (const cuda::Event event : staged_) {
     if (event != nullptr) (void)api_.event_destroy(event);
   }
@@ -398,28 +471,30 @@ struct Blocks {
   void* backend;
   LoadedModule* modules;
   uint64_t* graphs;
+  cuda::Event* marks;
 };
 
-Blocks carve(BumpAllocator& bump, const PlanView& view) {
+Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& options) {
   return {bump.take(sizeof(CudaBackend)),
           bump.take_array<LoadedModule>(view.plan().segments()->size()),
-          bump.take_array<uint64_t>(view.plan().graphs()->size())};
+          bump.take_array<uint64_t>(view.plan().graphs()->size()),
+          bump.take_array<cuda::Event>(mark_count(view, options))};
 }
 
 }  // namespace
 
-uint64_t cuda_backend_bytes(const PlanView& view) {
+uint64_t cuda_backend_bytes(const PlanView& view, const ExecutorOptions& options) {
   BumpAllocator bump(nullptr, 0);
-  carve(bump, view);
+  carve(bump, view, options);
   return bump.used();
 }
 
 Result<Backend*> create_cuda_backend(const PlanView& view, const ExecutorOptions& options,
                                      void* memory, Message* message) {
-  BumpAllocator bump(memory, cuda_backend_bytes(view));
-  const Blocks blocks = carve(bump, view);
-  auto* backend =
-      new (blocks.backend) CudaBackend(view, options, blocks.modules, blocks.graphs, message);
+  BumpAllocator bump(memory, cuda_backend_bytes(view, options));
+  const Blocks blocks = carve(bump, view, options);
+  auto* backend = new (blocks.backend)
+      CudaBackend(view, options, blocks.modules, blocks.graphs, blocks.marks, message);
   const Error error = backend->open();
   if (error == Error::kOk) return static_cast<Backend*>(backend);
   backend->destroy();

@@ -85,6 +85,8 @@ constexpr unsigned kStreamNonBlocking = 1;
 constexpr unsigned kStreamCaptureThreadLocal = 1;
 constexpr unsigned kEventDefault = 0;
 constexpr unsigned kEventDisableTiming = 2;
+constexpr unsigned kEventRecordDefault = 0;
+constexpr unsigned kEventRecordExternal = 1;  // while capturing: a node of its own
 
 // X(field, symbol, parameters): every entry point returns Status. All exist from CUDA 11.4 (JetPack
 // 5) on. The symbol carries the version suffix that cuda.h maps the plain name to.
@@ -97,6 +99,7 @@ constexpr unsigned kEventDisableTiming = 2;
   X(device_get, cuDeviceGet, (Device* device, int ordinal))                                        \
   X(device_get_count, cuDeviceGetCount, (int* count))                                              \
   X(device_get_name, cuDeviceGetName, (char* name, int size, Device device))                       \
+  X(device_get_pci_bus_id, cuDeviceGetPCIBusId, (char* id, int size, Device device))               \
   X(device_get_attribute, cuDeviceGetAttribute, (int* value, unsigned attribute, Device device))   \
   X(device_total_mem, cuDeviceTotalMem_v2, (size_t* bytes, Device device))                         \
   X(primary_ctx_retain, cuDevicePrimaryCtxRetain, (Context* context, Device device))               \
@@ -140,6 +143,7 @@ constexpr unsigned kEventDisableTiming = 2;
   X(graph_destroy, cuGraphDestroy, (Graph graph))                                                  \
   X(event_create, cuEventCreate, (Event* out, unsigned flags))                                     \
   X(event_record, cuEventRecord, (Event event, Stream stream))                                     \
+  X(event_record_with_flags, cuEventRecordWithFlags, (Event event, Stream stream, unsigned flags)) \
   X(event_synchronize, cuEventSynchronize, (Event event))                                          \
   X(event_elapsed_time, cuEventElapsedTime, (float* milliseconds, Event start, Event end))         \
   X(event_destroy, cuEventDestroy_v2, (Event event))

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
@@ -25,7 +26,7 @@ struct Mapping {
 
 class HostBackend final : public Backend {
  public:
-  explicit HostBackend(Message* message) : message_(*message) {}
+  HostBackend(double* marks, Message* message) : marks_(marks), message_(*message) {}
 
   Error open(unsigned threads);
 
@@ -47,14 +48,17 @@ class HostBackend final : public Backend {
     return Error::kOk;
   }
   Error replay(uint64_t) override { return Error::kBadArgument; }
+  Error mark(uint32_t index) override;
+  Error time_between_marks(uint32_t index, float* microseconds) override;
   Error write(uint64_t address, const void* data, uint64_t size) override;
   Error read(uint64_t address, void* data, uint64_t size) override;
   Error zero(uint64_t address, uint64_t size) override;
   Error synchronise() override { return Error::kOk; }
-  Error poll() override;
+  Error poll(uint32_t turn, bool may_be_late) override;
   void destroy() override;
 
  private:
+  double* marks_;  // when each was passed, microseconds
   Message& message_;
   char name_[32] = "CPU";
   host::ThreadPool pool_;
@@ -145,7 +149,18 @@ Error HostBackend::zero(uint64_t address, uint64_t size) {
   return Error::kOk;
 }
 
-Error HostBackend::poll() {
+Error HostBackend::mark(uint32_t index) {
+  using Microseconds = std::chrono::duration<double, std::micro>;
+  marks_[index] = Microseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return Error::kOk;
+}
+
+Error HostBackend::time_between_marks(uint32_t index, float* microseconds) {
+  *microseconds = static_cast<float>(marks_[index + 1] - marks_[index]);
+  return Error::kOk;
+}
+
+Error HostBackend::poll(uint32_t, bool) {
   // Launches have run to their end before anybody waits: an absent token will never come.
   message_.format("the step finished without handing out a token");
   return Error::kPlanInvalid;
@@ -157,13 +172,28 @@ void HostBackend::destroy() {
   mapping_count_ = 0;
 }
 
+struct Blocks {
+  void* backend;
+  double* marks;
+};
+
+Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& options) {
+  return {bump.take(sizeof(HostBackend)), bump.take_array<double>(mark_count(view, options))};
+}
+
 }  // namespace
 
-uint64_t host_backend_bytes(const PlanView&) { return sizeof(HostBackend); }
+uint64_t host_backend_bytes(const PlanView& view, const ExecutorOptions& options) {
+  BumpAllocator bump(nullptr, 0);
+  carve(bump, view, options);
+  return bump.used();
+}
 
-Result<Backend*> create_host_backend(const PlanView&, const ExecutorOptions& options, void* memory,
-                                     Message* message) {
-  auto* backend = new (memory) HostBackend(message);
+Result<Backend*> create_host_backend(const PlanView& view, const ExecutorOptions& options,
+                                     void* memory, Message* message) {
+  BumpAllocator bump(memory, host_backend_bytes(view, options));
+  const Blocks blocks = carve(bump, view, options);
+  auto* backend = new (blocks.backend) HostBackend(blocks.marks, message);
   const Error error = backend->open(options.threads);
   if (error == Error::kOk) return static_cast<Backend*>(backend);
   backend->destroy();

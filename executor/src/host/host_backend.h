@@ -6,7 +6,7 @@
 namespace jllm {
 
 // Size of the block that create_host_backend() needs.
-uint64_t host_backend_bytes(const PlanView& view);
+uint64_t host_backend_bytes(const PlanView& view, const ExecutorOptions& options);
 
 // Starts the worker threads. `memory` is 64-byte aligned and outlives the backend; `message`
 // receives the reason of every later failure too.

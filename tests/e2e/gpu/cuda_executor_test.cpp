@@ -2,6 +2,8 @@
 // sequences.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/support/edited_plan.h"
 #include "tests/support/gpu.h"
 #include "tests/support/running_plan.h"
@@ -156,6 +158,33 @@ TEST_F(CudaExecutor, RewindingReproducesWhatFollowed) {
   EXPECT_EQ(run.logits(), logits);
   run.rewind(25);
   EXPECT_EQ(run.generate(5), Tokens(expected.begin() + 5, expected.end()));
+}
+
+// Replayed with marks between the kernels, or launched one by one: times of all launches, and the
+// output of a plain replay.
+TEST_F(CudaExecutor, TimesOfLaunchesAreTakenInGraphsAndEagerMode) {
+  const PlanInMemory plan(gpu_plan());
+  const Tokens prompt = test::random_tokens(20, 512, 4);
+  RunningPlan plain(plan, {});
+  ASSERT_TRUE(plain.ok()) << plain.create_message;
+  plain.prefill(prompt);
+  const Tokens expected = plain.generate(10);
+  const auto& graphs = *plan.view().plan().graphs();
+  uint32_t decode = 0;
+  while (graphs.Get(decode)->kind() != fb::GraphKind::Decode) ++decode;
+  for (const bool captured : {true, false}) {
+    ExecutorOptions options;
+    options.graphs = captured;
+    options.time_launches = true;
+    RunningPlan run(plan, options);
+    ASSERT_TRUE(run.ok()) << run.create_message;
+    run.prefill(prompt);
+    EXPECT_EQ(run.generate(10), expected);
+    std::vector<float> times(graphs.Get(decode)->launches()->size() + 1, -1.0f);
+    ASSERT_EQ(run->launch_times(decode, times.data()), Error::kOk) << run->last_error();
+    for (const float time : times) EXPECT_GE(time, 0.0f);
+    EXPECT_GT(*std::max_element(times.begin(), times.end()), 0.0f);
+  }
 }
 
 TEST_F(CudaExecutor, AFullContextEndsTheSequence) {

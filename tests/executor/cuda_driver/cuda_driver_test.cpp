@@ -2,6 +2,7 @@
 // checks that loading either works or says why not.
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <string>
 #include <type_traits>
 
@@ -47,6 +48,32 @@ struct SameSignature<R (*)(A...), S (*)(B...)> {
 JLLM_CUDA_API(JLLM_CHECK)
 #undef JLLM_CHECK
 
+#if CUDA_VERSION >= 11080  // the first with cuLaunchKernelEx
+// It takes a structure, whose layout is compared instead of the signature.
+static_assert(offsetof(LaunchConfig, grid_x) == offsetof(CUlaunchConfig, gridDimX));
+static_assert(offsetof(LaunchConfig, grid_y) == offsetof(CUlaunchConfig, gridDimY));
+static_assert(offsetof(LaunchConfig, grid_z) == offsetof(CUlaunchConfig, gridDimZ));
+static_assert(offsetof(LaunchConfig, block_x) == offsetof(CUlaunchConfig, blockDimX));
+static_assert(offsetof(LaunchConfig, block_y) == offsetof(CUlaunchConfig, blockDimY));
+static_assert(offsetof(LaunchConfig, block_z) == offsetof(CUlaunchConfig, blockDimZ));
+static_assert(offsetof(LaunchConfig, shared_bytes) == offsetof(CUlaunchConfig, sharedMemBytes));
+static_assert(offsetof(LaunchConfig, stream) == offsetof(CUlaunchConfig, hStream));
+static_assert(offsetof(LaunchConfig, attributes) == offsetof(CUlaunchConfig, attrs));
+static_assert(offsetof(LaunchConfig, attribute_count) == offsetof(CUlaunchConfig, numAttrs));
+static_assert(sizeof(LaunchConfig) == sizeof(CUlaunchConfig));
+static_assert(alignof(LaunchConfig) == alignof(CUlaunchConfig));
+static_assert(offsetof(LaunchAttribute, id) == offsetof(CUlaunchAttribute, id));
+static_assert(sizeof(LaunchAttribute::id) == sizeof(CUlaunchAttribute::id));
+static_assert(offsetof(LaunchAttribute, value) == offsetof(CUlaunchAttribute, value));
+static_assert(sizeof(LaunchAttribute::value) == sizeof(CUlaunchAttribute::value));
+static_assert(sizeof(LaunchAttribute) == sizeof(CUlaunchAttribute));
+static_assert(offsetof(CUlaunchAttributeValue, programmaticStreamSerializationAllowed) == 0 &&
+              sizeof(CUlaunchAttributeValue::programmaticStreamSerializationAllowed) ==
+                  sizeof(LaunchAttribute::value[0]));
+static_assert(kLaunchProgrammaticStreamSerialization ==
+              CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION);
+#endif
+
 static_assert(std::is_same_v<DevicePtr, CUdeviceptr> && std::is_same_v<Device, CUdevice>);
 static_assert(kSuccess == CUDA_SUCCESS);
 static_assert(kErrorOutOfMemory == CUDA_ERROR_OUT_OF_MEMORY);
@@ -84,11 +111,14 @@ static_assert(kStreamNonBlocking == CU_STREAM_NON_BLOCKING);
 static_assert(kStreamCaptureThreadLocal == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
 static_assert(kEventDefault == CU_EVENT_DEFAULT);
 static_assert(kEventDisableTiming == CU_EVENT_DISABLE_TIMING);
+static_assert(kEventRecordDefault == CU_EVENT_RECORD_DEFAULT);
+static_assert(kEventRecordExternal == CU_EVENT_RECORD_EXTERNAL);
 
 #endif  // JLLM_HAVE_CUDA_H
 
 TEST(CudaDriver, DeclarationsMatchTheToolkitHeader) {
-  if (!JLLM_HAVE_CUDA_H) GTEST_SKIP() << "cuda.h is not on this machine";
+  if (!JLLM_HAVE_CUDA_H)
+    GTEST_SKIP() << "cuda.h is not on this machine: tools/get_cuda_header.sh fetches it";
   // The comparison itself is made of the static_asserts above.
 }
 
