@@ -51,7 +51,8 @@ enum class Op : uint8_t {
   kAddBias,      // x, bias -> y
   kRope,         // x, frequencies -> y
   kKvAppend,     // x, cache ->
-  kAttention,    // q, k cache, v cache [, k, v: appended first] -> y
+  kAttention,    // q, k cache, v cache [, k, v: appended first [, q norm, k norm, frequencies: heads
+                 // of q and k are normalised and rotated before]] -> y
   kGlu,          // gate, up -> y
   kUnary,        // x -> y
   kAdd,          // a, b -> y
@@ -59,7 +60,7 @@ enum class Op : uint8_t {
   kSample,       // logits ->
   // What fusion passes make of them.
   kQkv,  // x, norm, wq, wk, wv, frequencies, k cache, v cache [, bq, bk, bv] -> q; or without the
-         // caches -> q, k, v, which attention then appends
+         // caches -> q, k, v, which attention then appends (with pairs = 0 nothing is rotated)
   kRopeAppend,  // q, k, v, frequencies, k cache, v cache -> q (in place)
   kMatmulAdd,   // x, weight, residual -> y
   kGateUp,      // x, norm, gate, up -> y

@@ -78,12 +78,13 @@ class Editor {
   std::map<TensorId, std::vector<size_t>> consumers_;
 };
 
-// One of q, k, v: matmul [-> add_bias] [-> rope] [-> kv_append].
+// One of q, k, v: matmul [-> add_bias] [-> rms_norm] [-> rope] [-> kv_append].
 struct Branch {
   std::vector<size_t> members;
   TensorId weight = 0;
   std::optional<TensorId> bias;
-  std::optional<size_t> rope, append;
+  TensorId row = 0;  // behind the bias
+  std::optional<size_t> norm, rope, append;
   size_t last = 0;
 };
 
@@ -102,6 +103,8 @@ Branch follow_branch(Editor& e, size_t matmul) {
   };
   if (const std::optional<size_t> bias = extend(Op::kAddBias))
     branch.bias = e.node(*bias).inputs[1];
+  branch.row = e.node(branch.last).outputs[0];
+  branch.norm = extend(Op::kRmsNorm);
   branch.rope = extend(Op::kRope);
   const std::optional<size_t> append = e.only_user(branch.last, Op::kKvAppend);
   if (append) {
@@ -128,8 +131,19 @@ std::optional<size_t> attention_of(const Editor& e, const Branch& q, const Node&
   return attention;
 }
 
-// rms_norm whose result feeds exactly the q, k and v branches. Where a cache is quantised the node
-// hands k and v to the attention, which sees whole heads, and that appends them.
+// Whether each head of q and k, and nothing of v, goes through a norm between product and rope.
+bool has_head_norms(const Editor& e, const Branch& q, const Branch& k, const Branch& v) {
+  const auto norms_heads = [&](const Branch& branch) {
+    return branch.norm &&
+           e.node(*branch.norm).attributes.groups == e.node(*branch.rope).attributes.heads;
+  };
+  return norms_heads(q) && norms_heads(k) && !v.norm &&
+         e.node(*q.norm).attributes.epsilon == e.node(*k.norm).attributes.epsilon;
+}
+
+// rms_norm whose result feeds exactly the q, k and v branches. Where a cache is quantised, or heads
+// are normalised, the node hands q, k and v to the attention, which sees whole heads: that
+// normalises, rotates and appends.
 bool fuse_qkv(const Program& program, Editor& e, size_t norm) {
   if (e.node(norm).op != Op::kRmsNorm) return false;
   const std::vector<size_t> users = e.users(norm);
@@ -148,10 +162,12 @@ bool fuse_qkv(const Program& program, Editor& e, size_t norm) {
   const Node& rope_q = e.node(*q->rope);
   const Node& rope_k = e.node(*k->rope);
   if (rope_q.inputs[1] != rope_k.inputs[1]) return false;
+  const bool head_norms = has_head_norms(e, *q, *k, *v);
+  if (!head_norms && (q->norm || k->norm || v->norm)) return false;
   const Node& append_k = e.node(*k->append);
   const Node& append_v = e.node(*v->append);
-  const bool hand_over =
-      is_quantised_append(program, append_k) || is_quantised_append(program, append_v);
+  const bool hand_over = head_norms || is_quantised_append(program, append_k) ||
+                         is_quantised_append(program, append_v);
   const std::optional<size_t> attention =
       hand_over ? attention_of(e, *q, append_k, append_v) : std::nullopt;
   if (hand_over && !attention) return false;
@@ -162,7 +178,18 @@ bool fuse_qkv(const Program& program, Editor& e, size_t norm) {
   fused.attributes.epsilon = e.node(norm).attributes.epsilon;
   fused.inputs = {e.node(norm).inputs[0], e.node(norm).inputs[1], q->weight, k->weight, v->weight,
                   rope_q.inputs[1]};
-  if (hand_over) {
+  if (head_norms) {
+    Node& node = e.node(*attention);
+    node.inputs[0] = q->row;
+    node.attributes.pairs = rope_q.attributes.pairs;
+    node.attributes.neox = rope_q.attributes.neox;
+    node.attributes.magnitude = rope_q.attributes.magnitude;
+    node.attributes.epsilon = e.node(*q->norm).attributes.epsilon;
+    e.add_inputs(*attention, {k->row, v->row, e.node(*q->norm).inputs[1],
+                              e.node(*k->norm).inputs[1], rope_q.inputs[1]});
+    fused.attributes.pairs = 0;
+    fused.outputs = {q->row, k->row, v->row};
+  } else if (hand_over) {
     const TensorId rows[] = {append_k.inputs[0], append_v.inputs[0]};
     fused.outputs.insert(fused.outputs.end(), std::begin(rows), std::end(rows));
     e.add_inputs(*attention, {rows[0], rows[1]});

@@ -284,15 +284,21 @@ class CudaSelector {
     const ir::Attributes& a = attributes();
     const kernels::DecodeAttention decode =
         kernels::decode_attention(a.heads, a.kv_heads, a.head_dim, sms_);
-    const bool append = n_->inputs.size() > 3;
+    const bool append = n_->inputs.size() > 3, head_norms = n_->inputs.size() > 5;
     Args args = {step_, in(0)};
     if (append) args.insert(args.end(), {in(3), in(4)});
+    Defines norms;
+    if (head_norms) {
+      args.insert(args.end(), {in(5), in(6), in(7)});
+      norms = join({{"HEAD_NORM=1", define_bits("EPSILON_BITS", a.epsilon)}, rope_defines()});
+    }
     args.insert(args.end(), {in(1), in(2), result(),
                              out_.scratch(n_->label + "/partial", decode.partial_bytes() / 4),
                              out_.persistent("attention_tickets", decode.ticket_bytes() / 4)});
     return emit("attention_decode",
                 join({attention_defines(),
                       {define("SPLITS", decode.splits), define("APPEND", append ? 1 : 0)},
+                      norms,
                       image_defines()}),
                 std::move(args), decode.shape());
   }

@@ -121,12 +121,46 @@ JLLM_DEVICE void combine(unsigned mask, unsigned rows, const Partial* partials,
   }
 }
 
+#if HEAD_NORM
+// A head's row of q or k behind its norm and rope. A whole warp calls it; out is in shared memory.
+JLLM_DEVICE void finish_row(const float* in, const float* norm, const float* frequencies,
+                            unsigned position, float* out) {
+  constexpr unsigned kEach = (HEAD_DIM + kWarp - 1) / kWarp;
+  const unsigned lane = threadIdx.x % kWarp;
+  float values[kEach], squares = 0.0f;
+#pragma unroll
+  for (unsigned j = 0; j < kEach; ++j) {
+    const unsigned i = lane + j * kWarp;
+    values[j] = i < HEAD_DIM ? load_shared_across_blocks(in + i) : 0.0f;
+    squares += values[j] * values[j];
+  }
+  const float factor = rms_factor(warp_sum(squares), HEAD_DIM, EPSILON_BITS);
+#pragma unroll
+  for (unsigned j = 0; j < kEach; ++j) {
+    const unsigned i = lane + j * kWarp;
+    if (i < HEAD_DIM) out[i] = values[j] * factor * norm[i];
+  }
+  __syncwarp();
+  for (unsigned pair = lane; pair < PAIRS; pair += kWarp) {
+    unsigned first, second;
+    pair_elements(pair, PAIRS, NEOX, &first, &second);
+    rotate(&out[first], &out[second], position, frequencies[pair], bits_to_float(MAGNITUDE_BITS));
+  }
+  __syncwarp();
+}
+#endif
+
 extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNEL(
     const StepState* state,
     const float* q,  // [TOKENS][HEADS * HEAD_DIM]
 #if APPEND
     const float* new_k,  // [TOKENS][KV_HEADS * HEAD_DIM], behind rope
     const float* new_v,  // [TOKENS][KV_HEADS * HEAD_DIM]
+#endif
+#if HEAD_NORM
+    const float* q_norm,       // [HEAD_DIM]
+    const float* k_norm,       // [HEAD_DIM]
+    const float* frequencies,  // [PAIRS]
 #endif
     Bytes* k_cache,    // [KV_HEADS][CONTEXT][HEAD_DIM]
     Bytes* v_cache,    // [KV_HEADS][CONTEXT][HEAD_DIM]
@@ -169,10 +203,16 @@ extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNE
     const unsigned position = state->position + token;
     if (position >= CONTEXT || position / kTile % SPLITS != split) continue;
     const unsigned from = (token * KV_HEADS + kv_head) * HEAD_DIM;
-    if (warp == 0) KCache::store_row<ROTATION>(k_cache, first_row + position, new_k + from);
+    const float* k_row = new_k + from;
+    if (warp == 0) {
+#if HEAD_NORM
+      finish_row(k_row, k_norm, frequencies, position, results[1][0].sum);
+      k_row = results[1][0].sum;
+#endif
+      KCache::store_row<ROTATION>(k_cache, first_row + position, k_row);
+    }
     if (warp == 1) VCache::store_row<0>(v_cache, first_row + position, new_v + from);
   }
-  __syncthreads();
 #endif
   // This lane's query row.
   const unsigned query = row_group * 8 + Lane().g, token = query / kGroup;
@@ -183,16 +223,23 @@ extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNE
   const auto q_row = [&](unsigned which) {
     return q + ((which / kGroup) * HEADS + kv_head * kGroup + which % kGroup) * HEAD_DIM;
   };
-  if (ROTATION != 0) {  // the queries, as the keys in the cache are
-    for (unsigned row = warp; row < rows; row += kWarps) {
-      rotate_row<HEAD_DIM, ROTATION>(q_row(row_group * 8 + row), results[0][row].sum);
+  if (kPreparesQueries) {
+    for (unsigned row = (warp + kWarps - 2) % kWarps; row < rows; row += kWarps) {
+      const float* from = q_row(row_group * 8 + row);
+      float* const to = results[0][row].sum;
+#if HEAD_NORM
+      const unsigned position = state->position + (row_group * 8 + row) / kGroup;
+      finish_row(from, q_norm, frequencies, position, to);
+      from = to;
+#endif
+      rotate_row<HEAD_DIM, ROTATION>(from, to);  // as the keys in the cache are
     }
     __syncthreads();
     queries.fill(active ? results[0][Lane().g].sum : nullptr, warp, kWarps);
   } else {
     queries.fill(active ? q_row(query) : nullptr, warp, kWarps);
   }
-  __syncthreads();
+  __syncthreads();  // also behind what this block has appended
 
   float top = kLowest, total = 0.0f;
   Sums sums = {};

@@ -6,6 +6,11 @@
 #include "kernels/device/mma.cuh"
 #include "kernels/device/scores.cuh"
 
+// 1: heads of q and of the appended k still have to go through a norm and rope.
+#ifndef HEAD_NORM
+#define HEAD_NORM 0
+#endif
+
 namespace jllm::device {
 
 using KCache = KvCache<KV_K_TYPE, (unsigned long long)KV_HEADS * CONTEXT, HEAD_DIM>;
@@ -56,6 +61,9 @@ struct Scales {
   }
 };
 
+// Whether queries pass through shared memory before they become fragments.
+constexpr bool kPreparesQueries = ROTATION != 0 || HEAD_NORM != 0;
+
 // The queries as A fragments, in shared memory, where all warps of a block find them. The inner
 // dimension is permuted so that a lane's elements lie together: of 32 elements 8t .. 8t + 7 belong
 // to lane t, as in Keys.
@@ -86,7 +94,7 @@ struct Queries {
 
  private:
   static JLLM_DEVICE Float4 read(const float* at) {
-    if constexpr (ROTATION == 0) return load_shared_across_blocks((const Float4*)at);
+    if constexpr (!kPreparesQueries) return load_shared_across_blocks((const Float4*)at);
     return {at[0], at[1], at[2], at[3]};  // in a Partial, which is not aligned for more
   }
 };

@@ -116,7 +116,7 @@ inline std::vector<KernelCase> all_kernel_cases() {
     add("attention", defines);
     const bool append = kv_is_quantised(k) || kv_is_quantised(v);
     defines.insert(defines.end(), {"SPLITS=8", define("APPEND", append)});
-    add("attention_decode", defines, append);
+    add("attention_decode", defines, k != kKvF32 && v != kKvF32);
   };
   const auto append = [&](const CacheShape& s, unsigned type, unsigned rotation) {
     add("kv_append", {define("HEADS", s.kv_heads), define("HEAD_DIM", s.head_dim), "CONTEXT=4096",
@@ -151,6 +151,13 @@ inline std::vector<KernelCase> all_kernel_cases() {
     add(kernel,
         {"HEADS=8", "KV_HEADS=4", "HEAD_DIM=256", "CONTEXT=8192", "KV_K_TYPE=1", "KV_V_TYPE=1",
          scale, "ROTATION=0", "SPLITS=8", "APPEND=0", "WINDOW=4096", "SOFTCAP_BITS=0x42480000"});
+  }
+  for (unsigned type : {kKvF16, kKvQ4_0}) {  // as in Qwen 3
+    add("attention_decode",
+        {"HEADS=16", "KV_HEADS=8", "HEAD_DIM=128", "CONTEXT=4096", define("KV_K_TYPE", type),
+         define("KV_V_TYPE", type), scale, define("ROTATION", kv_rotation(type, 128)), "SPLITS=32",
+         "APPEND=1", "HEAD_NORM=1", "PAIRS=64", "NEOX=1", magnitude, epsilon},
+        true);
   }
   append({32, 8, 64}, kKvQ4_0, 0);
   add("rms_norm", {"DIM=2048", epsilon});

@@ -223,6 +223,81 @@ TEST_P(Attention, DecodeAppends) {
   }
 }
 
+// Heads of q and k pass a norm and rope inside the kernel, as in Qwen 3 and Gemma 3.
+TEST(AttentionDecode, NormsAndRotatesHeads) {
+  JLLM_NEEDS_GPU();
+  for (const Shape& shape : {Shape{16, 8, 128, 300, kKvF16, kKvF16},
+                             {4, 1, 256, 200, kKvF16, kKvF16, 100},
+                             {6, 2, 40, 200, kKvF32, kKvF16},
+                             {8, 2, 64, 300, kKvQ8_0, kKvQ8_0},
+                             {8, 2, 128, 300, kKvQ4_0, kKvQ4_0}}) {
+    const Decode decode(shape, 4);
+    for (unsigned position : {0u, 5u, 130u}) {
+      const bool neox = position != 5;
+      const std::string what = "head of " + std::to_string(shape.head_dim) + ", type " +
+                               std::to_string(shape.k_type) + ", position " +
+                               std::to_string(position);
+      Problem problem(shape, 1, 1100 + shape.head_dim + position);
+      Random random(1200 + position);
+      const size_t kv_width = size_t(shape.kv_heads) * shape.head_dim;
+      const auto k_row = random.normals(kv_width, 3), v_row = random.normals(kv_width);
+      auto q_norm = random.normals(shape.head_dim, 0.2f), k_norm = q_norm;
+      for (float& weight : q_norm) weight += 1;
+      for (float& weight : k_norm) weight = 1 - weight;
+      std::vector<float> frequencies(shape.head_dim / 2 - 4);  // the rest is not rotated
+      for (size_t i = 0; i < frequencies.size(); ++i) {
+        frequencies[i] = std::pow(1e4f, -2 * float(i) / float(shape.head_dim));
+      }
+      constexpr float kNormEpsilon = 1e-5f, kMagnitude = 1.25f;
+      const auto finish = [&](const std::vector<float>& rows, const std::vector<float>& norm,
+                              unsigned heads) {
+        return reference::rope(reference::rms_norm(rows, norm, kNormEpsilon), frequencies, heads,
+                               shape.head_dim, neox, kMagnitude, position);
+      };
+      auto defines = decode.defines(problem.defines(), true);
+      defines.insert(defines.end(),
+                     {"HEAD_NORM=1", define("PAIRS", frequencies.size()), define("NEOX", neox),
+                      define_bits("MAGNITUDE", kMagnitude), define_bits("EPSILON", kNormEpsilon)});
+      const Buffer state(std::vector<StepState>{make_state(position, position + 1, shape.context)});
+      const Buffer k(problem.poisoned(problem.k_bytes, shape.k_type, position));
+      const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, position));
+      const Buffer q(problem.q), new_k(k_row), new_v(v_row), out(problem.q.size() * 4);
+      decode.run(defines, {state, q, new_k, new_v, Buffer(q_norm), Buffer(k_norm),
+                           Buffer(frequencies), k, v, out});
+
+      // A last bit of the finished key may decide how it is rounded: the row may be off by one
+      // step of its type, and attention is to what it is.
+      auto wanted = finish(k_row, k_norm, shape.kv_heads);
+      if (problem.rotation != 0) wanted = reference::hadamard(wanted, problem.rotation);
+      problem.k_bytes = k.values<uint8_t>();
+      problem.v_bytes = with_rows(problem, shape.v_type, problem.v_bytes, position, v_row);
+      const auto cache =
+          reference::kv_decode(shape.k_type, problem.k_bytes, problem.cache_rows(), shape.head_dim);
+      for (size_t head = 0; head < shape.kv_heads; ++head) {
+        const float* const row = wanted.data() + head * shape.head_dim;
+        float largest = 0;
+        for (size_t i = 0; i < shape.head_dim; ++i) largest = std::max(largest, std::fabs(row[i]));
+        const double step = shape.k_type == kKvQ8_0   ? 1.0 / 127
+                            : shape.k_type == kKvQ4_0 ? 1.0 / 7
+                            : shape.k_type == kKvF16  ? 0x1p-10
+                                                      : 0x1p-19;
+        for (size_t i = 0; i < shape.head_dim; ++i) {
+          EXPECT_NEAR(cache[(head * shape.context + position) * shape.head_dim + i], row[i],
+                      1.01 * step * largest)
+              << what << " element " << i;
+        }
+      }
+      EXPECT_EQ(v.values<uint8_t>(), problem.poisoned(problem.v_bytes, shape.v_type, position + 1))
+          << what;
+      problem.q = finish(problem.q, q_norm, shape.heads);
+      // The query's own roundings (norm, weight, rotation) are some units more in every product.
+      auto tolerance = problem.tolerance(problem.q.size());
+      for (double& t : tolerance) t *= 2;
+      expect_close(out.values(), problem.expected(position), tolerance, what);
+    }
+  }
+}
+
 // Tokens of one launch get the very bits that launches of their own give them.
 TEST_P(Attention, DecodesTokensTogether) {
   JLLM_NEEDS_GPU();
