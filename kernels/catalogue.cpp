@@ -191,8 +191,8 @@ LaunchShape DecodeAttention::shape() const {
 }
 
 bool may_overlap(std::string_view kernel) {
-  for (const char* name :
-       {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head", "sample"}) {
+  for (const char* name : {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head",
+                           "sample", "rms_norm", "halves", "gemm"}) {
     if (kernel == name) return true;
   }
   return false;
@@ -219,16 +219,12 @@ uint64_t kv_append_items(uint32_t kv_type, uint32_t heads, uint32_t head_dim) {
   return heads * (kv_is_quantised(kv_type) ? kWarp : uint64_t(head_dim));
 }
 
-uint32_t matmul_tile(uint32_t rows, uint64_t n, uint32_t sm_count) {
-  const uint64_t large_tiles = divide_up(rows, 128) * divide_up(n, 128);
-  return rows > 64 && large_tiles >= sm_count ? 128 : 64;
-}
-
-LaunchShape matmul_shape(uint32_t rows, uint64_t n, uint32_t tile) {
+LaunchShape matmul_shape(uint32_t rows, uint64_t n) {
+  constexpr uint64_t kTile = 64;  // kFloatTile
   LaunchShape shape;
-  shape.block = 256;  // kGemmThreads
-  shape.grid_x = clamp_grid(divide_up(n, tile));
-  shape.grid_y = clamp_grid(divide_up(rows, tile));
+  shape.block = 256;  // kFloatThreads
+  shape.grid_x = clamp_grid(divide_up(n, kTile));
+  shape.grid_y = clamp_grid(divide_up(rows, kTile));
   return shape;
 }
 

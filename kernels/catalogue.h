@@ -75,7 +75,7 @@ struct DecodeAttention {
 DecodeAttention decode_attention(uint32_t heads, uint32_t kv_heads, uint32_t head_dim,
                                  uint32_t sm_count, uint32_t tokens = 1);
 
-// embed, rms_norm, layer_norm: one block per row and group of `dim` elements, grid fixed.
+// embed, rms_norm, layer_norm, halves: one block per row and group of `dim` elements, grid fixed.
 LaunchShape row_shape(uint32_t rows, uint64_t dim, uint32_t groups = 1);
 
 // add_bias, glu, unary, add (n = N), kv_append (n = kv_append_items()), rope (HEADS * HEAD_DIM / 2)
@@ -86,11 +86,8 @@ LaunchShape elementwise_shape(uint32_t rows, uint64_t n, uint32_t sm_count);
 // cache.
 uint64_t kv_append_items(uint32_t kv_type, uint32_t heads, uint32_t head_dim);
 
-// matmul: the macro TILE (64 or 128: weight rows and tokens of a tile) that suits this many rows;
-// large tiles convert each operand less often, but need enough of them to fill the device. 64 is
-// the default.
-uint32_t matmul_tile(uint32_t rows, uint64_t n, uint32_t sm_count);
-LaunchShape matmul_shape(uint32_t rows, uint64_t n, uint32_t tile = 64);
+// matmul: any grid. The tensor-core product has gemm_shapes.h.
+LaunchShape matmul_shape(uint32_t rows, uint64_t n);
 
 LaunchShape attention_shape(uint32_t rows, uint32_t heads, uint32_t kv_heads,
                             uint32_t head_dim);  // grid fixed

@@ -38,6 +38,10 @@ const char* op_name(Op op) {
       return "rope_append";
     case Op::kMatmulAdd:
       return "matmul_add";
+    case Op::kMatmuls:
+      return "matmuls";
+    case Op::kMatmulGlu:
+      return "matmul_glu";
     case Op::kGateUp:
       return "gate_up";
     case Op::kHead:

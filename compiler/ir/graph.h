@@ -63,6 +63,8 @@ enum class Op : uint8_t {
          // caches -> q, k, v, which attention then appends (with pairs = 0 nothing is rotated)
   kRopeAppend,  // q, k, v, frequencies, k cache, v cache -> q (in place)
   kMatmulAdd,   // x, weight, residual -> y
+  kMatmuls,     // x, weights -> a y for each
+  kMatmulGlu,   // x, gate, up -> y
   kGateUp,      // x, norm, gate, up -> y
   kHead,        // x, norm, weight -> logits
 };

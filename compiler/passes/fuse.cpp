@@ -60,10 +60,11 @@ class Editor {
 
   // Puts `fused` in the place of the last of `members` and removes the others.
   void replace(const std::vector<size_t>& members, Node fused) {
-    const size_t last = *std::max_element(members.begin(), members.end());
-    for (const size_t i : members) removed_[i] = i != last;
-    for (const TensorId id : fused.inputs) consumers_[id].push_back(last);
-    graph_.nodes[last] = std::move(fused);
+    put(*std::max_element(members.begin(), members.end()), members, std::move(fused));
+  }
+  // The same in the place of the first: its inputs are there already.
+  void replace_first(const std::vector<size_t>& members, Node fused) {
+    put(*std::min_element(members.begin(), members.end()), members, std::move(fused));
   }
 
   void add_inputs(size_t i, const std::vector<TensorId>& ids) {
@@ -73,6 +74,12 @@ class Editor {
   }
 
  private:
+  void put(size_t place, const std::vector<size_t>& members, Node fused) {
+    for (const size_t i : members) removed_[i] = i != place;
+    for (const TensorId id : fused.inputs) consumers_[id].push_back(place);
+    graph_.nodes[place] = std::move(fused);
+  }
+
   Graph& graph_;
   std::vector<bool> removed_;
   std::map<TensorId, std::vector<size_t>> consumers_;
@@ -291,6 +298,55 @@ bool fuse_rope_append(const Program& program, Editor& e, size_t attention) {
   return true;
 }
 
+// The kernel of several tokens takes several matrices, but none of f32.
+bool is_f32(const Program& program, TensorId weight) {
+  return program[weight].type == WeightType::kF32;
+}
+
+// gate, up and glu over the same rows, of matrices of one type.
+bool fuse_matmul_glu(const Program& program, Editor& e, size_t glu) {
+  if (e.node(glu).op != Op::kGlu) return false;
+  std::optional<size_t> parts[2];
+  for (size_t i = 0; i < glu; ++i) {
+    if (!e.alive(i) || e.node(i).op != Op::kMatmul) continue;
+    for (size_t part = 0; part < 2; ++part) {
+      if (e.only_user(i, Op::kGlu, part) == glu) parts[part] = i;
+    }
+  }
+  if (!parts[0] || !parts[1] || parts[0] == parts[1]) return false;
+  const Node &gate = e.node(*parts[0]), &up = e.node(*parts[1]);
+  const TensorId w_gate = gate.inputs[1], w_up = up.inputs[1];
+  if (gate.inputs[0] != up.inputs[0] || program[w_gate].type != program[w_up].type ||
+      is_f32(program, w_gate)) {
+    return false;
+  }
+  Node fused{Op::kMatmulGlu,
+             {gate.inputs[0], w_gate, w_up},
+             e.node(glu).outputs,
+             e.node(glu).attributes,
+             gate.label};
+  fused.label = fused.label.substr(0, fused.label.rfind('.') + 1) + "ffn_gate_up";
+  e.replace({*parts[0], *parts[1], glu}, std::move(fused));
+  return true;
+}
+
+// The two or three matrices that a norm's result is multiplied with: q, k and v.
+bool fuse_matmuls(const Program& program, Editor& e, size_t norm) {
+  if (e.node(norm).op != Op::kRmsNorm && e.node(norm).op != Op::kLayerNorm) return false;
+  const std::vector<size_t> users = e.users(norm);
+  if (users.size() < 2 || users.size() > 3) return false;
+  Node fused{Op::kMatmuls, {e.node(norm).outputs[0]}, {}, {}, e.node(users[0]).label};
+  for (const size_t user : users) {
+    const Node& node = e.node(user);
+    if (node.op != Op::kMatmul || is_f32(program, node.inputs[1])) return false;
+    fused.inputs.push_back(node.inputs[1]);
+    fused.outputs.push_back(node.outputs[0]);
+    if (user != users[0]) fused.label += "+" + node.label.substr(node.label.rfind('.') + 1);
+  }
+  e.replace_first(users, std::move(fused));
+  return true;
+}
+
 }  // namespace
 
 void fuse(Program& program) {
@@ -302,7 +358,11 @@ void fuse(Program& program) {
       if (single_row && (fuse_qkv(program, e, i) || fuse_gate_up(e, i) || fuse_head(e, i)))
         continue;
       if (fuse_rope_append(program, e, i)) continue;
+      if (!single_row && fuse_matmul_glu(program, e, i)) continue;
       fuse_matmul_add(e, i);
+    }
+    for (size_t i = 0; i < e.size() && !single_row; ++i) {
+      if (e.alive(i)) fuse_matmuls(program, e, i);
     }
   }
 }

@@ -5,6 +5,7 @@
 #include "compiler/select/schedule.h"
 #include "compiler/support/error.h"
 #include "kernels/catalogue.h"
+#include "kernels/gemm_shapes.h"
 
 namespace jllm::select {
 namespace {
@@ -47,7 +48,10 @@ class CudaSelector {
       case ir::Op::kLayerNorm:
         return layer_norm();
       case ir::Op::kMatmul:
-        return graph_.rows == 1 ? matvec(false) : matmul(false);
+        return graph_.rows == 1 ? matvec(false) : matmul();
+      case ir::Op::kMatmuls:
+      case ir::Op::kMatmulGlu:
+        return matmul();
       case ir::Op::kAddBias:
         return elementwise("add_bias", width(0), {define("N", width(0))}, {in(0), in(1), result()});
       case ir::Op::kRope:
@@ -71,7 +75,7 @@ class CudaSelector {
       case ir::Op::kRopeAppend:
         return rope_append();
       case ir::Op::kMatmulAdd:
-        return graph_.rows == 1 ? matvec(true) : matmul(true);
+        return graph_.rows == 1 ? matvec(true) : matmul();
       case ir::Op::kGateUp:
         return gate_up();
       case ir::Op::kHead:
@@ -89,6 +93,12 @@ class CudaSelector {
   const ir::Attributes& attributes() const { return n_->attributes; }
 
   llvm::Error emit(const char* kernel, Defines defines, Args args, const LaunchShape& shape) {
+    launch_kernel(kernel, std::move(defines), std::move(args), shape, n_->label);
+    return llvm::Error::success();
+  }
+
+  void launch_kernel(const char* kernel, Defines defines, Args args, const LaunchShape& shape,
+                     const std::string& label) {
     KernelSpec spec;
     spec.name = spec.source = kernel;
     spec.defines = std::move(defines);
@@ -96,9 +106,7 @@ class CudaSelector {
     spec.shared_bytes = static_cast<uint32_t>(shape.shared_bytes);
     spec.programmatic =
         options_.overlap && compute_capability_ >= 90 && kernels::may_overlap(kernel);
-    out_.launch(out_.kernel(std::move(spec)), std::move(args), n_->label, shape.grid_x,
-                shape.grid_y);
-    return llvm::Error::success();
+    out_.launch(out_.kernel(std::move(spec)), std::move(args), label, shape.grid_x, shape.grid_y);
   }
 
   // Kernels whose first argument is the state, one work item per element of a row.
@@ -118,8 +126,10 @@ class CudaSelector {
   llvm::Error rms_norm() {
     const uint32_t groups = attributes().groups;
     const uint64_t dim = width(0) / groups;
-    return emit("rms_norm", {define("DIM", dim), define_bits("EPSILON_BITS", attributes().epsilon)},
-                {step_, in(0), in(1), result()}, kernels::row_shape(graph_.rows, dim, groups));
+    Defines defines = {define("DIM", dim), define_bits("EPSILON_BITS", attributes().epsilon)};
+    if (is_half_image(n_->outputs[0])) defines.push_back("OUT_HALVES=1");
+    return emit("rms_norm", std::move(defines), {step_, in(0), in(1), result()},
+                kernels::row_shape(graph_.rows, dim, groups));
   }
 
   llvm::Error layer_norm() {
@@ -146,18 +156,78 @@ class CudaSelector {
                        {in(0), result()});
   }
 
-  llvm::Error matmul(bool residual) {
-    const uint64_t n = info(1).rows;
-    const uint64_t k = info(1).cols;
-    Args args = {step_, in(0), in(1)};
-    if (residual) args.push_back(in(2));
-    const Argument rest[] = {result(), immediate(graph_.rows), immediate(n), immediate(k)};
-    for (const Argument& arg : rest) args.push_back(arg);
-    const uint32_t tile = kernels::matmul_tile(graph_.rows, n, sms_);
-    return emit(
-        "matmul",
-        {define("TYPE", type(1)), define("RESIDUAL", residual ? 1 : 0), define("TILE", tile)},
-        std::move(args), kernels::matmul_shape(graph_.rows, n, tile));
+  // Several tokens: out = in W^T, with a residual, for several matrices or with gate and up. f32
+  // weights are multiplied in f32; others on tensor cores, which take a half image.
+  llvm::Error matmul() {
+    const bool residual = n_->op == ir::Op::kMatmulAdd;
+    const size_t matrices = n_->inputs.size() - (residual ? 2 : 1);
+    kernels::GemmProblem problem;
+    problem.rows = graph_.rows;
+    problem.k = info(1).cols;
+    problem.gated = n_->op == ir::Op::kMatmulGlu;
+    for (size_t i = 1; i <= matrices; ++i) {
+      problem.types.push_back(static_cast<unsigned>(weight_type(i)));
+      problem.n.push_back(info(i).rows);
+    }
+    Args args = {step_};
+    if (!kernels::has_gemm(problem.types[0])) {
+      args.insert(args.end(), {in(0), in(1)});
+      if (residual) args.push_back(in(2));
+      args.insert(args.end(), {result(), immediate(graph_.rows), immediate(problem.n[0]),
+                               immediate(problem.k)});
+      return emit("matmul", {define("RESIDUAL", residual ? 1 : 0)}, std::move(args),
+                  kernels::matmul_shape(graph_.rows, problem.n[0]));
+    }
+    const Argument image = half_image(n_->inputs[0]);
+    args.push_back(image);
+    for (size_t i = 1; i < n_->inputs.size(); ++i) args.push_back(in(i));
+    for (const ir::TensorId output : n_->outputs) args.push_back(tensor(output));
+    args.push_back(immediate(graph_.rows));
+    const kernels::GemmTile tile = kernels::gemm_tile(problem, sms_);
+    Defines defines = kernels::gemm_defines(tile, problem);
+    if (residual) defines.push_back("RESIDUAL=1");
+    if (problem.gated) defines.push_back(define("ACTIVATION", attributes().activation));
+    return emit("gemm", std::move(defines), std::move(args), kernels::gemm_shape(tile, problem));
+  }
+
+  // Whether everybody who reads this result of an RMS norm wants it as a half image, which then
+  // takes the place of the f32 rows.
+  bool is_half_image(ir::TensorId id) const {
+    const uint64_t width = program_[id].cols;
+    if (kernels::half_image_bytes(graph_.rows, width) > graph_.rows * width * sizeof(float)) {
+      return false;
+    }
+    bool from_norm = false, read = false;
+    for (const ir::Node& node : graph_.nodes) {
+      for (size_t i = 0; i < node.inputs.size(); ++i) {
+        if (node.inputs[i] != id) continue;
+        const bool takes_image =
+            node.op == ir::Op::kMatmuls || node.op == ir::Op::kMatmulGlu ||
+            (graph_.rows > 1 && (node.op == ir::Op::kMatmul || node.op == ir::Op::kMatmulAdd));
+        if (i != 0 || !takes_image ||
+            !kernels::has_gemm(static_cast<unsigned>(program_[node.inputs[1]].type))) {
+          return false;
+        }
+        read = true;
+      }
+      for (const ir::TensorId output : node.outputs) {
+        if (output != id) continue;
+        if (from_norm || node.op != ir::Op::kRmsNorm || node.attributes.groups != 1) return false;
+        from_norm = true;
+      }
+    }
+    return from_norm && read;
+  }
+
+  // This activation as a half image: as it is, or made by a launch of its own.
+  Argument half_image(ir::TensorId id) {
+    if (is_half_image(id)) return tensor(id);
+    const uint64_t width = program_[id].cols;
+    const Argument image = out_.scratch(n_->label + "/halves",
+                                        (kernels::half_image_bytes(graph_.rows, width) + 3) / 4);
+    launch_kernel("halves", {define("DIM", width)}, {step_, tensor(id), image},
+                  kernels::row_shape(graph_.rows, width), n_->label + "/halves");
+    return image;
   }
 
   WeightType weight_type(size_t i) const { return info(i).type; }

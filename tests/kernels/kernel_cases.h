@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/catalogue.h"
+#include "kernels/gemm_shapes.h"
 #include "schema/functions.h"
 #include "schema/kv_layout.h"
 #include "schema/row_layout.h"
@@ -91,11 +92,22 @@ inline std::vector<KernelCase> all_kernel_cases() {
     qkv(type, type, type, 2048, 32, 8, 64, 32, false, false, 1);
     qkv(type, type, type == kRowQ4_K ? kRowQ6_K : type, 1536, 12, 2, 128, 64, true, true, 0);
     add("embed", {define("TYPE", type), "DIM=2048"});
-    for (unsigned residual : {0, 1}) {
-      add("matmul", {define("TYPE", type), define("RESIDUAL", residual)});
-      add("matmul", {define("TYPE", type), define("RESIDUAL", residual), "TILE=128"});
+    if (!has_gemm(type)) continue;
+    const auto gemm = [&](const GemmTile& tile, const GemmProblem& problem,
+                          const std::vector<std::string>& more) {
+      if (!fits(tile, problem)) return;
+      std::vector<std::string> defines = gemm_defines(tile, problem);
+      defines.insert(defines.end(), more.begin(), more.end());
+      add("gemm", defines, true);
+    };
+    const GemmTile& large = gemm_tiles()[0];
+    for (const GemmTile& tile : gemm_tiles()) {
+      gemm(tile, {512, 2048, {type}, {2048}}, {"RESIDUAL=1"});
     }
+    gemm(large, {512, 2048, {type, type}, {8192, 8192}, true}, {define("ACTIVATION", kSilu)});
+    if (type == kRowQ4_K) gemm(large, {512, 2048, {type, type, kRowQ6_K}, {2048, 512, 512}}, {});
   }
+  for (unsigned residual : {0, 1}) add("matmul", {define("RESIDUAL", residual)});
   for (Activation activation : {kSilu, kGelu}) {
     add("gate_up",
         {"GATE_TYPE=12", "UP_TYPE=14", "K=2048", "N=8192", epsilon,
@@ -161,6 +173,8 @@ inline std::vector<KernelCase> all_kernel_cases() {
   }
   append({32, 8, 64}, kKvQ4_0, 0);
   add("rms_norm", {"DIM=2048", epsilon});
+  add("rms_norm", {"DIM=4096", epsilon, "OUT_HALVES=1"});
+  add("halves", {"DIM=8192"});
   for (unsigned bias : {0, 1}) add("layer_norm", {"DIM=2048", define("HAS_BIAS", bias), epsilon});
   for (const char* kernel : {"add_bias", "add"}) add(kernel, {"N=8192"});
   for (UnaryFunction function : {kScale, kSoftcap, kReluSquared}) {

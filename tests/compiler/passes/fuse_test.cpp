@@ -135,6 +135,30 @@ TEST(Fuse, BiasesBehindTheOutputAndTheFfnKeepTheirMatricesApart) {
 )");
 }
 
+// Tensor cores multiply with several matrices at once.
+TEST(Fuse, APromptChunkOfAQuantisedModelTakesQkvAndGateUpTogether) {
+  TinyLlama tiny = one_layer();
+  tiny.type = WeightType::kQ8_0;
+  EXPECT_EQ(fused(tiny, ir::GraphKind::kPrefill), R"(graph prefill_16 rows=16 nodes=10
+  token_embd               embed        (token_embd.weight) -> (prefill_16/token_embd)
+  blk.0.attn_norm          rms_norm     (prefill_16/token_embd, blk.0.attn_norm.weight) -> (prefill_16/blk.0.attn_norm)
+  blk.0.attn_q+attn_k+attn_v matmuls      (prefill_16/blk.0.attn_norm, blk.0.attn_q.weight, blk.0.attn_k.weight, blk.0.attn_v.weight) -> (prefill_16/blk.0.attn_q, prefill_16/blk.0.attn_k, prefill_16/blk.0.attn_v)
+  blk.0.rope_append        rope_append  (prefill_16/blk.0.attn_q, prefill_16/blk.0.attn_k, prefill_16/blk.0.attn_v, rope_frequencies, cache_k.0, cache_v.0) -> (prefill_16/blk.0.attn_q)
+  blk.0.attention          attention    (prefill_16/blk.0.attn_q, cache_k.0, cache_v.0) -> (prefill_16/blk.0.attn_out)
+  blk.0.attn_output        matmul_add   (prefill_16/blk.0.attn_out, blk.0.attn_output.weight, prefill_16/token_embd) -> (prefill_16/blk.0.attn_residual)
+  blk.0.ffn_norm           rms_norm     (prefill_16/blk.0.attn_residual, blk.0.ffn_norm.weight) -> (prefill_16/blk.0.ffn_norm)
+  blk.0.ffn_gate_up        matmul_glu   (prefill_16/blk.0.ffn_norm, blk.0.ffn_gate.weight, blk.0.ffn_up.weight) -> (prefill_16/blk.0.ffn_act)
+  blk.0.ffn_down           matmul_add   (prefill_16/blk.0.ffn_act, blk.0.ffn_down.weight, prefill_16/blk.0.attn_residual) -> (prefill_16/blk.0.ffn_residual)
+  finish_chunk             finish_chunk (prefill_16/blk.0.ffn_residual) -> (hidden)
+)");
+  tiny.types["blk.0.ffn_up.weight"] = WeightType::kQ4_0;  // gate and up need one type
+  tiny.types["blk.0.attn_v.weight"] = WeightType::kF32;   // and there are no products with f32
+  const std::string text = fused(tiny, ir::GraphKind::kPrefill);
+  EXPECT_EQ(text.find("matmul_glu"), std::string::npos) << text;
+  EXPECT_EQ(text.find(" blk.0.attn_q+"), std::string::npos) << text;
+  EXPECT_NE(text.find("blk.0.ffn_gate+ffn_up"), std::string::npos) << text;
+}
+
 TEST(Fuse, APromptChunkFusesRopeWithTheAppendsAndMatricesWithTheResidual) {
   EXPECT_EQ(fused(one_layer(), ir::GraphKind::kPrefill), R"(graph prefill_16 rows=16 nodes=14
   token_embd               embed        (token_embd.weight) -> (prefill_16/token_embd)

@@ -55,10 +55,10 @@ std::string dump_of(const Schedule& schedule) {
   std::string text;
   llvm::raw_string_ostream os(text);
   dump(schedule, os);
-  return std::regex_replace(
-      os.str(),
-      std::regex(" (block|shared|SPLITS|TILE|SPLIT)=[0-9]+| ROWS=[12]\\b| *grid=\\([0-9,]+\\)"),
-      "");
+  return std::regex_replace(os.str(),
+                            std::regex(" (block|shared|SPLITS|SPLIT|TILE_.|WARPS_.|DEPTH|STAGES|"
+                                       "SHARED)=[0-9]+| ROWS=[12]\\b| *grid=\\([0-9,]+\\)"),
+                            "");
 }
 
 TinyLlama one_layer() {
@@ -137,10 +137,10 @@ kernel 5 matmul_add_1 TYPE=0 K=96 N=64 HAS_BIAS=0
 kernel 6 head_0 TYPE=0 K=64 N=512 EPSILON_BITS=925353388u TOPS=1
 kernel 7 sample_0 VOCAB=512 ADVANCE=1 TOPS=32
 kernel 8 rms_norm_0 DIM=64 EPSILON_BITS=925353388u
-kernel 9 matmul_0 TYPE=0 RESIDUAL=0
+kernel 9 matmul_0 RESIDUAL=0
 kernel 10 rope_append_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 PAIRS=8 NEOX=0 MAGNITUDE_BITS=1065353216u CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0
 kernel 11 attention_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0 ROTATION=0 SCALE_BITS=1048576000u
-kernel 12 matmul_1 TYPE=0 RESIDUAL=1
+kernel 12 matmul_1 RESIDUAL=1
 kernel 13 glu_0 N=96 ACTIVATION=0
 kernel 14 finish_chunk_0 DIM=64 ROWS=16
 kernel 15 sample_1 VOCAB=512 ADVANCE=0 TOPS=32
@@ -280,6 +280,45 @@ TEST(Select, ActivationsAndOverlapAreOptions) {
       EXPECT_EQ(define.find("_IMAGE="), std::string::npos) << kernel.name;
     }
   }
+}
+
+// Norms hand the products what they multiply; elsewhere a launch of its own makes it.
+TEST(Select, PromptChunksOfQuantisedModelsRunOnTensorCores) {
+  TinyLlama tiny = one_layer();
+  tiny.type = WeightType::kQ8_0;
+  const Planned p(tiny, "h200");
+  const size_t prefill = 1;
+  ASSERT_EQ(p.schedule().graphs[prefill].kind, ir::GraphKind::kPrefill);
+  std::string sources, arguments;
+  for (const Launch& l : p.schedule().graphs[prefill].launches) {
+    sources += p.schedule().kernels[l.kernel].source + " ";
+    if (p.schedule().kernels[l.kernel].source == "gemm") {
+      arguments += std::to_string(l.args.size()) + " ";
+    }
+  }
+  EXPECT_EQ(sources,
+            "embed rms_norm gemm rope_append attention halves gemm rms_norm gemm halves gemm "
+            "finish_chunk ");
+  EXPECT_EQ(arguments, "9 6 6 6 ");
+  const auto has = [&](const char* label, const std::string& define) {
+    const std::vector<std::string>& defines =
+        p.schedule().kernels[p.launch(label, prefill).kernel].defines;
+    return std::count(defines.begin(), defines.end(), define) == 1;
+  };
+  EXPECT_TRUE(has("blk.0.attn_norm", "OUT_HALVES=1"));
+  EXPECT_TRUE(has("blk.0.attn_output", "RESIDUAL=1"));
+  EXPECT_TRUE(has("blk.0.ffn_gate_up", "ACTIVATION=0"));
+  const Launch& norm = p.launch("blk.0.attn_norm", prefill);
+  const Launch& qkv = p.launch("blk.0.attn_q+attn_k+attn_v", prefill);
+  EXPECT_EQ(qkv.args[1].tensor, norm.args[3].tensor) << "the image takes the rows' place";
+  EXPECT_EQ(p.launch("blk.0.ffn_down", prefill).args[1].tensor,
+            p.launch("blk.0.ffn_down/halves", prefill).args[2].tensor);
+  // An f32 matrix wants f32 rows, and the others then an image of their own.
+  tiny.types["blk.0.attn_v.weight"] = WeightType::kF32;
+  const Planned mixed(tiny, "h200");
+  const Launch& f32_norm = mixed.launch("blk.0.attn_norm", prefill);
+  EXPECT_EQ(mixed.launch("blk.0.attn_v", prefill).args[1].tensor, f32_norm.args[3].tensor);
+  EXPECT_NE(mixed.launch("blk.0.attn_q", prefill).args[1].tensor, f32_norm.args[3].tensor);
 }
 
 TEST(Select, SymbolsAreDistinct) {

@@ -2,8 +2,11 @@
 // chunk.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 
+#include "kernels/gemm_shapes.h"
 #include "kernels/reference/reference.h"
 #include "schema/kv_layout.h"
 #include "tests/kernels/gpu/gpu.h"
@@ -60,7 +63,7 @@ TEST(Rows, EmbedIsExact) {
 
 TEST(Rows, RmsNorm) {
   JLLM_NEEDS_GPU();
-  for (size_t dim : {size_t(64), size_t(172), size_t(2048), size_t(4099)}) {
+  for (size_t dim : {size_t(64), size_t(172), size_t(2048), size_t(4100)}) {
     Random random(900 + dim);
     const auto in = random.normals(kRows * dim, 50), weight = random.normals(dim);
     auto expected = reference::rms_norm(in, weight, 1e-6f);
@@ -89,6 +92,70 @@ TEST(Rows, RmsNormOfSingleHeads) {
   auto got = out.values();
   cut(&got, kValid, heads * dim);
   expect_close(got, expected, relative(expected, 0x1p-20, 1e-12), "heads");
+}
+
+// The halves of an image (kernels/device/half_image.cuh) and its factors, as values again.
+std::vector<float> values_of_image(const Buffer& image, size_t rows, size_t dim) {
+  const size_t padded = (dim + 15) / 16 * 16;
+  const auto bytes = image.values<uint8_t>();
+  std::vector<float> out(rows * dim);
+  for (size_t row = 0; row < rows; ++row) {
+    float factor;
+    std::memcpy(&factor, bytes.data() + kRows * padded * 2 + row * 4, 4);
+    int exponent;
+    EXPECT_EQ(std::frexp(factor, &exponent), 0.5f) << "a power of two";
+    for (size_t i = 0; i < padded; ++i) {
+      uint16_t half;
+      const size_t at = row * padded + i / 16 * 16 + i % 2 * 8 + i % 16 / 2;
+      std::memcpy(&half, bytes.data() + at * 2, 2);
+      if (i < dim) {
+        out[row * dim + i] = reference::f16_to_f32(half) * factor;
+      } else {
+        EXPECT_EQ(half, 0) << "padding";
+      }
+    }
+  }
+  return out;
+}
+
+// Half a unit in the last place, or of the smallest half where a row's largest is 2^14 at least.
+std::vector<double> half_tolerance(const std::vector<float>& expected, size_t dim, double more) {
+  std::vector<double> out;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    float largest = 0;
+    for (size_t j = i / dim * dim; j < i / dim * dim + dim; ++j) {
+      largest = std::max(largest, std::fabs(expected[j]));
+    }
+    out.push_back((0x1p-11 + more) * std::fabs(expected[i]) + 0x1p-38 * largest + 1e-45);
+  }
+  return out;
+}
+
+TEST(Rows, HalfImages) {
+  JLLM_NEEDS_GPU();
+  for (size_t dim : {size_t(24), size_t(172), size_t(2048), size_t(4100)}) {
+    for (float size : {1.0f, 1e9f, 1e-20f}) {
+      Random random(960 + dim);
+      auto in = random.normals(kRows * dim, size);
+      for (size_t row = 0; row < kRows; ++row) in[row * dim + random.below(dim)] *= 1e4f;
+      const Buffer state(std::vector<StepState>{chunk_state()}), in_buffer(in);
+      const Buffer image(kernels::half_image_bytes(kRows, dim));
+      launch("halves", {define("DIM", dim)}, row_shape(kRows, dim), {state, in_buffer, image});
+      in.resize(kValid * dim);
+      expect_close(values_of_image(image, kValid, dim), in, half_tolerance(in, dim, 0),
+                   "halves of " + std::to_string(dim));
+    }
+    Random random(970 + dim);
+    const auto in = random.normals(kRows * dim, 50), weight = random.normals(dim);
+    auto expected = reference::rms_norm(in, weight, 1e-6f);
+    expected.resize(kValid * dim);
+    const Buffer state(std::vector<StepState>{chunk_state()}), in_buffer(in), weight_buffer(weight);
+    const Buffer image(kernels::half_image_bytes(kRows, dim));
+    launch("rms_norm", {define("DIM", dim), define_bits("EPSILON", 1e-6f), "OUT_HALVES=1"},
+           row_shape(kRows, dim), {state, in_buffer, weight_buffer, image});
+    expect_close(values_of_image(image, kValid, dim), expected,
+                 half_tolerance(expected, dim, 0x1p-20), "norm of " + std::to_string(dim));
+  }
 }
 
 TEST(Rows, LayerNorm) {

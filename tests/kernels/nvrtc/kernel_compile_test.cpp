@@ -117,11 +117,29 @@ TEST(KernelCatalogue, LaunchShapes) {
   EXPECT_EQ(tokens.partial_bytes(), 16u * 2 * 8 * (128 + 2) * 4);
   EXPECT_EQ(matmul_shape(65, 65).grid_x, 2u);
   EXPECT_EQ(matmul_shape(65, 65).grid_y, 2u);
-  EXPECT_EQ(matmul_shape(129, 129, 128).grid_x, 2u);
-  EXPECT_EQ(matmul_tile(512, 2048, 8), 128u);
-  EXPECT_EQ(matmul_tile(512, 2048, 132), 64u);
-  EXPECT_EQ(matmul_tile(64, 1 << 20, 8), 64u);
   EXPECT_EQ(attention_shape(16, 32, 8, 64).grid_y, 2u);
+}
+
+TEST(KernelCatalogue, GemmTiles) {
+  // Many rows: large tiles. Few: tiles that give every multiprocessor something to do, and for a
+  // short prompt those of few tokens.
+  const auto tile = [](uint32_t rows, uint64_t n, uint32_t sm_count) {
+    return gemm_tile({rows, 2048, {kRowQ4_K}, {n}}, sm_count);
+  };
+  EXPECT_EQ(tile(512, 28672, 132).tokens() * tile(512, 28672, 132).rows(), 128u * 128);
+  EXPECT_EQ(tile(512, 2048, 132).tokens() * tile(512, 2048, 132).rows(), 64u * 128);
+  EXPECT_EQ(tile(512, 2048, 8).tokens(), 128u);
+  EXPECT_EQ(tile(16, 2048, 132).tokens(), 32u);
+  const GemmProblem mixed = {130, 2048, {kRowQ4_K, kRowQ4_K, kRowQ6_K}, {256, 100, 40}};
+  const GemmTile& large = gemm_tiles()[0];
+  const LaunchShape shape = gemm_shape(large, mixed);
+  EXPECT_EQ(shape.grid_x, 2u);
+  EXPECT_EQ(shape.grid_y, 4u);
+  // The largest type decides: 128 tokens and rows of 64 along k, in three slots, and two tables.
+  const uint64_t slot = 128 * 128 + 2 * (128 * 16 + 64) + 128 * (16 + 8);
+  EXPECT_EQ(shape.shared_bytes, 3 * slot + 2 * 4 * 128 * 4);
+  EXPECT_FALSE(has_gemm(kRowF32));
+  EXPECT_EQ(half_image_bytes(3, 172), 3u * (2 * 176 + 4));
 }
 
 TEST(Nvrtc, NamesWhatItRefused) {

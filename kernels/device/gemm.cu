@@ -1,0 +1,160 @@
+// Several tokens, tensor cores: out = in W^T (+ residual), for up to three matrices that read the
+// same half image, or activation(in Wg^T) * (in Wu^T) of two. Grid (token tiles, row tiles of all
+// matrices), fixed.
+#include "kernels/device/gemm.cuh"
+
+using namespace jllm;
+using namespace jllm::device;
+
+// Matrices in one launch; types and rows of the second and third.
+#ifndef MATRICES
+#define MATRICES 1
+#endif
+#ifndef TYPE_1
+#define TYPE_1 TYPE
+#define N_1 N
+#endif
+#ifndef TYPE_2
+#define TYPE_2 TYPE
+#define N_2 N
+#endif
+#ifndef RESIDUAL
+#define RESIDUAL 0
+#endif
+// With ACTIVATION the two matrices are gate and up, of one type and size.
+#ifdef ACTIVATION
+constexpr bool kGated = true;
+constexpr unsigned kActivation = ACTIVATION;
+#else
+constexpr bool kGated = false;
+constexpr unsigned kActivation = kSilu;
+#endif
+
+static_assert(!RESIDUAL || MATRICES == 1, "a residual belongs to one matrix");
+
+using Shape = TileShape<TILE_M, TILE_N, WARPS_M, WARPS_N, WARPS_K, DEPTH / 32, STAGES>;
+constexpr unsigned kStep = kGated ? Shape::kRows / 2 : Shape::kRows;  // rows of a matrix per tile
+constexpr unsigned tiles_of(unsigned n) { return (n + kStep - 1) / kStep; }
+constexpr bool kFull =
+    N % kStep == 0 && (MATRICES < 2 || N_1 % kStep == 0) && (MATRICES < 3 || N_2 % kStep == 0);
+
+// value * sigmoid-like factor with the fast exponential and division: good to 2^-20, far below
+// what the halves of the product lose.
+JLLM_DEVICE float activate_fast(float value) {
+  constexpr float kTwiceRoot = 1.59576912f;  // 2 sqrt(2 / pi)
+  const float u =
+      kActivation == kGelu ? kTwiceRoot * value * (1.0f + 0.044715f * value * value) : value;
+  return __fdividef(value, 1.0f + exp2_approx(-kLog2E * u));
+}
+
+struct Output {
+  float* rows;            // [T][n]
+  const float* residual;  // [T][n]; with RESIDUAL
+  unsigned n;
+};
+
+template <unsigned kType>
+JLLM_DEVICE void multiply_tile(const GemmTask& task, const Output& out, const StepState* state,
+                               unsigned rows) {
+  using Product = Gemm<kType, K, kFull, kGated, Shape>;
+  static_assert(Product::kSharedBytes <= SHARED, "gemm_shape() of the catalogue");
+  const float* factors = (const float*)(task.image + image_factors<K>(rows));
+  const auto count_tokens = [&] {
+    wait_for_inputs();
+    return compute_rows(state, rows);
+  };
+  Product::run(
+      task, count_tokens,
+      [&](unsigned token, unsigned row, unsigned column, const float(&sums)[Shape::kN][2]) {
+        const float factor =
+            load_shared_across_blocks(factors + token) * (1.0f / Product::W::kFactor);
+        const unsigned long long base = (unsigned long long)token * out.n;
+#pragma unroll
+        for (unsigned n = 0; n < Shape::kN; n += kGated ? 2 : 1) {
+          const unsigned at = task.first_row + Product::local_row(row + 8 * n) + column;
+          float values[2];
+#pragma unroll
+          for (unsigned i = 0; i < 2; ++i) {
+            values[i] = sums[n][i] * factor;
+            if (kGated) values[i] = activate_fast(values[i]) * (sums[n + kGated][i] * factor);
+          }
+          if constexpr (kFull) {
+            if (RESIDUAL) {
+              const Uint2 more =
+                  load_shared_across_blocks((const Uint2*)(out.residual + base + at));
+              values[0] += bits_to_float(more.x), values[1] += bits_to_float(more.y);
+            }
+            *(Uint2*)(out.rows + base + at) = {float_to_bits(values[0]), float_to_bits(values[1])};
+          } else {
+#pragma unroll
+            for (unsigned i = 0; i < 2; ++i) {
+              if (at + i >= out.n) break;
+              if (RESIDUAL) values[i] += load_shared_across_blocks(out.residual + base + at + i);
+              out.rows[base + at + i] = values[i];
+            }
+          }
+        }
+      });
+}
+
+extern "C" __global__
+__launch_bounds__(Shape::kThreads, Shape::kThreads == 128 ? 2 : 1) void JLLM_KERNEL(
+    const StepState* state,
+    const Bytes* image,   // of [T][K]
+    const Bytes* weight,  // [N] rows of K; with ACTIVATION those of the gate
+#if MATRICES > 1
+    const Bytes* weight_1,  // [N_1] rows of K; with ACTIVATION [N]
+#endif
+#if MATRICES > 2
+    const Bytes* weight_2,  // [N_2] rows of K
+#endif
+#if RESIDUAL
+    const float* residual,  // [T][N]
+#endif
+    float* out,  // [T][N]; may be residual
+#if MATRICES > 1 && !defined(ACTIVATION)
+    float* out_1,  // [T][N_1]
+#endif
+#if MATRICES > 2
+    float* out_2,  // [T][N_2]
+#endif
+    unsigned rows) {
+  extern __shared__ Float4 shared[];
+  release_successor();
+  GemmTask task = {image, {weight, weight}, N, 0, blockIdx.x * Shape::kTokens, (Bytes*)shared};
+  Output to = {out, nullptr, N};
+#if RESIDUAL
+  to.residual = residual;
+#endif
+  unsigned tile = blockIdx.y, type = TYPE;
+#ifdef ACTIVATION
+  task.weights[1] = weight_1;
+#else
+#if MATRICES > 1
+  if (tile >= tiles_of(N)) {
+    tile -= tiles_of(N);
+    task.weights[0] = weight_1;
+    task.rows = N_1;
+    to = {out_1, nullptr, N_1};
+    type = TYPE_1;
+#if MATRICES > 2
+    if (tile >= tiles_of(N_1)) {
+      tile -= tiles_of(N_1);
+      task.weights[0] = weight_2;
+      task.rows = N_2;
+      to = {out_2, nullptr, N_2};
+      type = TYPE_2;
+    }
+#endif
+  }
+#endif
+#endif
+  task.first_row = tile * kStep;
+  if (type == TYPE) return multiply_tile<TYPE>(task, to, state, rows);
+  if constexpr (TYPE_1 != TYPE) {
+    if (type == TYPE_1) return multiply_tile<TYPE_1>(task, to, state, rows);
+  }
+  if constexpr (TYPE_2 != TYPE && TYPE_2 != TYPE_1) {
+    multiply_tile<TYPE_2>(task, to, state, rows);
+  }
+}
