@@ -30,62 +30,88 @@ ordered_json figure(const ordered_json& value, const char* source, const char* c
   return {{"value", value}, {"source", source}, {"confidence", confidence}};
 }
 
-}  // namespace
+// The driver, with errors as failures.
+class Driver {
+ public:
+  explicit Driver(int ordinal) {
+    if (const char* reason = cuda::load_cuda_api(&api_)) throw Failure(kDevice, reason);
+    int count = 0;
+    check(api_.init(0), "cuInit");
+    check(api_.device_get_count(&count), "cuDeviceGetCount");
+    if (ordinal >= count) {
+      throw Failure(kDevice, "no CUDA device " + std::to_string(ordinal) + ": the driver reports " +
+                                 std::to_string(count));
+    }
+    check(api_.device_get(&device_, ordinal), "cuDeviceGet");
+  }
 
-DeviceFacts read_device_facts(int ordinal) {
-  cuda::CudaApi api = {};
-  if (const char* reason = cuda::load_cuda_api(&api)) throw Failure(kDevice, reason);
-  const auto check = [&](cuda::Status status, const char* what) {
+  DeviceFacts attributes() const {
+    DeviceFacts facts;
+    char text[128] = {0};
+    int driver = 0;
+    size_t total = 0;
+    check(api_.device_get_name(text, sizeof text, device_), "cuDeviceGetName");
+    facts.name = text;
+    // What has no such address is not an error.
+    const bool has_address =
+        api_.device_get_pci_bus_id(text, sizeof text, device_) == cuda::kSuccess;
+    facts.pci_address = has_address ? text : "";
+    check(api_.driver_get_version(&driver), "cuDriverGetVersion");
+    check(api_.device_total_mem(&total, device_), "cuDeviceTotalMem");
+    facts.driver_version = static_cast<uint32_t>(driver);
+    facts.total_memory = total;
+    facts.compute_capability = attribute(cuda::kAttributeComputeCapabilityMajor) * 10 +
+                               attribute(cuda::kAttributeComputeCapabilityMinor);
+    facts.sm_count = attribute(cuda::kAttributeMultiprocessorCount);
+    facts.shared_per_sm = attribute(cuda::kAttributeMaxSharedMemoryPerMultiprocessor);
+    facts.shared_per_block = attribute(cuda::kAttributeMaxSharedMemoryPerBlockOptin);
+    facts.l2 = attribute(cuda::kAttributeL2CacheSize);
+    facts.clock_khz = attribute(cuda::kAttributeClockRate);
+    facts.memory_khz = attribute(cuda::kAttributeMemoryClockRate);
+    facts.bus_bits = attribute(cuda::kAttributeGlobalMemoryBusWidth);
+    facts.integrated = attribute(cuda::kAttributeIntegrated) != 0;
+    return facts;
+  }
+
+  void measure_memory(DeviceFacts* facts) const {
+    const uint64_t before = mem_available();
+    cuda::Context context = nullptr;
+    size_t free = 0, total = 0;
+    check(api_.primary_ctx_retain(&context, device_), "cuDevicePrimaryCtxRetain");
+    check(api_.ctx_set_current(context), "cuCtxSetCurrent");
+    check(api_.mem_get_info(&free, &total), "cuMemGetInfo");
+    const uint64_t after = mem_available();
+    check(api_.primary_ctx_release(device_), "cuDevicePrimaryCtxRelease");
+    facts->available_memory = facts->integrated ? before : total;
+    const uint64_t left = facts->integrated ? after : free;
+    facts->context_memory = facts->available_memory > left ? facts->available_memory - left : 0;
+  }
+
+ private:
+  void check(cuda::Status status, const char* what) const {
     if (status == cuda::kSuccess) return;
     const char* name = "unknown error";
-    if (api.get_error_name(status, &name) != cuda::kSuccess) name = "unknown error";
+    if (api_.get_error_name(status, &name) != cuda::kSuccess) name = "unknown error";
     throw Failure(kDevice, std::string(what) + ": " + name);
-  };
-  int count = 0;
-  check(api.init(0), "cuInit");
-  check(api.device_get_count(&count), "cuDeviceGetCount");
-  if (ordinal >= count) {
-    throw Failure(kDevice, "no CUDA device " + std::to_string(ordinal) + ": the driver reports " +
-                               std::to_string(count));
   }
-  cuda::Device device = 0;
-  check(api.device_get(&device, ordinal), "cuDeviceGet");
-  const auto attribute = [&](unsigned id) {
+  uint32_t attribute(unsigned id) const {
     int value = 0;
-    check(api.device_get_attribute(&value, id, device), "cuDeviceGetAttribute");
+    check(api_.device_get_attribute(&value, id, device_), "cuDeviceGetAttribute");
     return static_cast<uint32_t>(std::max(value, 0));
-  };
-  DeviceFacts facts;
-  char name[128] = {0};
-  int driver = 0;
-  size_t total = 0;
-  check(api.device_get_name(name, sizeof name, device), "cuDeviceGetName");
-  check(api.driver_get_version(&driver), "cuDriverGetVersion");
-  check(api.device_total_mem(&total, device), "cuDeviceTotalMem");
-  facts.name = name;
-  facts.driver_version = static_cast<uint32_t>(driver);
-  facts.total_memory = total;
-  facts.compute_capability = attribute(cuda::kAttributeComputeCapabilityMajor) * 10 +
-                             attribute(cuda::kAttributeComputeCapabilityMinor);
-  facts.sm_count = attribute(cuda::kAttributeMultiprocessorCount);
-  facts.shared_per_sm = attribute(cuda::kAttributeMaxSharedMemoryPerMultiprocessor);
-  facts.shared_per_block = attribute(cuda::kAttributeMaxSharedMemoryPerBlockOptin);
-  facts.l2 = attribute(cuda::kAttributeL2CacheSize);
-  facts.clock_khz = attribute(cuda::kAttributeClockRate);
-  facts.memory_khz = attribute(cuda::kAttributeMemoryClockRate);
-  facts.bus_bits = attribute(cuda::kAttributeGlobalMemoryBusWidth);
-  facts.integrated = attribute(cuda::kAttributeIntegrated) != 0;
-  const uint64_t before = mem_available();
-  cuda::Context context = nullptr;
-  size_t free = 0;
-  check(api.primary_ctx_retain(&context, device), "cuDevicePrimaryCtxRetain");
-  check(api.ctx_set_current(context), "cuCtxSetCurrent");
-  check(api.mem_get_info(&free, &total), "cuMemGetInfo");
-  const uint64_t after = mem_available();
-  check(api.primary_ctx_release(device), "cuDevicePrimaryCtxRelease");
-  facts.available_memory = facts.integrated ? before : total;
-  const uint64_t left = facts.integrated ? after : free;
-  facts.context_memory = facts.available_memory > left ? facts.available_memory - left : 0;
+  }
+
+  cuda::CudaApi api_ = {};
+  cuda::Device device_ = 0;
+};
+
+}  // namespace
+
+DeviceFacts read_device_attributes(int ordinal) { return Driver(ordinal).attributes(); }
+
+DeviceFacts read_device_facts(int ordinal) {
+  const Driver driver(ordinal);
+  DeviceFacts facts = driver.attributes();
+  driver.measure_memory(&facts);
   return facts;
 }
 

@@ -9,6 +9,7 @@ namespace jllm::tool {
 
 struct DeviceFacts {
   std::string name;
+  std::string pci_address;          // "0000:3b:00.0"; empty when the driver does not say
   uint32_t compute_capability = 0;  // 87 for 8.7
   uint32_t driver_version = 0;      // 12060 for 12.6
   uint32_t sm_count = 0;
@@ -27,6 +28,8 @@ struct DeviceFacts {
 
 // Throws Failure(kDevice) when there is no driver or no such device.
 DeviceFacts read_device_facts(int ordinal);
+// Without available_memory and context_memory, for which a context has to be created.
+DeviceFacts read_device_attributes(int ordinal);
 
 // A file for `jllmc compile --target`, in the form of compiler/target/README.md. `bandwidth_gb_s`
 // replaces the driver's figure when it is above 0. Throws Failure(kUsage) when no bandwidth is

@@ -38,7 +38,7 @@ void sleep_ns(uint64_t time) {
 // The wait for a token, times in ns.
 struct Wait {
   uint64_t start = 0;
-  uint64_t length = 0;        // so far
+  uint64_t length = 0;        // so far, at least
   uint64_t last[2] = {0, 0};  // the waits before
   uint64_t next_query = 0;    // when the driver is asked whether the stream has failed
   uint32_t idle_queries = 0;  // in a row that found the stream empty
@@ -407,30 +407,32 @@ Error CudaBackend::synchronise() {
 
 // The ring is read from memory, so that waiting needs no driver call. Tokens come at equal
 // intervals: most of the wait is slept through at once, and the rest in short naps where being late
-// costs nothing, else awake. (The kernel stretches a sleep by some 50 us.)
+// costs nothing, else awake.
 Error CudaBackend::poll(uint32_t turn, bool may_be_late) {
-  constexpr uint64_t kStretch = 60000;
+  constexpr uint64_t kStretch = 60000;  // that the kernel adds to a sleep, nearly
   constexpr uint64_t kQueryInterval = 500000000;
-  constexpr uint32_t kAwake = 16;  // turns before the first nap
-  const uint64_t start = now_ns();
+  constexpr uint32_t kAwake = 4;  // turns before the first nap
+  const uint64_t now = now_ns();
   if (turn == 0) {
     wait_.last[1] = wait_.last[0];
     wait_.last[0] = wait_.length;
-    wait_.start = start;
-    wait_.next_query = start + kQueryInterval;
+    wait_.start = now;
+    wait_.next_query = now + kQueryInterval;
     wait_.idle_queries = 0;
   }
+  wait_.length = now - wait_.start;
   // The shorter of two: a long wait behind a prompt says nothing of the next.
   const uint64_t expected = wait_.last[0] < wait_.last[1] ? wait_.last[0] : wait_.last[1];
-  if (turn == kAwake && expected - expected / 8 > start - wait_.start + 2 * kStretch) {
-    sleep_ns(expected - expected / 8 - (start - wait_.start) - kStretch);
+  if (turn == kAwake && expected > wait_.length + 2 * kStretch) {
+    const uint64_t sleep = expected - wait_.length - kStretch;
+    // Stands if the token is there on waking: then the wait was shorter, nobody knows by how much.
+    wait_.length += sleep - sleep / 16;
+    sleep_ns(sleep);
   } else if (turn > kAwake && may_be_late) {
-    sleep_ns(1 + wait_.length / 32);
+    sleep_ns(1 + wait_.length / 128);
   } else if (turn % 64 == 63) {
     sched_yield();
   }
-  const uint64_t now = now_ns();
-  wait_.length = now - wait_.start;
   if (now < wait_.next_query) return Error::kOk;
   wait_.next_query = now + kQueryInterval;
   const cuda::Status status = api_.stream_query(stream_);

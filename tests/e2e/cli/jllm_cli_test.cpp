@@ -130,7 +130,9 @@ TEST_F(Jllm, HelpNamesEveryOption) {
         "--ignore-end", "--json", "-v,", "--threads", "--device", "--eager"}},
       {"eval", {"--tokens", "-f,", "--logits", "--json"}},
       {"tokenize", {"-p,", "-f,", "--special", "--json"}},
-      {"bench", {"-p,", "-n,", "-d,", "-r,", "--json", "--csv"}},
+      {"bench",
+       {"-p,", "-n,", "-d,", "-r,", "--json", "--csv", "--svg", "--peer", "--load", "--cold",
+        "--profile", "--per-node"}},
   };
   for (const Command& command : commands) {
     EXPECT_NE(general.out.find(command.name), std::string::npos) << command.name;

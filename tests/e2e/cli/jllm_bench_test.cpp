@@ -1,0 +1,268 @@
+// jllm bench from outside: its documents and their keys, the picture, profiles, and a peer that is
+// played by a script.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "tests/e2e/cli/process.h"
+#include "tests/support/running_plan.h"
+#include "tests/support/tiny_plan.h"
+
+namespace jllm {
+namespace {
+
+using nlohmann::ordered_json;
+using test::expect_failure;
+using test::jllm;
+using test::ProcessOptions;
+using test::ProcessResult;
+
+constexpr uint32_t kContext = 256;
+
+class JllmBench : public testing::Test {
+ protected:
+  JllmBench() { test::write_file(plan(), plan_bytes().data(), plan_bytes().size()); }
+
+  static const std::vector<uint8_t>& plan_bytes() {
+    static const std::vector<uint8_t> bytes = [] {
+      CompileOptions options;
+      options.plan.context = kContext;
+      return test::plan_bytes(test::tiny_model(), options);
+    }();
+    return bytes;
+  }
+  std::string plan() const { return dir_.file("model.jllm"); }
+
+  ProcessResult bench(std::vector<std::string> more, const ProcessOptions& options = {}) const {
+    std::vector<std::string> words = {"bench", plan(), "--threads", "1"};
+    words.insert(words.end(), more.begin(), more.end());
+    return jllm(words, options);
+  }
+  ordered_json document(std::vector<std::string> more, const ProcessOptions& options = {}) const {
+    more.push_back("--json");
+    const ProcessResult result = bench(std::move(more), options);
+    EXPECT_EQ(result.code, 0) << result.err;
+    ordered_json d = ordered_json::parse(result.out, nullptr, false);
+    EXPECT_FALSE(d.is_discarded()) << result.out;
+    return d;
+  }
+
+  // A llama-bench that notes its arguments in a file and runs `script`; first on the PATH.
+  ProcessOptions with_peer(const std::string& script) const {
+    const std::string program = dir_.file("llama-bench");
+    test::write_text(program,
+                     "#!/bin/sh\necho \"$@\" > '" + dir_.file("arguments") + "'\n" + script);
+    chmod(program.c_str(), 0700);
+    ProcessOptions options;
+    options.environment = {"PATH=" + dir_.path() + ":/usr/bin:/bin"};
+    return options;
+  }
+
+  test::TempDir dir_;
+};
+
+TEST_F(JllmBench, RecordsSayWhatWasMeasuredAndOfWhat) {
+  const ordered_json d = document({"-p", "16", "-n", "8", "-d", "0,32", "-r", "3"});
+  ASSERT_EQ(d.size(), 4u);
+  const test::PlanInMemory view(plan_bytes());
+  char hash[17];
+  std::snprintf(hash, sizeof hash, "%016llx",
+                static_cast<unsigned long long>(view.view().prefix().plan_hash));
+  for (const ordered_json& r : d) {
+    EXPECT_EQ(r["plan_hash"], hash);
+    EXPECT_EQ(r["model_hash"], view.view().plan().provenance()->source_header_sha256()->c_str());
+    EXPECT_EQ(r["samples_ts"].size(), 3u);
+    std::vector<double> samples = r["samples_ts"];
+    std::sort(samples.begin(), samples.end());
+    // The median rate is the rate of the median time.
+    EXPECT_NEAR(r["median_ts"].get<double>(), samples[1], samples[1] * 1e-9);
+    EXPECT_GT(r["host_us_per_token"], 0);
+    EXPECT_GT(r["peak_resident_bytes"], 0);
+    EXPECT_GT(r["process_taken_bytes"], 0);
+    EXPECT_GT(r["process_planned_bytes"], 0);
+    EXPECT_GT(r["first_token_s"], r["load_s"]);
+    EXPECT_TRUE(r["load_ratio"].is_null());
+    EXPECT_NE(r["command"].get<std::string>().find("-d 0,32"), std::string::npos);
+    for (const char* key : {"host", "system", "test_time", "backends", "gpu_info", "target",
+                            "build_commit", "clock_mhz_before", "clock_mhz_after",
+                            "temperature_c_before", "temperature_c_after", "read_ceiling_gbps"}) {
+      EXPECT_TRUE(r.contains(key)) << key;
+    }
+    const bool generates = r["n_gen"] > 0;
+    EXPECT_EQ(r["ttft_ms"].is_number(), !generates);
+    for (const char* key : {"token_p50_ms", "token_p99_ms", "token_max_ms", "jitter_ms"}) {
+      EXPECT_EQ(r[key].is_number(), generates) << key;
+    }
+    if (!generates) continue;
+    EXPECT_GT(r["token_p50_ms"], 0);
+    EXPECT_LE(r["token_p50_ms"], r["token_p99_ms"]);
+    EXPECT_LE(r["token_p99_ms"], r["token_max_ms"]);
+    // Each was rounded to a double on its own.
+    EXPECT_NEAR(r["jitter_ms"].get<double>(),
+                r["token_p99_ms"].get<double>() - r["token_p50_ms"].get<double>(),
+                r["token_p99_ms"].get<double>() * 1e-12);
+    EXPECT_NEAR(r["roofline_fraction"].get<double>() * r["read_ceiling_gbps"].get<double>(),
+                r["weight_gbps"].get<double>(), r["weight_gbps"].get<double>() * 1e-9);
+  }
+  std::set<std::pair<int, int>> tests;
+  for (const ordered_json& r : d) tests.emplace(r["n_prompt"], r["n_depth"]);
+  EXPECT_EQ(tests, (std::set<std::pair<int, int>>{{0, 0}, {0, 32}, {16, 0}, {16, 32}}));
+}
+
+TEST_F(JllmBench, LoadingIsHeldAgainstAPlainRead) {
+  for (const char* option : {"--load", "--cold"}) {
+    const ordered_json d = document({"-p", "0", "-n", "2", "-r", "1", option});
+    ASSERT_EQ(d.size(), 1u);
+    const ordered_json& r = d[0];
+    EXPECT_EQ(r["load_cold"], std::string(option) == "--cold");
+    const double floor = r["load_context_s"].get<double>() + r["load_read_s"].get<double>() +
+                         r["load_upload_s"].get<double>();
+    EXPECT_GT(floor, 0);
+    EXPECT_EQ(r["load_upload_s"], 0) << "the host has no other memory";
+    EXPECT_NEAR(r["load_ratio"].get<double>(), r["first_token_s"].get<double>() / floor, 1e-9);
+  }
+}
+
+TEST_F(JllmBench, CsvHasTheDocumentsKeysAndOneRowPerTest) {
+  const ordered_json d = document({"-p", "8", "-n", "2", "-r", "1"});
+  const ProcessResult csv = bench({"-p", "8", "-n", "2", "-r", "1", "--csv"});
+  ASSERT_EQ(csv.code, 0) << csv.err;
+  std::string keys;
+  for (const auto& [key, value] : d[0].items()) {
+    if (!value.is_array()) keys += (keys.empty() ? "" : ",") + key;
+  }
+  std::istringstream lines(csv.out);
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_EQ(line, keys);
+  size_t rows = 0;
+  while (std::getline(lines, line)) {
+    ++rows;
+    size_t columns = 1;
+    bool quoted = false;
+    for (const char c : line) {
+      if (c == '"') quoted = !quoted;
+      if (c == ',' && !quoted) ++columns;
+    }
+    EXPECT_EQ(columns, size_t(std::count(keys.begin(), keys.end(), ',')) + 1) << line;
+  }
+  EXPECT_EQ(rows, 2u);
+}
+
+TEST_F(JllmBench, TheTableAndThePictureShowEveryTest) {
+  const std::string picture = dir_.file("bench.svg");
+  const ProcessResult result =
+      bench({"-p", "8", "-n", "2", "-d", "0,16,64", "-r", "1", "--svg", picture});
+  ASSERT_EQ(result.code, 0) << result.err;
+  for (const char* word : {"pp8 ", "tg2 ", "pp8 @ d64", "tg2 @ d16", "jitter", "first token",
+                           "memory", "clock", "loading"}) {
+    EXPECT_NE(result.out.find(word), std::string::npos) << word << " in " << result.out;
+  }
+  const std::string svg = test::read_text(picture);
+  for (const char* word : {"generation of 2 tokens", "prompt of 8 tokens", "tokens per second"}) {
+    EXPECT_NE(svg.find(word), std::string::npos) << word;
+  }
+  EXPECT_EQ(svg.substr(svg.size() - 7), "</svg>\n");
+  expect_failure(bench({"-p", "0", "-n", "2", "-r", "1", "--svg", dir_.file("no/such.svg")}), 1,
+                 {"no/such.svg", "cannot be written"});
+}
+
+TEST_F(JllmBench, AProfileHasEveryNodeOfTheStep) {
+  const ordered_json d = document({"-p", "16", "-n", "4", "-d", "8", "-r", "2", "--profile"});
+  const test::PlanInMemory view(plan_bytes());
+  const auto launches = [&](fb::GraphKind kind, uint32_t rows) {
+    size_t n = 0;
+    for (const fb::Graph* graph : *view.view().plan().graphs()) {
+      if (graph->kind() == kind && graph->rows() == rows) n += graph->launches()->size();
+    }
+    return n;
+  };
+  ASSERT_EQ(d["profiles"].size(), 2u);
+  EXPECT_GT(d["read_ceiling_gbps"], 0);
+  for (const ordered_json& p : d["profiles"]) {
+    const bool prompt = p["test"] == "pp16 @ d8";
+    EXPECT_TRUE(prompt || p["test"] == "tg4 @ d8") << p["test"];
+    const size_t expected =
+        prompt ? launches(fb::GraphKind::Prefill, 16) + launches(fb::GraphKind::Head, 1)
+               : launches(fb::GraphKind::Decode, 1);
+    EXPECT_EQ(p["nodes"].size(), expected);
+    double nodes = 0, kernels = 0;
+    size_t counted = 0;
+    for (const ordered_json& node : p["nodes"]) {
+      nodes += node["us"].get<double>();
+      EXPECT_GE(node["us"], 0.0);
+      EXPECT_FALSE(node["label"].get<std::string>().empty());
+    }
+    for (const ordered_json& kernel : p["kernels"]) {
+      kernels += kernel["us"].get<double>();
+      counted += kernel["launches"].get<size_t>();
+      EXPECT_NEAR(kernel["floor_us"].get<double>() * d["read_ceiling_gbps"].get<double>() * 1e3,
+                  kernel["bytes"].get<double>(), kernel["bytes"].get<double>() * 1e-9);
+    }
+    EXPECT_EQ(counted, expected);
+    EXPECT_NEAR(nodes, kernels, nodes * 1e-9);
+    EXPECT_NEAR(nodes, p["nodes_us"].get<double>(), nodes * 1e-9);
+    EXPECT_GT(nodes, 0);
+  }
+  const ProcessResult text = bench({"-p", "0", "-n", "2", "-r", "1", "--per-node"});
+  ASSERT_EQ(text.code, 0) << text.err;
+  for (const char* word : {"floor", "blk.0", "blk.1", "matmul", "all nodes", "as it runs"}) {
+    EXPECT_NE(text.out.find(word), std::string::npos) << word << " in " << text.out;
+  }
+}
+
+TEST_F(JllmBench, APeerRunsTheSameTestsAndStandsBeside) {
+  const ProcessOptions peer = with_peer(
+      "echo 'loading' >&2\n"
+      "echo '[{\"n_prompt\": 16, \"n_gen\": 0, \"n_depth\": 0, \"avg_ts\": 1000000},'\n"
+      "echo ' {\"n_prompt\": 0, \"n_gen\": 4, \"n_depth\": 0, \"avg_ts\": 0.5}]'\n");
+  test::write_text(dir_.file("a model.gguf"), "GGUF");
+  const std::vector<std::string> words = {"-p", "16", "-n",     "4",
+                                          "-r", "2",  "--peer", dir_.file("a model.gguf")};
+  const ordered_json d = document(words, peer);
+  EXPECT_EQ(
+      test::read_text(dir_.file("arguments")),
+      "-m " + dir_.file("a model.gguf") + " -p 16 -n 4 -d 0 -r 2 -ngl 0 -fa 1 -o json -t 1\n");
+  ASSERT_EQ(d.size(), 2u);
+  for (const ordered_json& r : d) {
+    EXPECT_NEAR(r["peer_ratio"].get<double>() * r["peer_median_ts"].get<double>(),
+                r["median_ts"].get<double>(), r["median_ts"].get<double>() * 1e-9);
+  }
+  const ProcessResult text = bench(words, peer);
+  EXPECT_NE(text.out.find("llama-bench"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("1000000.0"), std::string::npos) << text.out;
+  EXPECT_NE(text.err.find("loading"), std::string::npos) << "its messages are passed on";
+}
+
+TEST_F(JllmBench, APeerThatFailsIsSaid) {
+  test::write_text(dir_.file("m.gguf"), "GGUF");
+  const std::vector<std::string> words = {"-p", "0", "-n",     "1",
+                                          "-r", "1", "--peer", dir_.file("m.gguf")};
+  ProcessOptions nowhere;
+  nowhere.environment = {"PATH=" + dir_.path()};
+  expect_failure(bench(words, nowhere), 2, {"llama-bench", "not on the PATH", "llama.cpp"});
+  expect_failure(bench(words, with_peer("echo 'no such option' >&2; exit 7\n")), 1,
+                 {"status 7", "no such option"});
+  expect_failure(bench(words, with_peer("echo Speed: high\n")), 1, {"llama-bench", "not JSON"});
+  expect_failure(bench(words, with_peer("echo '{}'\n")), 1, {"llama-bench", "not a list"});
+  std::vector<std::string> missing = words;
+  missing.back() = dir_.file("none.gguf");
+  expect_failure(bench(missing, with_peer("")), 2, {"none.gguf", "No such file"});
+}
+
+TEST_F(JllmBench, UsageErrorsAreCode2) {
+  expect_failure(bench({"-n", "300", "-p", "0"}), 2, {"no test is left", "256", "--context"});
+  expect_failure(bench({"-d", "1,x"}), 2, {"--n-depth 1,x"});
+  expect_failure(bench({"-d", "-5"}), 2, {"--n-depth -5"});
+  expect_failure(bench({"-r", "0"}), 2, {"--repetitions 0"});
+  expect_failure(bench({"--json", "--csv"}), 2, {"--json or --csv"});
+  expect_failure(bench({"--profile", "--csv"}), 2, {"--profile"});
+  expect_failure(bench({"--profile", "--peer", "m.gguf"}), 2, {"--profile"});
+}
+
+}  // namespace
+}  // namespace jllm
