@@ -9,6 +9,7 @@
 
 #include "executor/src/core/bump_allocator.h"
 #include "executor/src/cuda/driver_api.h"
+#include "executor/src/cuda/token_wait.h"
 
 namespace jllm {
 namespace {
@@ -34,15 +35,6 @@ void sleep_ns(uint64_t time) {
                            static_cast<long>(time % 1000000000)};
   nanosleep(&length, nullptr);
 }
-
-// The wait for a token, times in ns.
-struct Wait {
-  uint64_t start = 0;
-  uint64_t length = 0;        // so far, at least
-  uint64_t last[2] = {0, 0};  // the waits before
-  uint64_t next_query = 0;    // when the driver is asked whether the stream has failed
-  uint32_t idle_queries = 0;  // in a row that found the stream empty
-};
 
 class CudaBackend final : public Backend {
  public:
@@ -107,7 +99,9 @@ class CudaBackend final : public Backend {
   cuda::Event staged_[2] = {nullptr, nullptr};
   bool overlap_ = false;  // the driver captures programmatic launches into graphs
   bool capturing_ = false;
-  Wait wait_;
+  TokenWait wait_;
+  uint64_t next_query_ = 0;    // when the driver is asked whether the stream has failed, ns
+  uint32_t idle_queries_ = 0;  // in a row that found the stream empty
 };
 
 Error CudaBackend::check(cuda::Status status, const char* call) {
@@ -365,6 +359,7 @@ Error CudaBackend::time_between_marks(uint32_t index, float* microseconds) {
 
 Error CudaBackend::write(uint64_t address, const void* data, uint64_t size) {
   const auto* from = static_cast<const uint8_t*>(data);
+  wait_.forget();  // a new sequence, or another place in it
   while (size > 0) {
     const uint64_t n = size < kStagingBytes ? size : kStagingBytes;
     const Error error = synchronise();  // the staging buffer is free
@@ -405,42 +400,29 @@ Error CudaBackend::synchronise() {
   return Error::kOk;
 }
 
-// The ring is read from memory, so that waiting needs no driver call. Tokens come at equal
-// intervals: most of the wait is slept through at once, and the rest in short naps where being late
-// costs nothing, else awake.
+// The ring is read from memory; the driver is asked only now and then whether the stream has
+// failed.
 Error CudaBackend::poll(uint32_t turn, bool may_be_late) {
-  constexpr uint64_t kStretch = 60000;  // that the kernel adds to a sleep, nearly
   constexpr uint64_t kQueryInterval = 500000000;
-  constexpr uint32_t kAwake = 4;  // turns before the first nap
   const uint64_t now = now_ns();
   if (turn == 0) {
-    wait_.last[1] = wait_.last[0];
-    wait_.last[0] = wait_.length;
-    wait_.start = now;
-    wait_.next_query = now + kQueryInterval;
-    wait_.idle_queries = 0;
+    next_query_ = now + kQueryInterval;
+    idle_queries_ = 0;
   }
-  wait_.length = now - wait_.start;
-  // The shorter of two: a long wait behind a prompt says nothing of the next.
-  const uint64_t expected = wait_.last[0] < wait_.last[1] ? wait_.last[0] : wait_.last[1];
-  if (turn == kAwake && expected > wait_.length + 2 * kStretch) {
-    const uint64_t sleep = expected - wait_.length - kStretch;
-    // Stands if the token is there on waking: then the wait was shorter, nobody knows by how much.
-    wait_.length += sleep - sleep / 16;
+  const uint64_t sleep = wait_.sleep_for(turn, may_be_late, now);
+  if (sleep > 0) {
     sleep_ns(sleep);
-  } else if (turn > kAwake && may_be_late) {
-    sleep_ns(1 + wait_.length / 128);
   } else if (turn % 64 == 63) {
     sched_yield();
   }
-  if (now < wait_.next_query) return Error::kOk;
-  wait_.next_query = now + kQueryInterval;
+  if (now < next_query_) return Error::kOk;
+  next_query_ = now + kQueryInterval;
   const cuda::Status status = api_.stream_query(stream_);
   if (status == cuda::kErrorNotReady) {
-    wait_.idle_queries = 0;
+    idle_queries_ = 0;
     return Error::kOk;
   }
-  if (++wait_.idle_queries > 2 && status == cuda::kSuccess) {
+  if (++idle_queries_ > 2 && status == cuda::kSuccess) {
     message_.format("the device finished its work without handing out a token");
     return Error::kDriverCall;
   }
