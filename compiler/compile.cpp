@@ -41,6 +41,10 @@ std::vector<uint32_t> end_tokens(const std::vector<uint8_t>& tokenizer, uint32_t
   return tokens;
 }
 
+const char* tuning_name(const std::optional<tuning::Table>& table) {
+  return !table ? "built-in" : table->entries.empty() ? "none" : "file";
+}
+
 // The options that shape the plan, for its provenance.
 std::vector<std::string> provenance_options(const PlannedModel& planned) {
   const model::ProgramOptions& o = planned.options;
@@ -50,8 +54,10 @@ std::vector<std::string> provenance_options(const PlannedModel& planned) {
           std::string("kv_v=") + weight_type_name(o.kv_type_v),
           "rotate_keys=" + std::to_string(o.rotate_keys ? 1 : 0),
           "prefill_chunk=" + std::to_string(o.prefill_rows.back()),
+          "speculate=" + std::to_string(o.verify_rows.empty() ? 0 : o.verify_rows.back() - 1),
           planned.fused ? "fuse=1" : "fuse=0",
-          std::string("activations=") + select::activation_mode_name(planned.select.activations)};
+          std::string("activations=") + select::activation_mode_name(planned.select.activations),
+          std::string("tuning=") + tuning_name(planned.select.tuning)};
 }
 
 // Prints a stage's result when it is the one that --dump-after names.
@@ -65,15 +71,19 @@ StageObserver dump_observer(const std::string& stage, llvm::raw_ostream& out) {
   };
 }
 
-// --context max: the largest that fits.
-llvm::Error resolve_context(Planner& planner, const target::Target& target,
+// --context max: the largest that fits. Then speculation, which must not make it smaller.
+llvm::Error resolve_options(Planner& planner, const target::Target& target,
                             const CompileOptions& options, PlanOptions* plan) {
   *plan = options.plan;
-  if (!options.context_max) return llvm::Error::success();
-  llvm::Expected<uint32_t> context = planner.largest_context(target, *plan, options.budget);
-  if (!context) return context.takeError();
-  // Nothing fits: plan the smallest context, so that the error says by how much.
-  plan->context = std::max(*context, 1u);
+  if (options.context_max) {
+    llvm::Expected<uint32_t> context = planner.largest_context(target, *plan, options.budget);
+    if (!context) return context.takeError();
+    // Nothing fits: plan the smallest context, so that the error says by how much.
+    plan->context = std::max(*context, 1u);
+  }
+  llvm::Expected<PlanOptions> resolved = planner.resolve(target, *plan, options.budget);
+  if (!resolved) return resolved.takeError();
+  *plan = *resolved;
   return llvm::Error::success();
 }
 
@@ -126,14 +136,16 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   if (!file) return file.takeError();
   PlanOptions plan;
   Planner planner(*file);
-  if (llvm::Error error = resolve_context(planner, *target, options, &plan)) return error;
+  if (llvm::Error error = resolve_options(planner, *target, options, &plan)) return error;
   llvm::Expected<PlannedModel> planned =
       plan_model(*file, *target, plan, dump_observer(options.dump_after, out));
   if (!planned) return planned.takeError();
   if (!options.dump_after.empty()) return llvm::Error::success();
   report::Facts facts;
   facts.planned = &*planned;
-  facts.footprint = make_footprint(*planned, options.budget);
+  llvm::Expected<Footprint> footprint = planner.footprint(*target, plan, options.budget);
+  if (!footprint) return footprint.takeError();
+  facts.footprint = std::move(*footprint);
   Budget& budget = facts.footprint.budget;
   // Before any long work.
   if (!budget.fits()) return does_not_fit(planner, facts, options, plan);

@@ -19,6 +19,10 @@ namespace jllm {
 
 constexpr uint32_t kDefaultContext = 4096;
 constexpr uint32_t kMaxPrefillChunk = 2048;
+constexpr uint32_t kDefaultDraft = 4;
+
+// Whether there are kernels that verify drafts.
+bool can_verify(const target::Target& target);
 
 struct PlanOptions {
   uint32_t context = 0;                  // positions; 0: the model's own, at most kDefaultContext
@@ -27,6 +31,9 @@ struct PlanOptions {
   bool fuse = true;
   select::SelectOptions select;
   bool rotate_keys = true;  // see model::ProgramOptions
+  // Tokens that a step may draft, at most kMaxDraft; 0: no verify graphs. Planner::resolve() gives
+  // those who did not choose the default.
+  std::optional<uint32_t> speculate;
 
   friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };

@@ -32,12 +32,35 @@ llvm::Expected<Footprint> Planner::footprint(const target::Target& target,
   if (found == known_.end()) {
     llvm::Expected<PlannedModel> planned = plan_model(file_, target, options);
     if (!planned) return planned.takeError();
-    known_.push_back({key, options, make_footprint(*planned, {})});
+    Footprint made = make_footprint(*planned, {});
+    if (!made.options.verify_rows.empty()) {
+      PlanOptions plain = options;
+      plain.speculate = 0;
+      llvm::Expected<Footprint> without = footprint(target, plain, {});
+      if (!without) return without.takeError();
+      made.speculation_bytes = made.budget.total() - without->budget.total();
+    }
+    known_.push_back({key, options, std::move(made)});
     found = known_.end() - 1;
   }
   Footprint footprint = found->footprint;
   set_limits(target, budget, &footprint.budget);
   return footprint;
+}
+
+llvm::Expected<PlanOptions> Planner::resolve(const target::Target& target, PlanOptions options,
+                                             const BudgetOptions& budget) {
+  if (options.speculate) return options;
+  options.speculate = 0;
+  if (!can_verify(target)) return options;
+  PlanOptions speculating = options;
+  speculating.speculate = kDefaultDraft;
+  llvm::Expected<Footprint> plan = footprint(target, speculating, budget);
+  if (plan) return plan->budget.fits() ? speculating : options;
+  // Too large a buffer: whether it is there without speculation too, planning will tell.
+  const auto [code, text] = take_error(plan.takeError());
+  if (code == ExitCode::kDoesNotFit) return options;
+  return fail(code, "{0}", text);
 }
 
 llvm::Expected<uint32_t> Planner::largest_context(const target::Target& target, PlanOptions options,

@@ -20,8 +20,13 @@ class Planner {
 
   const gguf::File& file() const { return file_; }
 
-  // Errors are those of plan_model().
+  // Errors are those of plan_model(). Counts what speculation adds, too.
   llvm::Expected<Footprint> footprint(const target::Target& target, const PlanOptions& options,
+                                      const BudgetOptions& budget);
+
+  // The options with speculation decided: as asked, else kDefaultDraft where the target has kernels
+  // for it and the plan fits with them as it does without.
+  llvm::Expected<PlanOptions> resolve(const target::Target& target, PlanOptions options,
                                       const BudgetOptions& budget);
 
   // The largest context, up to the model's own, with which the plan fits: a multiple of 64 unless

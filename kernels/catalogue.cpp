@@ -20,21 +20,6 @@ constexpr std::string_view kKernelSuffix = ".cu";
 
 uint64_t divide_up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
-// Weights that a lane takes at a time: kUnit.
-uint64_t row_unit(unsigned type) {
-  switch (type) {
-    case kRowQ4_0:
-    case kRowQ5_0:
-    case kRowQ4_K:
-    case kRowQ6_K:
-      return 32;
-    case kRowQ8_0:
-      return 16;
-    default:
-      return 8;
-  }
-}
-
 uint32_t clamp_grid(uint64_t blocks) {
   return static_cast<uint32_t>(std::clamp<uint64_t>(blocks, 1, 0x7fffffff));
 }
@@ -47,33 +32,6 @@ bool is_kernel(std::string_view name) {
 // "kernels/device/qkv.cu" -> "qkv"
 std::string_view kernel_name(std::string_view file) {
   return file.substr(kFolder.size(), file.size() - kFolder.size() - kKernelSuffix.size());
-}
-
-constexpr uint64_t kGemvWarps = 16;
-constexpr uint64_t kGemvBlocksPerSm = 2;  // what the launch bounds are made for
-
-GemvShape gemv_base(Activations mode, uint64_t k) {
-  GemvShape shape;
-  shape.block = 512;  // kGemvThreads
-  shape.shared_bytes = image_bytes(mode, k);
-  return shape;
-}
-
-// Warps per team: as long as one wave of blocks still takes all teams and each warp has something
-// to do.
-uint32_t gemv_split(unsigned type, uint64_t k, uint64_t teams, uint32_t sm_count) {
-  constexpr uint32_t kMaxSplit = 4;
-  const uint64_t steps = divide_up(divide_up(k, row_unit(type)), 32);
-  uint32_t split = 1;
-  while (split < kMaxSplit && steps % (2 * split) == 0 &&
-         divide_up(teams * 2 * split, kGemvWarps) <= kGemvBlocksPerSm * sm_count) {
-    split *= 2;
-  }
-  return split;
-}
-
-uint32_t gemv_grid(uint64_t warps, uint32_t sm_count) {
-  return clamp_grid(std::min(kGemvBlocksPerSm * sm_count, divide_up(warps, kGemvWarps)));
 }
 
 // attention_decode: query rows of a block, and groups of them in all heads.
@@ -135,30 +93,6 @@ uint64_t image_bytes(Activations mode, uint64_t k) {
   const uint64_t plane = divide_up(16 * blocks, 128) * 128 + 64;  // kPlane
   const uint64_t planes = mode == Activations::kInt8Pair ? 4 : 2;
   return divide_up(planes * plane + 12 * blocks, 16) * 16;
-}
-
-GemvShape gemv_shape(unsigned type, Activations mode, uint64_t k, uint64_t n, uint32_t sm_count) {
-  // Pairs of rows share their reads of the vector; single rows, and then parts of rows, give more
-  // warps something to load.
-  const uint64_t slots = kGemvBlocksPerSm * kGemvWarps * uint64_t(sm_count);
-  GemvShape shape = gemv_base(mode, k);
-  shape.rows = divide_up(n, 2) >= slots ? 2 : 1;
-  shape.split = gemv_split(type, k, divide_up(n, shape.rows), sm_count);
-  shape.grid_x = gemv_grid(divide_up(n, shape.rows) * shape.split, sm_count);
-  return shape;
-}
-
-GemvShape qkv_shape(unsigned type, Activations mode, uint64_t k, uint64_t rows, uint32_t sm_count) {
-  GemvShape shape = gemv_base(mode, k);
-  shape.split = gemv_split(type, k, rows / 2, sm_count);
-  shape.grid_x = gemv_grid(rows / 2 * shape.split, sm_count);
-  return shape;
-}
-
-GemvShape gate_up_shape(Activations mode, uint64_t k, uint64_t n, uint32_t sm_count) {
-  GemvShape shape = gemv_base(mode, k);
-  shape.grid_x = gemv_grid(divide_up(n, 2), sm_count);
-  return shape;
 }
 
 DecodeAttention decode_attention(uint32_t heads, uint32_t kv_heads, uint32_t head_dim,
@@ -225,17 +159,6 @@ LaunchShape matmul_shape(uint32_t rows, uint64_t n) {
   shape.block = 256;  // kFloatThreads
   shape.grid_x = clamp_grid(divide_up(n, kTile));
   shape.grid_y = clamp_grid(divide_up(rows, kTile));
-  return shape;
-}
-
-LaunchShape attention_shape(uint32_t rows, uint32_t heads, uint32_t kv_heads, uint32_t head_dim) {
-  constexpr uint64_t kVectors = 32, kTile = 32;
-  LaunchShape shape;
-  shape.block = 256;
-  shape.grid_x = kv_heads;
-  shape.grid_y = clamp_grid(divide_up(uint64_t(rows) * (heads / kv_heads), kVectors));
-  shape.shared_bytes =
-      ((kVectors + 2 * kTile) * (uint64_t(head_dim) + 4) + kVectors * kTile) * sizeof(float);
   return shape;
 }
 

@@ -49,17 +49,7 @@ bool has_int8_products(unsigned type);
 // modes.
 uint64_t image_bytes(Activations mode, uint64_t k);
 
-// Launch of such a kernel, and the macros ROWS (rows that a team of warps takes at a time) and
-// SPLIT (warps of a team). Results depend on SPLIT in the last bits.
-struct GemvShape : LaunchShape {
-  uint32_t rows = 2;
-  uint32_t split = 1;
-};
-// matmul_add, head: n rows of `type`.
-GemvShape gemv_shape(unsigned type, Activations mode, uint64_t k, uint64_t n, uint32_t sm_count);
-// qkv: `rows` of q, k and v together; type is that of q.
-GemvShape qkv_shape(unsigned type, Activations mode, uint64_t k, uint64_t rows, uint32_t sm_count);
-GemvShape gate_up_shape(Activations mode, uint64_t k, uint64_t n, uint32_t sm_count);
+// qkv, matmul_add, gate_up, head: gemv_shapes.h.
 
 // Attention of `tokens` that follow each other, by one launch.
 struct DecodeAttention {
@@ -86,12 +76,10 @@ LaunchShape elementwise_shape(uint32_t rows, uint64_t n, uint32_t sm_count);
 // cache.
 uint64_t kv_append_items(uint32_t kv_type, uint32_t heads, uint32_t head_dim);
 
-// matmul: any grid. The tensor-core product has gemm_shapes.h.
+// matmul: any grid. The tensor-core product has gemm_shapes.h, attention attention_shapes.h.
 LaunchShape matmul_shape(uint32_t rows, uint64_t n);
 
-LaunchShape attention_shape(uint32_t rows, uint32_t heads, uint32_t kv_heads,
-                            uint32_t head_dim);  // grid fixed
-LaunchShape finish_chunk_shape();                // one block
-LaunchShape sample_shape();                      // one block
+LaunchShape finish_chunk_shape();  // one block
+LaunchShape sample_shape();        // one block
 
 }  // namespace jllm::kernels

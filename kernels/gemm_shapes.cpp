@@ -42,7 +42,8 @@ uint64_t shared_bytes(const GemmTile& tile, unsigned type) {
   const uint64_t pieces = bytes.main * subs / 16;
   const uint64_t slot = uint64_t(tile.tokens()) * tile.depth * 2 + pieces * (rows * 16 + 64) +
                         rows * (bytes.side * subs + bytes.scales);
-  return tile.stages * round_up(slot, 128) + 2 * bytes.entries * subs * rows * 4;
+  return tile.stages * round_up(slot, tile.wgmma ? 1024 : 128) +
+         2 * bytes.entries * subs * rows * 4;
 }
 
 uint64_t row_tiles(const GemmTile& tile, const GemmProblem& problem) {
@@ -65,11 +66,15 @@ double cost(const GemmTile& tile, const GemmProblem& problem, uint32_t sm_count)
 const std::vector<GemmTile>& gemm_tiles() {
   // Speeds: TFLOP/s per multiprocessor of an H200, Q4_K.
   static const std::vector<GemmTile> tiles = {
-      {8, 4, 1, 4, 1, 64, 3, 2.2, 2.62},   // 128 tokens x 128 rows
-      {8, 4, 1, 2, 2, 64, 4, 1.84, 2.33},  // 128 x 64
-      {4, 8, 1, 2, 2, 64, 4, 1.97, 2.23},  // 64 x 128
-      {4, 8, 1, 1, 4, 128, 3, 1.5, 1.8},   // 64 x 64
-      {2, 8, 1, 1, 4, 128, 3, 0.9, 1.2},   // 32 x 64
+      {8, 4, 1, 4, 1, 64, 3, 2, false, 2.2, 2.62},   // 128 tokens x 128 rows
+      {8, 4, 1, 2, 2, 64, 4, 2, false, 1.84, 2.33},  // 128 x 64
+      {4, 8, 1, 2, 2, 64, 4, 2, false, 1.97, 2.23},  // 64 x 128
+      {4, 8, 1, 1, 4, 128, 3, 2, false, 1.5, 1.8},   // 64 x 64
+      {2, 8, 1, 1, 4, 128, 3, 2, false, 0.9, 1.2},   // 32 x 64
+      {16, 2, 1, 8, 1, 64, 4, 1, true, 4.3, 4.3},    // 256 x 128
+      {8, 2, 1, 8, 1, 64, 3, 2, true, 3.25, 3.5},    // 128 x 128
+      {8, 2, 1, 4, 1, 64, 3, 3, true, 2.2, 3.2},     // 128 x 64
+      {4, 2, 1, 4, 1, 64, 4, 3, true, 1.4, 2.2},     // 64 x 64
   };
   return tiles;
 }
@@ -83,10 +88,10 @@ bool fits(const GemmTile& tile, const GemmProblem& problem) {
   return pieces == 0 || tile.threads() / pieces % 16 == 0;
 }
 
-GemmTile gemm_tile(const GemmProblem& problem, uint32_t sm_count) {
+GemmTile gemm_tile(const GemmProblem& problem, uint32_t sm_count, uint32_t compute_capability) {
   const GemmTile* best = nullptr;
   for (const GemmTile& tile : gemm_tiles()) {
-    if (!fits(tile, problem)) continue;
+    if (!fits(tile, problem) || (tile.wgmma && compute_capability != 90)) continue;
     if (best == nullptr || cost(tile, problem, sm_count) < cost(*best, problem, sm_count)) {
       best = &tile;
     }
@@ -126,6 +131,8 @@ std::vector<std::string> gemm_defines(const GemmTile& tile, const GemmProblem& p
   define("WARPS_K", tile.warps_k);
   define("DEPTH", tile.depth);
   define("STAGES", tile.stages);
+  define("BLOCKS", tile.blocks);
+  if (tile.wgmma) define("WGMMA", 1);
   define("SHARED", gemm_shape(tile, problem).shared_bytes);
   return defines;
 }

@@ -13,6 +13,8 @@ namespace jllm::kernels {
 // warps_k of them share each stage of `depth` weights along k. The kernel's macros of these names.
 struct GemmTile {
   uint32_t m, n, warps_m, warps_n, warps_k, depth, stages;
+  uint32_t blocks;  // that a multiprocessor is to hold
+  bool wgmma;       // for the instructions of compute capability 9.0
   // Speed of a multiprocessor with one block and with two of them, in any unit.
   double alone, together;
 
@@ -37,7 +39,7 @@ bool has_gemm(unsigned type);  // f32 has not: kernel matmul
 bool fits(const GemmTile& tile, const GemmProblem& problem);
 
 // The tile that promises the shortest time, a LaunchShape and the macros of both.
-GemmTile gemm_tile(const GemmProblem& problem, uint32_t sm_count);
+GemmTile gemm_tile(const GemmProblem& problem, uint32_t sm_count, uint32_t compute_capability);
 LaunchShape gemm_shape(const GemmTile& tile, const GemmProblem& problem);
 std::vector<std::string> gemm_defines(const GemmTile& tile, const GemmProblem& problem);
 

@@ -3,8 +3,8 @@
 // pointers are arena addresses, numbers are immediates (floats as IEEE-754 bits in the low half). T
 // is the row count of the graph; rows at or beyond min(T, state.count - state.position) need not be
 // computed. Where `state` is null all T rows are computed (the head graph: its row was consumed
-// before). Activations are f32, row-major. Weights stay in GGUF block layout; f32 constants are
-// plain arrays.
+// before). Activations are f32, row-major. Weights are in GGUF block layout, or in panels
+// (panel_layout.h) where integer products read them; f32 constants are plain arrays.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,35 @@
 
 namespace jllm::host {
 
+// --- Activations as integers, beside weights in panels ---
+
+// 32 activations of one row: scale * high, or with two planes scale * (kHighUnit * high + low).
+constexpr int kHighShift = 7, kHighUnit = 1 << kHighShift;
+struct ActivationGroup {
+  int8_t high[32];
+  int8_t low[32];
+  float scale;
+  int32_t total;       // of the integers
+  float sum;           // scale * total
+  float half_sums[2];  // the same of the first and the last 16
+};
+
+// An image of `rows` rows: blocks of image_interleave(rows) rows, in each the groups one after the
+// other, in each the rows. Blocks are full; rows beyond `rows` are not read for a result.
+constexpr uint64_t kImageRows = 16;
+constexpr uint64_t image_interleave(uint64_t rows) {
+  return rows <= 1 ? 1 : rows <= 4 ? 4 : rows <= 8 ? 8 : kImageRows;
+}
+constexpr uint64_t image_index(uint64_t rows, uint64_t groups, uint64_t row, uint64_t group) {
+  const uint64_t interleave = image_interleave(rows);
+  return (row / interleave * groups + group) * interleave + row % interleave;
+}
+constexpr uint64_t image_bytes(uint64_t rows, uint64_t k) {
+  const uint64_t interleave = image_interleave(rows);
+  const uint64_t blocks = (rows + interleave - 1) / interleave;
+  return blocks * interleave * (k / 32) * sizeof(ActivationGroup);
+}
+
 // Every struct's name minus "Args", in snake_case, is the kernel name in the plan ("rms_norm").
 
 struct EmbedArgs {  // out[T][dim] = table[token of the row]
@@ -22,6 +51,7 @@ struct EmbedArgs {  // out[T][dim] = table[token of the row]
   const void* table;  // [vocab][dim], `type`
   float* out;
   uint64_t rows, dim, vocab, type;
+  uint64_t panels;  // 1: the table is in panels, 0: in GGUF blocks
 };
 
 struct RmsNormArgs {  // out = in / sqrt(mean(in^2) + epsilon) * weight, per row and group
@@ -47,6 +77,23 @@ struct MatmulArgs {  // out[T][n] = in[T][k] * weight[n][k]^T
   const void* weight;
   float* out;
   uint64_t rows, n, k, type;
+};
+
+struct QuantiseArgs {  // image = in as integers
+  const StepState* state;
+  const float* in;         // [T][k], k a multiple of 32
+  ActivationGroup* image;  // of T rows
+  uint64_t rows, k;
+  uint64_t planes;  // 1 or 2
+};
+
+struct ProductArgs {  // out[T][n] = in[T][k] * weight[n][k]^T
+  const StepState* state;
+  const ActivationGroup* image;
+  const void* weight;  // panels of `type`
+  float* out;
+  uint64_t rows, n, k, type;
+  uint64_t planes;  // as the image was made
 };
 
 struct AddBiasArgs {  // out = in + bias, per row; out may be in
@@ -127,6 +174,22 @@ struct SampleArgs {  // draws the next token, appends it to tokens and the ring;
   RingSlot* ring;       // [kRingSlots]
   uint64_t vocab;
   uint64_t advance;  // 1: position += 1 (decode); 0: the rows were already consumed (prefill head)
+};
+
+struct DraftArgs {  // appends what was drafted to tokens: count grows
+  StepState* state;
+  uint32_t* tokens;  // [context]
+  const Draft* draft;
+};
+
+struct AcceptArgs {  // samples behind each row as long as the drafted tokens hold; see StepState
+  StepState* state;
+  uint32_t* tokens;     // [context]
+  const float* logits;  // [T][vocab]; left unchanged
+  float* work;          // scratch [vocab]: penalised logits
+  RingSlot* ring;       // [kRingSlots]
+  Draft* draft;         // gets the number of tokens sampled
+  uint64_t rows, vocab;
 };
 
 }  // namespace jllm::host

@@ -8,12 +8,19 @@
 //   count     tokens known; position <= count <= context
 // A prefill replay of R rows consumes min(R, count - position) tokens and advances position.
 // A decode replay needs position == count - 1; it consumes one token and samples the next.
+// A verify replay needs the same. It appends the drafted tokens (struct Draft), consumes them all
+// as prefill does, and samples behind each row in turn, as decode replays one after another would:
+// as long as a sampled token is the one drafted for its place, the next row counts too. position
+// and count then stand where those decode replays would have left them. Rows of the KV cache
+// behind position hold what was rejected; the next replays overwrite them.
 #pragma once
 
 namespace jllm {
 
 constexpr unsigned kMaxEndTokens = 32;
 constexpr unsigned kRingSlots = 64;  // power of two; tokens in flight between device and host
+constexpr unsigned kMaxVerifyRows = 8;
+constexpr unsigned kMaxDraft = kMaxVerifyRows - 1;  // the first row's token is no guess
 
 // Why sampling stopped; later replays leave position, count and the ring untouched.
 enum StepDone : unsigned { kRunning = 0, kEndToken = 1, kContextFull = 2, kBadLogits = 3 };
@@ -46,6 +53,15 @@ struct RingSlot {
   unsigned token;
   unsigned done;  // StepDone after this token
   unsigned reserved;
+};
+
+// What a verify replay reads and answers, in HOST_PINNED memory. The host writes count and tokens
+// before the replay, and the replay its answer before the ring slot of its first token. Behind
+// the end of a sequence nothing is read or written.
+struct Draft {
+  unsigned count;              // at most the graph's rows - 1, and context - StepState::count
+  unsigned tokens[kMaxDraft];  // guesses at the tokens behind the last known one
+  unsigned sampled;            // ring slots that the replay writes: 1 to count + 1
 };
 
 }  // namespace jllm

@@ -136,11 +136,24 @@ class Validator {
     return true;
   }
 
+  bool check_verify(const fb::Graph& graph) {
+    const fb::Bindings& b = *plan_.bindings();
+    const uint64_t logits = uint64_t{graph.rows()} * plan_.model()->vocab_size() * 4;
+    const bool ok = graph.rows() >= 2 && graph.rows() <= kMaxVerifyRows &&
+                    inside_arena(graph.logits_arena(), graph.logits(), logits) &&
+                    graph.logits() % 16 == 0 &&
+                    inside_arena(b.draft_arena(), b.draft(), sizeof(Draft)) &&
+                    plan_.arenas()->Get(b.draft_arena())->kind() == fb::ArenaKind::HostPinned &&
+                    b.draft() % 16 == 0;
+    return ok || fail("plan: a verify graph has odd rows, or its logits or draft lie outside");
+  }
+
   bool check_graphs() {
     bool decode = false;
     bool head = false;
     for (const fb::Graph* graph : *plan_.graphs()) {
       if (graph->kind() > fb::GraphKind::MAX || graph->rows() < 1) return fail("plan: odd graph");
+      if (graph->kind() == fb::GraphKind::Verify && !check_verify(*graph)) return false;
       decode |= graph->kind() == fb::GraphKind::Decode;
       head |= graph->kind() == fb::GraphKind::Head;
       for (const fb::Launch* launch : *graph->launches()) {

@@ -232,6 +232,8 @@ llvm::Expected<std::vector<uint8_t>> Nvrtc::compile(const CompileRequest& reques
   }
   std::vector<std::string> options = {std::string("--gpu-architecture=") +
                                       (ptx ? "compute_" : "sm_") + std::to_string(request.arch)};
+  // All that the device can do: code for 9.0 runs nowhere else either way, PTX would.
+  if (!ptx && request.arch == 90 && version_.major >= 12) options[0] += "a";
   options.insert(options.end(), request.options.begin(), request.options.end());
   std::vector<const char*> arguments;
   for (const std::string& option : options) arguments.push_back(option.c_str());

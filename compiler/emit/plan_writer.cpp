@@ -200,10 +200,13 @@ class PlanWriter {
       return *plan_.layout.tensors[id];
     };
     const ir::Bindings& ids = plan_.program.bindings;
+    const bool verifies = !plan_.options.verify_rows.empty();
+    const memory::Location draft = verifies ? at(ids.draft) : memory::Location{};
     return fb::CreateBindings(b, static_cast<uint16_t>(at(ids.state).arena), at(ids.state).offset,
                               at(ids.tokens).offset, static_cast<uint16_t>(at(ids.logits).arena),
                               at(ids.logits).offset, static_cast<uint16_t>(at(ids.ring).arena),
-                              at(ids.ring).offset);
+                              at(ids.ring).offset, static_cast<uint16_t>(draft.arena),
+                              draft.offset);
   }
 
   Offset<fb::Provenance> provenance(FlatBufferBuilder& b) const {
@@ -244,8 +247,11 @@ class PlanWriter {
     for (const select::ScheduledGraph& graph : plan_.schedule.graphs) {
       std::vector<Offset<fb::Launch>> launches;
       for (const select::Launch& l : graph.launches) launches.push_back(launch(b, l));
+      const memory::Location logits =
+          graph.logits ? *plan_.layout.tensors[*graph.logits] : memory::Location{};
       graphs.push_back(fb::CreateGraph(b, static_cast<fb::GraphKind>(graph.kind), graph.rows,
-                                       b.CreateVector(launches)));
+                                       b.CreateVector(launches),
+                                       static_cast<uint16_t>(logits.arena), logits.offset));
     }
     const Budget budget = make_footprint(plan_, {}).budget;
     const auto requirements =

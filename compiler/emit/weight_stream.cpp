@@ -8,6 +8,7 @@
 #include "compiler/emit/repack.h"
 #include "compiler/gguf/quants.h"
 #include "compiler/support/error.h"
+#include "schema/panel_layout.h"
 
 namespace jllm::emit {
 namespace {
@@ -52,10 +53,20 @@ llvm::ArrayRef<uint8_t> source_bytes(const gguf::File& file, const ir::Tensor& t
   return file.data(*tensor.source).slice(bytes(tensor.source_offset), bytes(tensor.elements()));
 }
 
-llvm::Error stream_matrix(const gguf::File& file, const ir::Tensor& tensor, bool is_host,
-                          Pipeline& out) {
-  const llvm::ArrayRef<uint8_t> data = source_bytes(file, tensor);
+llvm::Error stream_rows(llvm::ArrayRef<uint8_t> data, const ir::Tensor& tensor, bool is_host,
+                        Pipeline& out) {
   const uint64_t source_row = data.size() / tensor.rows;
+  if (tensor.panels) {
+    const uint64_t panel = panel_bytes(tensor.type, tensor.cols);
+    const uint64_t rows_per_piece = std::max<uint64_t>(1, kPieceBytes / panel) * kPanelRows;
+    for (uint64_t first = 0; first < tensor.rows; first += rows_per_piece) {
+      const uint64_t n = std::min(rows_per_piece, tensor.rows - first);
+      std::vector<uint8_t> piece(panel_count(n) * panel);
+      repack_panels(tensor.type, data.data() + first * source_row, n, tensor.cols, piece.data());
+      if (llvm::Error error = out.push(std::move(piece))) return error;
+    }
+    return llvm::Error::success();
+  }
   const uint64_t row = memory::storage_bytes(tensor, is_host) / tensor.rows;
   const uint64_t rows_per_piece = std::max<uint64_t>(1, kPieceBytes / row);
   for (uint64_t first = 0; first < tensor.rows; first += rows_per_piece) {
@@ -69,6 +80,14 @@ llvm::Error stream_matrix(const gguf::File& file, const ir::Tensor& tensor, bool
       repack_rows(tensor.type, from, n, tensor.cols, piece.data());
     }
     if (llvm::Error error = out.push(std::move(piece))) return error;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error stream_matrix(const gguf::File& file, const ir::Tensor& tensor, bool is_host,
+                          Pipeline& out) {
+  if (llvm::Error error = stream_rows(source_bytes(file, tensor), tensor, is_host, out)) {
+    return error;
   }
   // Once the last of its parts has been read.
   if (tensor.source_offset + tensor.elements() == tensor.source->elements()) {

@@ -58,7 +58,9 @@ llvm::Expected<Verdict> judge(Planner& planner, const target::Target& target,
     llvm::consumeError(std::move(error));
     verdict.compilable = false;
   }
-  llvm::Expected<Footprint> footprint = planner.footprint(target, question.plan, question.budget);
+  llvm::Expected<PlanOptions> plan = planner.resolve(target, question.plan, question.budget);
+  if (!plan) return plan.takeError();
+  llvm::Expected<Footprint> footprint = planner.footprint(target, *plan, question.budget);
   if (footprint) {
     verdict.footprint = std::move(*footprint);
     verdict.answer = answer_of(verdict.footprint->budget);

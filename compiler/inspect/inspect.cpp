@@ -122,6 +122,8 @@ const char* graph_kind_name(fb::GraphKind kind) {
       return "prefill";
     case fb::GraphKind::Head:
       return "head";
+    case fb::GraphKind::Verify:
+      return "verify";
   }
   return "?";
 }

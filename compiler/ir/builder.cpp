@@ -134,6 +134,13 @@ void GraphBuilder::sample(TensorId logits, bool advance) {
   emit(Op::kSample, {logits}, {}, attributes, "sample");
 }
 
+void GraphBuilder::draft() { emit(Op::kDraft, {}, {}, {}, "draft"); }
+
+void GraphBuilder::accept(TensorId logits) {
+  graph_.logits = logits;
+  emit(Op::kAccept, {logits}, {}, {}, "accept");
+}
+
 void GraphBuilder::finish() { program_.graphs.push_back(std::move(graph_)); }
 
 }  // namespace jllm::ir

@@ -38,6 +38,8 @@ class GraphBuilder {
   TensorId add(TensorId a, TensorId b, const char* name);
   void finish_chunk(TensorId x);
   void sample(TensorId logits, bool advance);
+  void draft();
+  void accept(TensorId logits);
 
   // Moves the graph into the program.
   void finish();

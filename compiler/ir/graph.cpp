@@ -32,6 +32,10 @@ const char* op_name(Op op) {
       return "finish_chunk";
     case Op::kSample:
       return "sample";
+    case Op::kDraft:
+      return "draft";
+    case Op::kAccept:
+      return "accept";
     case Op::kQkv:
       return "qkv";
     case Op::kRopeAppend:
@@ -63,6 +67,8 @@ std::string graph_name(const Graph& graph) {
       return "head";
     case GraphKind::kPrefill:
       return "prefill_" + std::to_string(graph.rows);
+    case GraphKind::kVerify:
+      return "verify_" + std::to_string(graph.rows);
   }
   return "?";
 }

@@ -1,11 +1,12 @@
 // The intermediate representation: linear lists of primitive operations over statically shaped
-// tensors. One Program holds all graphs of a plan (decode, prefill chunks, head) and one table of
-// tensors; weights, caches and state are shared between graphs, activations belong to one.
+// tensors. One Program holds all graphs of a plan (decode, prefill chunks, verify, head) and one
+// table of tensors; weights, caches and state are shared between graphs, activations belong to one.
 #pragma once
 
 #include <llvm/Support/raw_ostream.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ enum class TensorKind : uint8_t {
   kActivation,  // f32, lives from its producer to its last consumer
   kKvCache,     // [heads][context][head_dim], `type`, in the layout of schema/kv_layout.h
   kPersistent,  // keeps its contents between replays; zero at start
-  kRing,        // host-visible ring of sampled tokens
+  kPinned,      // visible to the host: the ring of sampled tokens, drafts
 };
 
 struct Tensor {
@@ -38,6 +39,7 @@ struct Tensor {
   uint64_t source_offset =
       0;  // elements of the source in front of this tensor: one may hold several
   std::vector<float> values;  // constants that are computed
+  bool panels = false;  // weights on the host: in panels (schema/panel_layout.h), for integer products
 
   uint64_t elements() const { return rows * cols; }
 };
@@ -58,6 +60,8 @@ enum class Op : uint8_t {
   kAdd,          // a, b -> y
   kFinishChunk,  // x[T][dim] -> hidden[1][dim]; advances the position
   kSample,       // logits ->
+  kDraft,        // -> ; appends the drafted tokens: the first operation of a verify graph
+  kAccept,       // logits[T][vocab] -> ; samples behind each row as long as the draft holds
   // What fusion passes make of them.
   kQkv,  // x, norm, wq, wk, wv, frequencies, k cache, v cache [, bq, bk, bv] -> q; or without the
          // caches -> q, k, v, which attention then appends (with pairs = 0 nothing is rotated)
@@ -98,11 +102,12 @@ struct Node {
   std::string label;  // "blk.3.attn_q"
 };
 
-enum class GraphKind : uint8_t { kDecode, kPrefill, kHead };
+enum class GraphKind : uint8_t { kDecode, kPrefill, kHead, kVerify };
 
 struct Graph {
   GraphKind kind = GraphKind::kDecode;
   uint32_t rows = 1;  // T: tokens that one replay takes at most
+  std::optional<TensorId> logits;  // verify: f32[T][vocab], kept until the next replay
   std::vector<Node> nodes;
 };
 
@@ -113,6 +118,7 @@ struct Bindings {
   TensorId logits = 0;  // f32[vocab]
   TensorId hidden = 0;  // f32[dim]: last row of a prefilled chunk, input of the head graph
   TensorId ring = 0;
+  TensorId draft = 0;  // where there are verify graphs
 };
 
 struct Program {
@@ -125,7 +131,7 @@ struct Program {
   const Tensor& operator[](TensorId id) const { return tensors[id]; }
 };
 
-std::string graph_name(const Graph& graph);  // "decode", "prefill_64", "head"
+std::string graph_name(const Graph& graph);  // "decode", "prefill_64", "verify_4", "head"
 
 // One line per node; what `--dump-after` prints and tests compare.
 void dump(const Program& program, llvm::raw_ostream& os);

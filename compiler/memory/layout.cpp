@@ -9,6 +9,7 @@
 #include "compiler/support/error.h"
 #include "schema/checked_math.h"
 #include "schema/kv_layout.h"
+#include "schema/panel_layout.h"
 #include "schema/row_layout.h"
 
 namespace jllm::memory {
@@ -27,7 +28,7 @@ ArenaKind arena_of(TensorKind kind) {
       return ArenaKind::kScratch;
     case TensorKind::kPersistent:
       return ArenaKind::kState;
-    case TensorKind::kRing:
+    case TensorKind::kPinned:
       return ArenaKind::kHostPinned;
   }
   return ArenaKind::kScratch;
@@ -210,6 +211,7 @@ uint64_t storage_bytes(const ir::Tensor& tensor, bool is_host) {
   if (tensor.kind == TensorKind::kWeight && !is_host) {
     return row_layout(static_cast<unsigned>(tensor.type), tensor.cols).stride * tensor.rows;
   }
+  if (tensor.panels) return panel_count(tensor.rows) * panel_bytes(tensor.type, tensor.cols);
   const BlockShape block = block_shape(tensor.type);
   return tensor.elements() / block.elements * block.bytes;
 }

@@ -47,7 +47,10 @@ void add_common_tensors(const Model& model, const ProgramOptions& options, ir::P
   b.tokens = persistent("tokens", options.context, TensorKind::kPersistent);
   b.logits = persistent("logits", model.params.vocab_size, TensorKind::kPersistent);
   b.hidden = persistent("hidden", model.params.embedding_length, TensorKind::kPersistent);
-  b.ring = persistent("ring", kRingSlots * sizeof(RingSlot) / 4, TensorKind::kRing);
+  b.ring = persistent("ring", kRingSlots * sizeof(RingSlot) / 4, TensorKind::kPinned);
+  if (!options.verify_rows.empty()) {
+    b.draft = persistent("draft", sizeof(Draft) / 4, TensorKind::kPinned);
+  }
 }
 
 }  // namespace jllm::model

@@ -185,14 +185,18 @@ TensorId stack(const Decoder& decoder, GraphBuilder& b) {
   return x;
 }
 
-void head(const Decoder& decoder, GraphBuilder& b, TensorId x, TensorId logits, bool advance) {
+// The logits behind x, in a tensor that is there (one row) or in one of the graph's own.
+TensorId head(const Decoder& decoder, GraphBuilder& b, TensorId x,
+              std::optional<TensorId> place = std::nullopt) {
   const TensorId y = decoder.output_norm.apply(b, x, "output_norm");
-  b.matmul_into(y, decoder.output.weight, logits, "output");
+  const TensorId weight = decoder.output.weight;
+  const TensorId logits =
+      place ? b.matmul_into(y, weight, *place, "output") : b.matmul(y, weight, "output");
   if (decoder.output.bias) b.add_bias_in_place(logits, *decoder.output.bias, "output");
   if (decoder.logit_softcap != 0) {
     b.unary_in_place(logits, kSoftcap, decoder.logit_softcap, "logit_softcap");
   }
-  b.sample(logits, advance);
+  return logits;
 }
 
 }  // namespace
@@ -200,15 +204,21 @@ void head(const Decoder& decoder, GraphBuilder& b, TensorId x, TensorId logits, 
 llvm::Expected<ir::Program> DecoderLoader::finish(const Decoder& decoder) {
   if (llvm::Error error = tensors_.take_error()) return error;
   GraphBuilder decode(program_, ir::GraphKind::kDecode, 1);
-  head(decoder, decode, stack(decoder, decode), program_.bindings.logits, true);
+  decode.sample(head(decoder, decode, stack(decoder, decode), program_.bindings.logits), true);
   decode.finish();
   for (const uint32_t rows : options_.prefill_rows) {
     GraphBuilder prefill(program_, ir::GraphKind::kPrefill, rows);
     prefill.finish_chunk(stack(decoder, prefill));
     prefill.finish();
   }
+  for (const uint32_t rows : options_.verify_rows) {
+    GraphBuilder verify(program_, ir::GraphKind::kVerify, rows);
+    verify.draft();
+    verify.accept(head(decoder, verify, stack(decoder, verify)));
+    verify.finish();
+  }
   GraphBuilder last(program_, ir::GraphKind::kHead, 1);
-  head(decoder, last, program_.bindings.hidden, program_.bindings.logits, false);
+  last.sample(head(decoder, last, program_.bindings.hidden, program_.bindings.logits), false);
   last.finish();
   return std::move(program_);
 }

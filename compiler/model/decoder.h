@@ -119,7 +119,7 @@ class DecoderLoader {
   GatedFeedForward gated_feed_forward(uint32_t layer, bool fused = false);
   SandwichBlock sandwich_block(uint32_t layer, const RopeTable& rope);
 
-  // The program with its decode, prefill and head graphs.
+  // The program with its decode, prefill, verify and head graphs.
   llvm::Expected<ir::Program> finish(const Decoder& decoder);
 
  private:

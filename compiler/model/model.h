@@ -58,12 +58,14 @@ struct ProgramOptions {
   WeightType kv_type_v = WeightType::kF16;
   bool rotate_keys = true;             // where their cache's type wants it (schema/kv_layout.h)
   std::vector<uint32_t> prefill_rows;  // ascending
+  std::vector<uint32_t> verify_rows;   // ascending; empty: no speculation
 };
 
 // Reads and checks the hyper-parameters. kUnsupported names an unknown architecture.
 llvm::Expected<Model> load(const gguf::File& file);
 
-// The graphs of the model: decode, one prefill graph per entry of prefill_rows, head.
+// The graphs of the model: decode, one prefill graph per entry of prefill_rows, one verify graph per
+// entry of verify_rows, head.
 llvm::Expected<ir::Program> build_program(const Model& model, const ProgramOptions& options);
 
 // --- for architecture files; decoder.h has what their graphs share ---

@@ -37,6 +37,19 @@ std::string readable(const std::string& define) {
   return " " + name + "=" + weight_type_name(type);
 }
 
+// Matrix-vector launches of decode, and how many of them a tuning table has decided.
+std::pair<size_t, size_t> tuned_launches(const select::Schedule& schedule) {
+  size_t all = 0, measured = 0;
+  const std::vector<uint32_t> counts = decode_counts(schedule);
+  for (size_t i = 0; i < schedule.kernels.size(); ++i) {
+    const std::optional<select::GemvChoice>& gemv = schedule.kernels[i].gemv;
+    if (!gemv) continue;
+    all += counts[i];
+    if (gemv->measured) measured += counts[i];
+  }
+  return {all, measured};
+}
+
 size_t decode_launches(const select::Schedule& schedule) {
   for (const select::ScheduledGraph& graph : schedule.graphs) {
     if (graph.kind == ir::GraphKind::kDecode) return graph.launches.size();
@@ -61,6 +74,11 @@ void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
   if (prediction.tokens_per_second > 0) {
     os << formatv("; {0} GB/s allow at most {1:F0} tok/s (bandwidth / bytes)",
                   facts.planned->target.bandwidth_gbps, prediction.tokens_per_second);
+  }
+  if (const auto [all, measured] = tuned_launches(facts.planned->schedule); all > 0) {
+    os << formatv("\n  variants: a tuning table decided {0} of {1} matrix-vector launches", measured,
+                  all);
+    os << (measured < all ? ", the cost model the rest" : "");
   }
   os << "\n  kernels (launches in decode):\n";
   const std::vector<uint32_t> counts = decode_counts(facts.planned->schedule);
@@ -114,6 +132,9 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
     });
     json.attribute("weights_read_per_token", int64_t(facts.footprint.weights_per_token));
     json.attribute("decode_launches", int64_t(decode_launches(facts.planned->schedule)));
+    const auto [all, measured] = tuned_launches(facts.planned->schedule);
+    json.attribute("matrix_vector_launches", int64_t(all));
+    json.attribute("tuned_launches", int64_t(measured));
     json.attributeArray("warnings", [&] {
       for (const std::string& warning : facts.planned->target.warnings) json.value(warning);
     });

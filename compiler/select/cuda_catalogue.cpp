@@ -4,8 +4,10 @@
 
 #include "compiler/select/schedule.h"
 #include "compiler/support/error.h"
+#include "kernels/attention_shapes.h"
 #include "kernels/catalogue.h"
 #include "kernels/gemm_shapes.h"
+#include "kernels/gemv_shapes.h"
 
 namespace jllm::select {
 namespace {
@@ -34,6 +36,8 @@ class CudaSelector {
         sms_(target.sm_count),
         compute_capability_(target.compute_capability),
         options_(options),
+        table_(options.tuning ? &*options.tuning
+                              : tuning::shipped(target.compute_capability, target.sm_count)),
         out_(out) {
     step_ = tensor(program.bindings.state);
   }
@@ -80,6 +84,9 @@ class CudaSelector {
         return gate_up();
       case ir::Op::kHead:
         return head();
+      case ir::Op::kDraft:
+      case ir::Op::kAccept:
+        break;  // plan_model() lets no verify graph come here yet
     }
     return fail(ExitCode::kFailed, "internal: no CUDA kernel for '{0}'", ir::op_name(n.op));
   }
@@ -98,8 +105,9 @@ class CudaSelector {
   }
 
   void launch_kernel(const char* kernel, Defines defines, Args args, const LaunchShape& shape,
-                     const std::string& label) {
+                     const std::string& label, std::optional<GemvChoice> gemv = std::nullopt) {
     KernelSpec spec;
+    spec.gemv = std::move(gemv);
     spec.name = spec.source = kernel;
     spec.defines = std::move(defines);
     spec.block = shape.block;
@@ -183,7 +191,7 @@ class CudaSelector {
     for (size_t i = 1; i < n_->inputs.size(); ++i) args.push_back(in(i));
     for (const ir::TensorId output : n_->outputs) args.push_back(tensor(output));
     args.push_back(immediate(graph_.rows));
-    const kernels::GemmTile tile = kernels::gemm_tile(problem, sms_);
+    const kernels::GemmTile tile = kernels::gemm_tile(problem, sms_, compute_capability_);
     Defines defines = kernels::gemm_defines(tile, problem);
     if (residual) defines.push_back("RESIDUAL=1");
     if (problem.gated) defines.push_back(define("ACTIVATION", attributes().activation));
@@ -281,14 +289,30 @@ class CudaSelector {
     if (mode == Activations::kExact) return {};
     return {define("OUT_IMAGE", static_cast<uint64_t>(mode))};
   }
-  // Only what differs from the sources' defaults.
-  static Defines gemv_defines(Activations mode, const kernels::GemvShape& shape) {
-    Defines defines;
-    if (mode != Activations::kExact)
-      defines.push_back(define("ACTIVATIONS", static_cast<uint64_t>(mode)));
-    if (shape.rows != 2) defines.push_back(define("ROWS", shape.rows));
-    if (shape.split != 1) defines.push_back(define("SPLIT", shape.split));
-    return defines;
+  GemvChoice choose(const char* kernel, std::initializer_list<size_t> weights, Activations mode,
+                    uint64_t n) const {
+    GemvChoice choice;
+    kernels::GemvProblem& problem = choice.problem;
+    problem.kernel = kernel;
+    for (const size_t i : weights) problem.types.push_back(static_cast<unsigned>(weight_type(i)));
+    problem.mode = mode;
+    problem.k = info(*weights.begin()).cols;
+    problem.n = n;
+    const tuning::Entry* entry = table_ != nullptr ? table_->find(problem) : nullptr;
+    choice.measured = entry != nullptr;
+    choice.variant = entry != nullptr ? entry->variant : kernels::choose_variant(problem, sms_);
+    return choice;
+  }
+  LaunchShape shape_of(const GemvChoice& choice) const {
+    return kernels::gemv_shape(choice.problem, choice.variant, sms_);
+  }
+  static Defines defines_of(const GemvChoice& choice) {
+    return kernels::gemv_defines(choice.problem, choice.variant);
+  }
+  llvm::Error emit(const GemvChoice& choice, Defines defines, Args args) {
+    launch_kernel(choice.problem.kernel.c_str(), std::move(defines), std::move(args),
+                  shape_of(choice), n_->label, choice);
+    return llvm::Error::success();
   }
 
   Defines head_defines() const {
@@ -345,9 +369,15 @@ class CudaSelector {
 
   llvm::Error attention() {
     const ir::Attributes& a = attributes();
-    return emit("attention", attention_defines(),
+    const kernels::AttentionProblem problem = {
+        graph_.rows,  a.heads,
+        a.kv_heads,   a.head_dim,
+        unsigned(type(1)), unsigned(type(2))};
+    const kernels::AttentionTile tile = kernels::attention_tile(problem, sms_);
+    return emit("attention",
+                join({attention_defines(), kernels::attention_defines(tile, problem)}),
                 {step_, in(0), in(1), in(2), result(), immediate(graph_.rows)},
-                kernels::attention_shape(graph_.rows, a.heads, a.kv_heads, a.head_dim));
+                kernels::attention_shape(tile, problem));
   }
 
   llvm::Error attention_decode() {
@@ -376,9 +406,8 @@ class CudaSelector {
   llvm::Error qkv() {
     const ir::Attributes& a = attributes();
     const Activations mode = mode_for({weight_type(2), weight_type(3), weight_type(4)});
-    const kernels::GemvShape shape =
-        kernels::qkv_shape(static_cast<unsigned>(weight_type(2)), mode, width(0),
-                           (uint64_t{a.heads} + 2 * a.kv_heads) * a.head_dim, sms_);
+    const GemvChoice choice =
+        choose("qkv", {2, 3, 4}, mode, (uint64_t{a.heads} + 2 * a.kv_heads) * a.head_dim);
     // Appends k and v, or hands them over as f32 rows.
     const bool append = n_->outputs.size() == 1;
     const size_t first_bias = append ? 8 : 6;
@@ -390,7 +419,7 @@ class CudaSelector {
     const ir::TensorId k = append ? n_->inputs[6] : n_->outputs[1];
     const ir::TensorId v = append ? n_->inputs[7] : n_->outputs[2];
     args.insert(args.end(), {in(5), result(), tensor(k), tensor(v)});
-    return emit("qkv",
+    return emit(choice,
                 join({{define("K", width(0)), define("Q_TYPE", type(2)), define("K_TYPE", type(3)),
                        define("V_TYPE", type(4))},
                       head_defines(),
@@ -398,17 +427,16 @@ class CudaSelector {
                       {define("HAS_BIAS", bias ? 1 : 0), define("APPEND", append ? 1 : 0)},
                       cache_defines(program_[k], program_[v]),
                       {define_bits("EPSILON_BITS", a.epsilon)},
-                      gemv_defines(mode, shape)}),
-                std::move(args), shape);
+                      defines_of(choice)}),
+                std::move(args));
   }
 
   llvm::Error matvec(bool residual) {
     const Activations mode = mode_for({weight_type(1)});
-    const kernels::GemvShape shape = kernels::gemv_shape(static_cast<unsigned>(weight_type(1)),
-                                                         mode, width(1), info(1).rows, sms_);
+    const GemvChoice choice = choose("matmul_add", {1}, mode, info(1).rows);
     Defines defines = join({{define("TYPE", type(1)), define("K", width(1)),
                              define("N", info(1).rows), define("HAS_BIAS", 0)},
-                            gemv_defines(mode, shape)});
+                            defines_of(choice)});
     if (image_of(n_->inputs[0]) != Activations::kExact) defines.push_back("IN_IMAGE=1");
     Args args = {in(0), in(1)};
     if (residual) {
@@ -417,40 +445,39 @@ class CudaSelector {
       defines.push_back("RESIDUAL=0");
     }
     args.push_back(result());
-    return emit("matmul_add", std::move(defines), std::move(args), shape);
+    return emit(choice, std::move(defines), std::move(args));
   }
 
   llvm::Error gate_up() {
     const Activations mode = mode_for({weight_type(2), weight_type(3)});
-    const kernels::GemvShape shape = kernels::gate_up_shape(mode, width(0), info(2).rows, sms_);
+    const GemvChoice choice = choose("gate_up", {2, 3}, mode, info(2).rows);
     return emit(
-        "gate_up",
+        choice,
         join({{define("GATE_TYPE", type(2)), define("UP_TYPE", type(3)), define("K", width(0)),
                define("N", info(2).rows), define_bits("EPSILON_BITS", attributes().epsilon),
                define("ACTIVATION", attributes().activation)},
-              gemv_defines(mode, shape),
+              defines_of(choice),
               image_defines()}),
-        {in(0), in(1), in(2), in(3), result()}, shape);
+        {in(0), in(1), in(2), in(3), result()});
   }
 
   llvm::Error head() {
     const Activations mode = mode_for({weight_type(2)});
-    const kernels::GemvShape shape = kernels::gemv_shape(static_cast<unsigned>(weight_type(2)),
-                                                         mode, width(0), info(2).rows, sms_);
+    const GemvChoice choice = choose("head", {2}, mode, info(2).rows);
     Args args = {in(0), in(1), in(2), result()};
     Defines tops;
     if (is_sampled(n_->outputs[0])) {
-      top_count_ = shape.grid_x;
+      top_count_ = shape_of(choice).grid_x;
       tops_ = out_.scratch(n_->label + "/tops", uint64_t{2} * top_count_);
       args.push_back(tops_);
       tops.push_back(define("TOPS", 1));
     }
-    return emit("head",
+    return emit(choice,
                 join({{define("TYPE", type(2)), define("K", width(0)), define("N", info(2).rows),
                        define_bits("EPSILON_BITS", attributes().epsilon)},
-                      gemv_defines(mode, shape),
+                      defines_of(choice),
                       tops}),
-                std::move(args), shape);
+                std::move(args));
   }
 
   // Whether the sampler reads this node's result as it is: softcaps and biases work in place.
@@ -483,7 +510,8 @@ class CudaSelector {
   const ir::Graph& graph_;
   uint32_t sms_;
   uint32_t compute_capability_;
-  SelectOptions options_;
+  const SelectOptions& options_;
+  const tuning::Table* table_;  // may be null
   ScheduleBuilder& out_;
   const ir::Node* n_ = nullptr;
   Argument step_;

@@ -1,10 +1,13 @@
 // The host backend's operations: one launch per primitive node, arguments as schema/host_ops.h
-// lists them.
+// lists them. Products with quantised weights read their activations as integers, which a launch of
+// its own makes, once for all products that share them.
 #include <cassert>
+#include <map>
 
 #include "compiler/select/schedule.h"
 #include "compiler/support/error.h"
 #include "schema/host_ops.h"
+#include "schema/panel_layout.h"
 
 namespace jllm::select {
 namespace {
@@ -13,18 +16,50 @@ using Args = std::vector<Argument>;
 
 // Launches operation ArgsStruct with `args`, holding their number against the struct.
 template <typename ArgsStruct>
-void emit(ScheduleBuilder& out, const ir::Node& node, Args args) {
+void emit(ScheduleBuilder& out, const char* operation, const std::string& label, Args args) {
   assert(args.size() * 8 == sizeof(ArgsStruct));
   KernelSpec spec;
-  spec.name = ir::op_name(node.op);
-  out.launch(out.kernel(std::move(spec)), std::move(args), node.label);
+  spec.name = operation;
+  out.launch(out.kernel(std::move(spec)), std::move(args), label);
+}
+
+template <typename ArgsStruct>
+void emit(ScheduleBuilder& out, const ir::Node& node, Args args) {
+  emit<ArgsStruct>(out, ir::op_name(node.op), node.label, std::move(args));
+}
+
+// int8 planes of activations beside quantised weights; 0: they stay f32.
+uint64_t planes_of(ActivationMode mode) {
+  switch (mode) {
+    case ActivationMode::kF32:
+      return 0;
+    case ActivationMode::kQ8:
+      return 1;
+    case ActivationMode::kQ8R:
+    case ActivationMode::kAuto:
+      break;
+  }
+  return 2;
 }
 
 uint64_t type_id(WeightType type) { return static_cast<uint64_t>(type); }
 
 }  // namespace
 
-llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, ScheduleBuilder& out) {
+void choose_panels(const ir::Program& program, const SelectOptions& options, ScheduleBuilder& out) {
+  if (planes_of(options.activations) == 0) return;
+  for (const ir::Graph& graph : program.graphs) {
+    for (const ir::Node& node : graph.nodes) {
+      if (node.op != ir::Op::kMatmul || !has_panels(program[node.inputs[1]].type)) continue;
+      out.store_in_panels(node.inputs[1]);
+    }
+  }
+}
+
+llvm::Error select_host(const ir::Program& program, const ir::Graph& graph,
+                        const SelectOptions& options, ScheduleBuilder& out) {
+  const uint64_t planes = planes_of(options.activations);
+  std::map<ir::TensorId, Argument> images;  // of activations
   // The head graph works on one row that was consumed before: all its rows count.
   const Argument step = tensor(program.bindings.state);
   const Argument state = graph.kind == ir::GraphKind::kHead ? immediate(0) : step;
@@ -40,7 +75,8 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, Sche
       case ir::Op::kEmbed:
         emit<host::EmbedArgs>(out, node,
                               {state, tokens, in(0), result(), rows, width(0),
-                               immediate(in_info(0).rows), immediate(type_id(in_info(0).type))});
+                               immediate(in_info(0).rows), immediate(type_id(in_info(0).type)),
+                               immediate(in_info(0).panels ? 1 : 0)});
         break;
       case ir::Op::kRmsNorm:
         emit<host::RmsNormArgs>(
@@ -55,6 +91,22 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, Sche
              width(0), immediate_f32(a.epsilon)});
         break;
       case ir::Op::kMatmul:
+        if (in_info(1).panels) {
+          const uint64_t k = in_info(1).cols;
+          const auto [image, is_new] = images.try_emplace(node.inputs[0]);
+          if (is_new) {
+            const std::string name = node.label + "/integers";
+            image->second = out.scratch(name, host::image_bytes(graph.rows, k) / sizeof(float));
+            emit<host::QuantiseArgs>(
+                out, "quantise", name,
+                {state, in(0), image->second, rows, immediate(k), immediate(planes)});
+          }
+          emit<host::ProductArgs>(out, "product", node.label,
+                                  {state, image->second, in(1), result(), rows,
+                                   immediate(in_info(1).rows), immediate(k),
+                                   immediate(type_id(in_info(1).type)), immediate(planes)});
+          break;
+        }
         emit<host::MatmulArgs>(out, node,
                                {state, in(0), in(1), result(), rows, immediate(in_info(1).rows),
                                 width(1), immediate(type_id(in_info(1).type))});
@@ -105,6 +157,15 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, Sche
             out, node,
             {step, tokens, in(0), out.scratch(node.label + "/work", in_info(0).cols),
              tensor(program.bindings.ring), width(0), immediate(a.advance ? 1 : 0)});
+        break;
+      case ir::Op::kDraft:
+        emit<host::DraftArgs>(out, node, {step, tokens, tensor(program.bindings.draft)});
+        break;
+      case ir::Op::kAccept:
+        emit<host::AcceptArgs>(
+            out, node,
+            {step, tokens, in(0), out.scratch(node.label + "/work", in_info(0).cols),
+             tensor(program.bindings.ring), tensor(program.bindings.draft), rows, width(0)});
         break;
       default:
         return fail(ExitCode::kFailed, "internal: the host backend has no operation '{0}'",

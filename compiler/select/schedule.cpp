@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "compiler/support/error.h"
+
 namespace jllm::select {
 
 Argument tensor(ir::TensorId id) { return {Argument::Kind::kTensor, id, 0}; }
@@ -29,7 +31,7 @@ const char* activation_mode_name(ActivationMode mode) {
 }
 
 void ScheduleBuilder::begin_graph(const ir::Graph& graph) {
-  schedule_.graphs.push_back({graph.kind, graph.rows, {}});
+  schedule_.graphs.push_back({graph.kind, graph.rows, graph.logits, {}});
 }
 
 uint32_t ScheduleBuilder::kernel(KernelSpec spec) {
@@ -79,10 +81,19 @@ Argument ScheduleBuilder::persistent(const std::string& name, uint64_t words) {
 
 llvm::Expected<Schedule> select(ir::Program& program, const target::Target& target,
                                 const SelectOptions& options) {
+  if (options.tuning && !options.tuning->entries.empty() &&
+      !options.tuning->made_for(target.compute_capability, target.sm_count)) {
+    return fail(ExitCode::kUsage,
+                "the tuning table is for devices of compute capability {0} with {1} "
+                "multiprocessors, {2} has {3} and {4}; make one with jllmc tune, or say --tuning none",
+                options.tuning->compute_capability, options.tuning->sm_count, target.name,
+                target.compute_capability, target.sm_count);
+  }
   ScheduleBuilder builder(program);
+  if (target.is_host) choose_panels(program, options, builder);
   for (const ir::Graph& graph : program.graphs) {
     builder.begin_graph(graph);
-    llvm::Error error = target.is_host ? select_host(program, graph, builder)
+    llvm::Error error = target.is_host ? select_host(program, graph, options, builder)
                                        : select_cuda(program, graph, target, options, builder);
     if (error) return error;
   }

@@ -6,13 +6,22 @@
 #include <llvm/Support/raw_ostream.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "compiler/ir/graph.h"
 #include "compiler/target/target.h"
+#include "compiler/tuning/table.h"
 
 namespace jllm::select {
+
+// How a matrix-vector kernel came to its shape.
+struct GemvChoice {
+  kernels::GemvProblem problem;
+  kernels::GemvVariant variant;
+  bool measured = false;  // by a tuning table, not by the cost model
+};
 
 // One specialised kernel. On the host `name` is an operation of the host backend and the rest is
 // empty.
@@ -23,6 +32,7 @@ struct KernelSpec {
   uint32_t block = 1;                // threads
   uint32_t shared_bytes = 0;         // dynamic shared memory
   bool programmatic = false;         // may overlap with the kernel before: macro PROGRAMMATIC
+  std::optional<GemvChoice> gemv;    // of those that have variants
 };
 
 struct Argument {
@@ -42,6 +52,7 @@ struct Launch {
 struct ScheduledGraph {
   ir::GraphKind kind = ir::GraphKind::kDecode;
   uint32_t rows = 1;
+  std::optional<ir::TensorId> logits;  // as ir::Graph has it
   std::vector<Launch> launches;
 };
 
@@ -59,6 +70,9 @@ const char* activation_mode_name(ActivationMode mode);  // as --activations take
 struct SelectOptions {
   ActivationMode activations = ActivationMode::kAuto;
   bool overlap = true;  // let kernels start before their predecessors end, where the device can
+  // Variants of matrix-vector kernels; empty: the built-in table of the target's class. What no
+  // table knows, the cost model decides.
+  std::optional<tuning::Table> tuning;
 
   friend bool operator==(const SelectOptions&, const SelectOptions&) = default;
 };
@@ -84,6 +98,8 @@ class ScheduleBuilder {
   Argument scratch(const std::string& name, uint64_t words);
   // A buffer that is zero at start and keeps its contents, shared under its name.
   Argument persistent(const std::string& name, uint64_t words);
+  // Stores a weight in panels, for the integer products of the host.
+  void store_in_panels(ir::TensorId weight) { program_.tensors[weight].panels = true; }
   Schedule take() { return std::move(schedule_); }
 
  private:
@@ -95,7 +111,10 @@ Argument tensor(ir::TensorId id);
 Argument immediate(uint64_t value);
 Argument immediate_f32(float value);  // IEEE-754 bits
 
-llvm::Error select_host(const ir::Program& program, const ir::Graph& graph, ScheduleBuilder& out);
+// Decides which weights the host keeps in panels; before select_host, which reads it.
+void choose_panels(const ir::Program& program, const SelectOptions& options, ScheduleBuilder& out);
+llvm::Error select_host(const ir::Program& program, const ir::Graph& graph,
+                        const SelectOptions& options, ScheduleBuilder& out);
 llvm::Error select_cuda(const ir::Program& program, const ir::Graph& graph,
                         const target::Target& target, const SelectOptions& options,
                         ScheduleBuilder& out);

@@ -154,16 +154,23 @@ struct NormPart {
   }
 };
 
+// Sum over the eight lanes of a sub-block.
+JLLM_DEVICE float sub_block_sum(float value) {
+#pragma unroll
+  for (unsigned step = 1; step < 8; step *= 2) value += __shfl_xor_sync(kAllLanes, value, step);
+  return value;
+}
+
 // Makes the image of in[kLength] in shared memory, with zeros up to a multiple of 32; with kNorm
 // multiplied by norm[kLength], of which `part` holds what this thread has already. Returns the sum
-// of in's squares (kNorm; 0 otherwise). Ends with a barrier. kLength is a multiple of 4.
+// of in's squares (kNorm; 0 otherwise), in an order that does not depend on kThreads, by way of
+// squares[kLength / 32, rounded up]. Ends with a barrier. kLength is a multiple of 4.
 template <unsigned kMode, unsigned kThreads, unsigned kLength, bool kNorm>
 JLLM_DEVICE float stage(const float* in, const float* norm, const NormPart<kThreads, kLength>& part,
-                        Bytes* image, float* scratch) {
+                        Bytes* image, float* squares) {
   using Part = NormPart<kThreads, kLength>;
   constexpr unsigned kBatch =
       Part::kTurns < 4 ? Part::kTurns : 4;  // turns whose loads are in flight
-  float squares = 0.0f;
   // Every thread runs every turn: lanes of a sub-block exchange their sums.
 #pragma unroll
   for (unsigned first = 0; first < Part::kTurns; first += kBatch) {
@@ -180,18 +187,18 @@ JLLM_DEVICE float stage(const float* in, const float* norm, const NormPart<kThre
       if (turn >= Part::kTurns) break;
       const unsigned group = turn * kThreads + threadIdx.x;
       Float4 v = loaded[b];
-      if (kNorm && 4 * group < kLength) {
-        const Float4 w = turn < Part::kHeld ? part.held[turn < Part::kHeld ? turn : 0]
-                                            : ((const Float4*)norm)[group];
-        squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-        v.x *= w.x, v.y *= w.y, v.z *= w.z, v.w *= w.w;
-      }
       const bool inside = group < Part::kGroups;
+      if constexpr (kNorm) {
+        const float sum = sub_block_sum(v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w);
+        if (inside && group % 8 == 0) squares[group / 8] = sum;
+        if (4 * group < kLength) {
+          const Float4 w = turn < Part::kHeld ? part.held[turn < Part::kHeld ? turn : 0]
+                                              : ((const Float4*)norm)[group];
+          v.x *= w.x, v.y *= w.y, v.z *= w.z, v.w *= w.w;
+        }
+      }
       if constexpr (kMode == kExact) {
-        float sum = v.x + v.y + v.z + v.w;
-        sum += __shfl_xor_sync(kAllLanes, sum, 1);
-        sum += __shfl_xor_sync(kAllLanes, sum, 2);
-        sum += __shfl_xor_sync(kAllLanes, sum, 4);
+        const float sum = sub_block_sum(v.x + v.y + v.z + v.w);
         if (inside) {
           float* at = (float*)image + padded(4 * group);
           *(Float4*)at = v;
@@ -202,9 +209,15 @@ JLLM_DEVICE float stage(const float* in, const float* norm, const NormPart<kThre
       }
     }
   }
-  if constexpr (kNorm) return block_sum(squares, scratch);  // its barrier also covers the image
   __syncthreads();
-  return 0.0f;
+  if constexpr (!kNorm) return 0.0f;
+  float sum = 0.0f;
+#pragma unroll
+  for (unsigned first = 0; first < Part::kGroups / 8; first += kWarp) {
+    const unsigned block = first + threadIdx.x % kWarp;
+    if (block < Part::kGroups / 8) sum += squares[block];
+  }
+  return warp_sum(sum);
 }
 
 // Copies a byte image that the kernel before has made. Ends with a barrier.

@@ -1,15 +1,17 @@
 // One token: RMS norm, then out = activation(gate) * up. A warp owns the same rows of both
-// matrices, a block 32 rows at a time, so that it can hand them on as sub-blocks of a byte image.
+// matrices; a block takes 32 rows at a time, in one or several passes, so that it can hand them on
+// as a sub-block of a byte image.
 #include "kernels/device/gemv.cuh"
 
 using namespace jllm;
 using namespace jllm::device;
 
-constexpr unsigned kRows = 2;
-constexpr unsigned kTile = kGemvWarps * kRows;
-static_assert(kTile == 32, "a tile is a sub-block of the next kernel's image");
+constexpr unsigned kTile = 32;
+constexpr unsigned kPassRows = kGemvWarps * ROWS;
+constexpr unsigned kPasses = kTile / kPassRows;
+static_assert(kTile % kPassRows == 0, "whole passes make a sub-block of the next kernel's image");
 
-extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
+extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     const float* x,       // [K]
     const float* norm,    // [K]
     const Bytes* w_gate,  // [N] rows of K
@@ -17,7 +19,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
     float* out            // [N], or with OUT_IMAGE (a mode) its byte image
 ) {
   extern __shared__ Float4 shared[];
-  __shared__ float scratch[kGemvWarps];
+  __shared__ float squares[round_up(K, 32) / 32];
   Bytes* image = (Bytes*)shared;
   constexpr unsigned kTiles = (N + kTile - 1) / kTile;
   const unsigned lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
@@ -26,24 +28,24 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
   part.load(norm);
 
   constexpr bool kSameType = GATE_TYPE == UP_TYPE;
-  const auto row_of = [&](unsigned tile) { return tile * kTile + warp * kRows; };
-  using GateDot = Dot<ACTIVATIONS, GATE_TYPE, K, kRows>;
-  using UpDot = Dot<ACTIVATIONS, UP_TYPE, K, kRows>;
+  using GateDot = Dot<ACTIVATIONS, GATE_TYPE, K, ROWS>;
+  using UpDot = Dot<ACTIVATIONS, UP_TYPE, K, ROWS>;
   GateDot dot(0);
-  unsigned tile = blockIdx.x;
-  Rows rows = rows_from<GATE_TYPE, K, N, kRows>(w_gate, row_of(tile));
+  unsigned tile = blockIdx.x, pass = 0;
+  const auto first_row = [&] { return tile * kTile + pass * kPassRows + warp * ROWS; };
+  Rows rows = rows_from<GATE_TYPE, K, N, ROWS>(w_gate, first_row());
   if (kSameType) dot.begin(rows);
   wait_for_inputs();
   const float factor = rms_factor(
-      stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, scratch), K, EPSILON_BITS);
+      stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares), K, EPSILON_BITS);
 #if OUT_IMAGE
   __shared__ float values[2][kTile];
+  unsigned tiles_done = 0;
 #endif
   // Turn by turn the rows of gate and of up, in one loop: where both have one type, the loads of
   // the next turn start while this one's sums are made.
   float gate = 0.0f;
-  for (unsigned turn = 0; tile < kTiles; ++turn) {
-    const bool is_up = turn % 2 != 0;
+  for (bool is_up = false; tile < kTiles; is_up = !is_up) {
     float sum;
     if (kSameType) {
       sum = dot.finish(rows, image);
@@ -56,11 +58,11 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
       sum = up_dot.finish(rows, image);
     }
     sum *= factor;
-    const unsigned this_tile = tile;
-    if (is_up) tile += gridDim.x;
+    const unsigned this_tile = tile, row = first_row() + row_of_lane<ROWS>();
+    if (is_up && ++pass == kPasses) pass = 0, tile += gridDim.x;
     if (tile < kTiles) {
-      rows = is_up ? rows_from<GATE_TYPE, K, N, kRows>(w_gate, row_of(tile))
-                   : rows_from<UP_TYPE, K, N, kRows>(w_up, row_of(tile));
+      rows = is_up ? rows_from<GATE_TYPE, K, N, ROWS>(w_gate, first_row())
+                   : rows_from<UP_TYPE, K, N, ROWS>(w_up, first_row());
       if (kSameType) dot.begin(rows);
     }
     if (!is_up) {
@@ -69,15 +71,15 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
     }
     const float value = activate<ACTIVATION>(gate) * sum;
 #if OUT_IMAGE
-    float(&shelf)[kTile] = values[turn / 2 % 2];
-    if (lane_speaks<kRows>()) shelf[warp * kRows + row_of_lane<kRows>()] = value;
+    float(&shelf)[kTile] = values[tiles_done % 2];
+    if (lane_speaks<ROWS>()) shelf[row % kTile] = value;
+    if (pass != 0) continue;
     __syncthreads();
-    if (warp == turn / 2 % kGemvWarps) {
+    if (warp == tiles_done++ % kGemvWarps) {
       publish_block<OUT_IMAGE, N>(shelf[lane], this_tile, (Bytes*)out);
     }
 #else
-    const unsigned row = row_of(this_tile) + row_of_lane<kRows>();
-    if (lane_speaks<kRows>() && row < N) out[row] = value;
+    if (lane_speaks<ROWS>() && row < N) out[row] = value;
 #endif
   }
 }

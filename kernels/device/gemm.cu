@@ -1,7 +1,7 @@
 // Several tokens, tensor cores: out = in W^T (+ residual), for up to three matrices that read the
 // same half image, or activation(in Wg^T) * (in Wu^T) of two. Grid (token tiles, row tiles of all
 // matrices), fixed.
-#include "kernels/device/gemm.cuh"
+#include "kernels/device/gemm_wgmma.cuh"
 
 using namespace jllm;
 using namespace jllm::device;
@@ -32,7 +32,19 @@ constexpr unsigned kActivation = kSilu;
 
 static_assert(!RESIDUAL || MATRICES == 1, "a residual belongs to one matrix");
 
-using Shape = TileShape<TILE_M, TILE_N, WARPS_M, WARPS_N, WARPS_K, DEPTH / 32, STAGES>;
+// With WGMMA tiles are made for the instructions of sm_90a; PTX for a later device cannot have them
+// and takes the others.
+#ifndef WGMMA
+#define WGMMA 0
+#endif
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+constexpr bool kGroups = WGMMA;
+#else
+constexpr bool kGroups = false;
+#endif
+
+using Shape =
+    TileShape<TILE_M, TILE_N, WARPS_M, WARPS_N, WARPS_K, DEPTH / 32, STAGES, WGMMA ? 1024 : 128>;
 constexpr unsigned kStep = kGated ? Shape::kRows / 2 : Shape::kRows;  // rows of a matrix per tile
 constexpr unsigned tiles_of(unsigned n) { return (n + kStep - 1) / kStep; }
 constexpr bool kFull =
@@ -51,54 +63,83 @@ struct Output {
   float* rows;            // [T][n]
   const float* residual;  // [T][n]; with RESIDUAL
   unsigned n;
+
+  JLLM_DEVICE void put(unsigned token, unsigned row, float value) const {
+    if (!kFull && row >= n) return;
+    const unsigned long long at = (unsigned long long)token * n + row;
+    if (RESIDUAL) value += load_shared_across_blocks(residual + at);
+    rows[at] = value;
+  }
+  JLLM_DEVICE void put(unsigned token, unsigned row, const float (&values)[2]) const {
+    if constexpr (kFull) {
+      const unsigned long long at = (unsigned long long)token * n + row;
+      Uint2 more = {0, 0};
+      if (RESIDUAL) more = load_shared_across_blocks((const Uint2*)(residual + at));
+      *(Uint2*)(rows + at) = {float_to_bits(values[0] + bits_to_float(more.x)),
+                              float_to_bits(values[1] + bits_to_float(more.y))};
+    } else {
+      put(token, row, values[0]);
+      put(token, row + 1, values[1]);
+    }
+  }
+};
+
+template <bool kOfGroups, unsigned kType>
+struct ProductOf {
+  using type = Gemm<kType, K, kFull, kGated, Shape>;
+};
+template <unsigned kType>
+struct ProductOf<true, kType> {
+  using type = GroupGemm<kType, K, kFull, kGated, Shape>;
 };
 
 template <unsigned kType>
 JLLM_DEVICE void multiply_tile(const GemmTask& task, const Output& out, const StepState* state,
                                unsigned rows) {
-  using Product = Gemm<kType, K, kFull, kGated, Shape>;
+  using Product = typename ProductOf<kGroups, kType>::type;
   static_assert(Product::kSharedBytes <= SHARED, "gemm_shape() of the catalogue");
   const float* factors = (const float*)(task.image + image_factors<K>(rows));
   const auto count_tokens = [&] {
     wait_for_inputs();
     return compute_rows(state, rows);
   };
-  Product::run(
-      task, count_tokens,
-      [&](unsigned token, unsigned row, unsigned column, const float(&sums)[Shape::kN][2]) {
-        const float factor =
-            load_shared_across_blocks(factors + token) * (1.0f / Product::W::kFactor);
-        const unsigned long long base = (unsigned long long)token * out.n;
+  const auto factor_of = [&](unsigned token) {
+    return load_shared_across_blocks(factors + token) * (1.0f / Product::W::kFactor);
+  };
+  const auto row_of = [&](unsigned row) { return task.first_row + Product::local_row(row); };
+  if constexpr (kGroups) {
+    Product::run(task, count_tokens, [&](unsigned token, unsigned row, float first, float second) {
+      const float factor = factor_of(token);
+      first *= factor, second *= factor;
+      if constexpr (kGated) {
+        out.put(token, row_of(row), activate_fast(first) * second);
+      } else {
+        out.put(token, row_of(row), first);
+        out.put(token, row_of(row + 8), second);
+      }
+    });
+  } else {
+    Product::run(
+        task, count_tokens,
+        [&](unsigned token, unsigned row, unsigned column, const float(&sums)[Shape::kN][2]) {
+          const float factor = factor_of(token);
 #pragma unroll
-        for (unsigned n = 0; n < Shape::kN; n += kGated ? 2 : 1) {
-          const unsigned at = task.first_row + Product::local_row(row + 8 * n) + column;
-          float values[2];
-#pragma unroll
-          for (unsigned i = 0; i < 2; ++i) {
-            values[i] = sums[n][i] * factor;
-            if (kGated) values[i] = activate_fast(values[i]) * (sums[n + kGated][i] * factor);
-          }
-          if constexpr (kFull) {
-            if (RESIDUAL) {
-              const Uint2 more =
-                  load_shared_across_blocks((const Uint2*)(out.residual + base + at));
-              values[0] += bits_to_float(more.x), values[1] += bits_to_float(more.y);
-            }
-            *(Uint2*)(out.rows + base + at) = {float_to_bits(values[0]), float_to_bits(values[1])};
-          } else {
+          for (unsigned n = 0; n < Shape::kN; n += kGated ? 2 : 1) {
+            float values[2];
 #pragma unroll
             for (unsigned i = 0; i < 2; ++i) {
-              if (at + i >= out.n) break;
-              if (RESIDUAL) values[i] += load_shared_across_blocks(out.residual + base + at + i);
-              out.rows[base + at + i] = values[i];
+              values[i] = sums[n][i] * factor;
+              if (kGated) {
+                values[i] = activate_fast(values[i]) * (sums[n + kGated][i] * factor);
+              }
             }
+            out.put(token, row_of(row + 8 * n) + column, values);
           }
-        }
-      });
+        });
+  }
 }
 
-extern "C" __global__
-__launch_bounds__(Shape::kThreads, Shape::kThreads == 128 ? 2 : 1) void JLLM_KERNEL(
+extern "C" __global__ __launch_bounds__(Shape::kThreads, BLOCKS) void JLLM_KERNEL(
     const StepState* state,
     const Bytes* image,   // of [T][K]
     const Bytes* weight,  // [N] rows of K; with ACTIVATION those of the gate
@@ -119,7 +160,7 @@ __launch_bounds__(Shape::kThreads, Shape::kThreads == 128 ? 2 : 1) void JLLM_KER
     float* out_2,  // [T][N_2]
 #endif
     unsigned rows) {
-  extern __shared__ Float4 shared[];
+  extern __shared__ __align__(1024) Float4 shared[];
   release_successor();
   GemmTask task = {image, {weight, weight}, N, 0, blockIdx.x * Shape::kTokens, (Bytes*)shared};
   Output to = {out, nullptr, N};

@@ -13,11 +13,12 @@ namespace jllm::device {
 // A warp computes 16 * kM tokens x 8 * kN rows; the block's warps stand kWarpsM (tokens) x kWarpsN
 // (rows) x kWarpsK: the last share the sub-blocks of a stage and add up at the end, in order.
 template <unsigned kM_, unsigned kN_, unsigned kWarpsM_, unsigned kWarpsN_, unsigned kWarpsK_,
-          unsigned kSubs_, unsigned kStages_>
+          unsigned kSubs_, unsigned kStages_, unsigned kSlotUnit_ = 128>
 struct TileShape {
   static constexpr unsigned kM = kM_, kN = kN_, kWarpsM = kWarpsM_, kWarpsN = kWarpsN_,
                             kWarpsK = kWarpsK_;
   static constexpr unsigned kSubs = kSubs_, kStages = kStages_;  // sub-blocks of 32 per stage
+  static constexpr unsigned kSlotUnit = kSlotUnit_;  // slots of the ring are multiples of it
   static constexpr unsigned kTokens = 16 * kM * kWarpsM, kRows = 8 * kN * kWarpsN;
   static constexpr unsigned kTeam = kWarp * kWarpsM * kWarpsN, kThreads = kTeam * kWarpsK;
   static constexpr unsigned kDepth = 32 * kSubs;
@@ -57,7 +58,7 @@ struct Gemm {
   static constexpr unsigned kMainAt = S::kTokens * S::kDepth * 2;
   static constexpr unsigned kSideAt = kMainAt + kPieces * kPlane;
   static constexpr unsigned kScalesAt = kSideAt + S::kRows * kSideBytes;
-  static constexpr unsigned kSlot = round_up(kScalesAt + S::kRows * kScaleBytes, 128);
+  static constexpr unsigned kSlot = round_up(kScalesAt + S::kRows * kScaleBytes, S::kSlotUnit);
   static constexpr unsigned kRing = S::kStages * kSlot;
   static constexpr unsigned kEntries = W::kScales * S::kSubs;  // of a row
   static constexpr unsigned kTable = kEntries * S::kRows * 4;
@@ -283,6 +284,25 @@ struct Gemm {
     }
   }
 
+  // Starts the copies of all stages but one that the ring holds: weights first, which no kernel
+  // writes, then, once count_tokens() has waited for the inputs and told the tokens, those.
+  template <typename CountTokens>
+  static JLLM_DEVICE unsigned begin(const GemmTask& task, const CountTokens& count_tokens,
+                                    Copies* copies) {
+    repeat<S::kStages - 1>(
+        [&](auto i) { copies->copy_weights(i.value * kSlot, i.value < kStageCount ? 16 : 0); });
+    const unsigned tokens = count_tokens();
+    if (task.first_token >= tokens) {
+      wait_for_copies<0>();
+      return tokens;
+    }
+    repeat<S::kStages - 1>([&](auto i) {
+      copies->copy_tokens(i.value * kSlot, i.value < kStageCount ? 16 : 0, tokens);
+      end_copies();
+    });
+    return tokens;
+  }
+
   // Multiplies a tile. count_tokens() waits for the inputs and tells the tokens. A lane calls
   // store(token, row, column, sums) for each of its tokens: sums[n][i] belongs to row
   // row + 8 n + column + i of the tile, without the token's factor and times kFactor.
@@ -290,17 +310,8 @@ struct Gemm {
   static JLLM_DEVICE void run(const GemmTask& task, const CountTokens& count_tokens,
                               const Store& store) {
     Copies copies(task);
-    repeat<S::kStages - 1>(
-        [&](auto i) { copies.copy_weights(i.value * kSlot, i.value < kStageCount ? 16 : 0); });
-    const unsigned tokens = count_tokens();
-    if (task.first_token >= tokens) {
-      wait_for_copies<0>();
-      return;
-    }
-    repeat<S::kStages - 1>([&](auto i) {
-      copies.copy_tokens(i.value * kSlot, i.value < kStageCount ? 16 : 0, tokens);
-      end_copies();
-    });
+    const unsigned tokens = begin(task, count_tokens, &copies);
+    if (task.first_token >= tokens) return;
 
     const Lane at(task.shared);
     const unsigned magic = in_register(kMagic);

@@ -1,20 +1,33 @@
 // Matrix times one vector, the body of the decode kernels. A block stages the vector once in shared
 // memory (activations.cuh). Its kGemvWarps warps form teams of kSplit; a team owns kRows rows of a
 // tile at a time and shares out their units. The first loads of a warp need no input and are under
-// way before the inputs are awaited.
+// way before the inputs are awaited. Of the macros only SPLIT changes results: it is the order in
+// which a row's products are added.
 #pragma once
 
 #include "kernels/device/products.cuh"
 
-// How the vector is read (activations.cuh), rows that a team takes at a time, warps of a team.
+// How the vector is read (activations.cuh).
 #ifndef ACTIVATIONS
 #define ACTIVATIONS 0
 #endif
+// Threads of a block, and how many such blocks a multiprocessor is to hold.
+#ifndef THREADS
+#define THREADS 512
+#endif
+#ifndef BLOCKS
+#define BLOCKS 2
+#endif
+// Rows that a team takes at a time (1, 2 or 4), warps of a team.
 #ifndef ROWS
 #define ROWS 2
 #endif
 #ifndef SPLIT
 #define SPLIT 1
+#endif
+// Units that a lane loads before it uses the first, of all its rows; 0: what suits the type.
+#ifndef IN_FLIGHT
+#define IN_FLIGHT 0
 #endif
 // Whether `in` is a byte image, made by the kernel before.
 #ifndef IN_IMAGE
@@ -23,7 +36,7 @@
 
 namespace jllm::device {
 
-constexpr unsigned kGemvThreads = 512;
+constexpr unsigned kGemvThreads = THREADS;
 constexpr unsigned kGemvWarps = kGemvThreads / kWarp;
 
 // Rows that a team works on: row r starts at base + r * step.
@@ -32,21 +45,21 @@ struct Rows {
   unsigned step;
 };
 
-// Rows first .. of a matrix; those beyond its end repeat an earlier one.
+// Rows first .. of a matrix; those beyond its end repeat earlier ones.
 template <unsigned kType, unsigned kLength, unsigned kRowCount, unsigned kRows>
 JLLM_DEVICE Rows rows_from(const Bytes* weight, unsigned first) {
-  static_assert(kRows <= 2, "one step leads to the second row");
+  static_assert(kRows <= 2 || kRowCount % kRows == 0, "more than two rows are there or not");
   constexpr unsigned long long kStride = row_layout(kType, kLength).stride;
   static_assert(kStride < 0xffffffffull, "a step has 32 bits");
-  if (first >= kRowCount) first = kRowCount - 1;
-  const bool both = kRowCount % kRows == 0 || first + 1 < kRowCount;
-  return {weight + first * kStride, both ? (unsigned)kStride : 0u};
+  constexpr bool kWhole = kRowCount % kRows == 0;
+  if (first >= kRowCount) first = kRowCount - (kWhole ? kRows : 1);
+  return {weight + first * kStride, kWhole || first + 1 < kRowCount ? (unsigned)kStride : 0u};
 }
 
 // The row, of a team's kRows, whose sum a lane holds; one lane of each speaks for it.
 template <unsigned kRows>
 JLLM_DEVICE unsigned row_of_lane() {
-  return kRows == 1 ? 0 : threadIdx.x % kWarp / (kWarp / kRows);
+  return threadIdx.x % kWarp / (kWarp / kRows);
 }
 template <unsigned kRows>
 JLLM_DEVICE bool lane_speaks() {
@@ -61,7 +74,8 @@ class Dot {
   static constexpr unsigned kUnits = units_of<kType>(kLength);
   static constexpr unsigned kAllSteps = (kUnits + kWarp - 1) / kWarp;
   static constexpr unsigned kSteps = (kAllSteps + kSplit - 1) / kSplit;  // of this warp
-  static constexpr unsigned kWanted = W::kInFlight > kRows ? W::kInFlight / kRows : 1;
+  static constexpr unsigned kInFlight = IN_FLIGHT != 0 ? IN_FLIGHT : W::kInFlight;
+  static constexpr unsigned kWanted = kInFlight > kRows ? kInFlight / kRows : 1;
   static constexpr unsigned kBatch = kWanted < kSteps ? kWanted : kSteps;
   static constexpr unsigned kWhole = kSteps / kBatch;  // full batches
   static constexpr unsigned kRest = kSteps % kBatch;
@@ -88,16 +102,7 @@ class Dot {
       load<kRest>(rows, kWhole * kBatch);
       use<kRest>(image, kWhole * kBatch, out);
     }
-    if constexpr (kRows == 1) return warp_sum(out[0]);
-    // Each half of the warp goes on with one row.
-    const bool upper = threadIdx.x % kWarp >= kWarp / 2;
-    float sum = upper ? out[kRows - 1] : out[0];
-    sum += __shfl_xor_sync(kAllLanes, upper ? out[0] : out[kRows - 1], kWarp / 2);
-#pragma unroll
-    for (unsigned step = kWarp / 4; step > 0; step /= 2) {
-      sum += __shfl_xor_sync(kAllLanes, sum, step);
-    }
-    return sum;
+    return row_sum(out);
   }
 
  private:
@@ -121,6 +126,26 @@ class Dot {
       if (!kEven && unit >= kUnits) continue;
       P::multiply(raw_[b], P::read(image, unit), out);
     }
+  }
+
+  // Adds up over the lanes: while there are several rows, each half of those that still add up the
+  // same ones goes on with half of them. A row's sum has the same bits for every kRows.
+  static JLLM_DEVICE float row_sum(float (&out)[kRows]) {
+    unsigned step = kWarp / 2;
+#pragma unroll
+    for (unsigned half = kRows / 2; half > 0; half /= 2, step /= 2) {
+      const bool upper = (threadIdx.x & step) != 0;
+#pragma unroll
+      for (unsigned i = 0; i < half; ++i) {
+        const float mine = upper ? out[half + i] : out[i], other = upper ? out[i] : out[half + i];
+        out[i] = mine + __shfl_xor_sync(kAllLanes, other, step);
+      }
+    }
+#pragma unroll
+    for (; step > 0; step /= 2) {
+      out[0] += __shfl_xor_sync(kAllLanes, out[0], step);
+    }
+    return out[0];
   }
 
   unsigned first_;  // this lane's first unit

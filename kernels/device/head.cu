@@ -10,7 +10,7 @@
 using namespace jllm;
 using namespace jllm::device;
 
-extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
+extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     const float* x,       // [K]
     const float* norm,    // [K]
     const Bytes* weight,  // [N] rows of K
@@ -21,7 +21,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
 #endif
 ) {
   extern __shared__ Float4 shared[];
-  __shared__ float scratch[kGemvWarps];
+  __shared__ float squares[round_up(K, 32) / 32];
   Bytes* image = (Bytes*)shared;
   release_successor();
   NormPart<kGemvThreads, K> part;
@@ -33,7 +33,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
       [&] {
         wait_for_inputs();
         factor =
-            rms_factor(stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, scratch), K,
+            rms_factor(stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares), K,
                        EPSILON_BITS);
       },
       [&](unsigned row, float sum) {

@@ -9,7 +9,7 @@
 using namespace jllm;
 using namespace jllm::device;
 
-extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
+extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     const float* in,      // [K], or with IN_IMAGE its byte image
     const Bytes* weight,  // [N] rows of K
 #if HAS_BIAS

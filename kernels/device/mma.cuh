@@ -77,6 +77,13 @@ JLLM_DEVICE void load_matrices_at(unsigned address, unsigned (&out)[4]) {
                : "r"(address)
                : "memory");
 }
+// The same matrices, each transposed.
+JLLM_DEVICE void load_transposed_matrices_at(unsigned address, unsigned (&out)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(address)
+               : "memory");
+}
 JLLM_DEVICE void load_matrices(const void* row, unsigned (&out)[4]) {
   load_matrices_at(shared_address(row), out);
 }

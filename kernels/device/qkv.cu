@@ -109,7 +109,7 @@ JLLM_DEVICE void multiply_pairs(unsigned block, const Bytes* image, const Weight
   }
 }
 
-extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
+extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     const StepState* state,
     const float* x,     // [K]
     const float* norm,  // [K]
@@ -125,7 +125,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
     Bytes* v_out               // as k_out
 ) {
   extern __shared__ Float4 shared[];
-  __shared__ float scratch[kGemvWarps];
+  __shared__ float squares[round_up(K, 32) / 32];
   Bytes* image = (Bytes*)shared;
   release_successor();
   NormPart<kGemvThreads, K> part;
@@ -140,7 +140,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, 2) void JLLM_KERNEL(
   const auto prepare = [&] {
     wait_for_inputs();
     position = state->position;
-    factor = rms_factor(stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, scratch), K,
+    factor = rms_factor(stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares), K,
                         EPSILON_BITS);
   };
   const auto ready = [] {};

@@ -23,6 +23,7 @@ struct RunOptions {
   uint64_t threads = 0, device = 0, seed = 0;
   uint64_t top_k = 40, repeat_last_n = 64;
   double temperature = 0.8, top_p = 0.95, min_p = 0.05, repeat_penalty = 1.0;
+  uint32_t speculate = UINT32_MAX;  // tokens drafted a step at most
   bool as_json = false, verbose = false, ignore_end = false, eager = false, echo = false;
 };
 
@@ -42,11 +43,21 @@ struct RunResult {
   }
 };
 
+uint32_t parse_speculate(const std::string& text) {
+  if (text == "on") return UINT32_MAX;
+  if (text == "off") return 0;
+  const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+  if (text.empty() || !digits || text.size() > 9) {
+    throw Failure(kUsage, "--speculate " + text + ": expected on, off or a number of tokens");
+  }
+  return static_cast<uint32_t>(std::stoul(text));
+}
+
 bool parse(int argc, char** argv, RunOptions* o) {
   Arguments a(
       "jllm run PLAN.jllm [-p TEXT | -f FILE] [-n N] [options]",
       "Continues a prompt. The text goes to standard output, everything else to standard error.");
-  std::string seed;
+  std::string seed, speculate = "on";
   a.positional("PLAN.jllm", &o->plan);
   a.text("-p", "--prompt", &o->prompt, "the prompt (default: empty, the model starts by itself)");
   a.text("-f", "--file", &o->file, "read the prompt from a file (- for standard input)");
@@ -65,6 +76,9 @@ bool parse(int argc, char** argv, RunOptions* o) {
   a.integer("", "--repeat-last-n", &o->repeat_last_n, UINT32_MAX,
             "tokens that the penalty looks back at (default 64)");
   a.text("-s", "--seed", &seed, "seed of the draws (default: a new one each run)");
+  a.text("", "--speculate", &speculate,
+         "verify tokens drafted from the text so far: on, off, or how many a step at most; the "
+         "text stays the same (default: on, for plans compiled with --speculate)");
   a.flag("", "--ignore-end", &o->ignore_end, "go on behind end-of-text tokens");
   a.flag("", "--echo", &o->echo, "print the prompt in front of the text");
   a.flag("", "--json", &o->as_json, "print one JSON document instead of the text");
@@ -74,6 +88,7 @@ bool parse(int argc, char** argv, RunOptions* o) {
   a.flag("", "--eager", &o->eager,
          "CUDA plans: launch kernel by kernel, without graphs (debugging)");
   if (!a.parse(argc, argv)) return false;
+  o->speculate = parse_speculate(speculate);
   if (!o->file.empty()) o->prompt = read_text(o->file);
   if (seed.empty()) {
     std::random_device random;
@@ -154,15 +169,24 @@ RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session) {
   if (o.echo && !o.as_json) std::fwrite(o.prompt.data(), 1, o.prompt.size(), stdout);
   const double start = now_seconds();
   session.check(executor.prefill(prompt.data(), static_cast<uint32_t>(prompt.size())));
+  executor.set_speculation(o.speculate);
+  const bool speculates = o.speculate > 0 && executor.most_drafted() > 0;
   const uint32_t ahead = plan.view().is_host() ? 1 : kAhead;
   uint64_t asked = 0;
-  double first = start;
-  for (bool running = true; running && result.tokens.size() < o.max_tokens;) {
+  // A draft needs all tokens in front of it, so that none is asked for ahead then.
+  const auto next_token = [&]() {
+    if (speculates) {
+      return executor.generate(static_cast<uint32_t>(o.max_tokens - result.tokens.size()));
+    }
     while (asked < o.max_tokens && executor.in_flight() < ahead) {
       session.check(executor.enqueue());
       ++asked;
     }
-    const Result<SampledToken> token = executor.next();
+    return executor.next();
+  };
+  double first = start;
+  for (bool running = true; running && result.tokens.size() < o.max_tokens;) {
+    const Result<SampledToken> token = next_token();
     session.check(token.error());
     if (result.tokens.empty()) first = now_seconds();
     result.tokens.push_back(token.value().id);
@@ -187,6 +211,10 @@ RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session) {
   return result;
 }
 
+double tokens_per_step(const RunResult& r, const SpeculationCounts& counts) {
+  return counts.steps > 0 ? double(r.tokens.size()) / double(counts.steps) : 1;
+}
+
 double mebibytes(uint64_t bytes) { return double(bytes) / (1024 * 1024); }
 
 void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const RunOptions& o) {
@@ -197,6 +225,12 @@ void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const R
                r.prompt_tokens, r.prompt_rate(), r.first_token_seconds * 1e3);
   std::fprintf(stderr, "output: %zu tokens, %.1f tok/s, %.2f GB/s of weights; ended by: %s\n",
                r.tokens.size(), r.decode_rate(), gbps, r.finish);
+  const SpeculationCounts& counts = session.executor().speculation_counts();
+  if (counts.drafted > 0) {
+    std::fprintf(stderr, "speculation: %llu of %llu drafted tokens held, %.2f tokens a step\n",
+                 static_cast<unsigned long long>(counts.accepted),
+                 static_cast<unsigned long long>(counts.drafted), tokens_per_step(r, counts));
+  }
   std::fprintf(stderr, "memory: %.1f MiB planned on %s; peak of this process %.1f MiB\n",
                mebibytes(memory.device_total() + memory.pinned), session.executor().device_name(),
                mebibytes(peak_resident_bytes()));
@@ -227,6 +261,11 @@ void print_json(const RunResult& r, OpenPlan& plan, Session& session, const RunO
   d["decode_tok_s"] = r.decode_rate();
   d["ttft_ms"] = r.first_token_seconds * 1e3;
   d["load_s"] = r.load_seconds;
+  const SpeculationCounts& counts = session.executor().speculation_counts();
+  d["speculation"] = {{"drafts", counts.drafts},
+                      {"drafted", counts.drafted},
+                      {"accepted", counts.accepted},
+                      {"tokens_per_step", tokens_per_step(r, counts)}};
   d["weight_gbps"] = double(model.weights_read_per_token()) * r.decode_rate() / 1e9;
   d["device_bytes"] = memory.device_total();
   d["pinned_bytes"] = memory.pinned;

@@ -16,5 +16,6 @@ const Command& fit_command();
 const Command& inspect_command();
 const Command& synth_command();
 const Command& targets_command();
+const Command& tune_command();
 
 }  // namespace jllm::tool

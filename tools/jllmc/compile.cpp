@@ -50,6 +50,11 @@ cl::opt<std::string> activations(
     cl::desc("how kernels read activations beside quantised weights: f32, "
              "q8, q8r (q8 with residual) or auto (default)"),
     cl::sub(command), cl::cat(options_category()));
+cl::opt<std::string> tuning_table(
+    "tuning", cl::value_desc("FILE.json|none"),
+    cl::desc("kernel variants as jllmc tune measured them (default: the built-in table for the "
+             "target's kind of device, where there is one)"),
+    cl::sub(command), cl::cat(options_category()));
 cl::opt<bool> no_overlap("no-overlap", cl::Hidden,
                          cl::desc("kernels do not start before their predecessors end (debugging)"),
                          cl::sub(command), cl::cat(options_category()));
@@ -58,19 +63,17 @@ cl::opt<bool> emit_ptx(
     cl::desc("PTX in the place of machine code: for jllm --newer-device (tests)"), cl::sub(command),
     cl::cat(options_category()));
 
-llvm::Error parse_activations(select::ActivationMode* mode) {
-  const std::pair<const char*, select::ActivationMode> names[] = {
-      {"auto", select::ActivationMode::kAuto},
-      {"f32", select::ActivationMode::kF32},
-      {"q8", select::ActivationMode::kQ8},
-      {"q8r", select::ActivationMode::kQ8R}};
-  for (const auto& [name, value] : names) {
-    if (activations != name) continue;
-    *mode = value;
+// --tuning: a table, or none of the built-in ones either.
+llvm::Error parse_tuning(std::optional<tuning::Table>* table) {
+  if (tuning_table.empty()) return llvm::Error::success();
+  if (tuning_table == "none") {
+    *table = tuning::Table();
     return llvm::Error::success();
   }
-  return fail(ExitCode::kUsage, "--activations {0}: expected auto, f32, q8 or q8r",
-              activations.getValue());
+  llvm::Expected<tuning::Table> read = tuning::read(tuning_table);
+  if (!read) return read.takeError();
+  *table = std::move(*read);
+  return llvm::Error::success();
 }
 
 llvm::Error fill_options(CompileOptions* options) {
@@ -92,7 +95,10 @@ llvm::Error fill_options(CompileOptions* options) {
           plan_arguments.fill(&options->plan, &options->budget, &options->context_max)) {
     return error;
   }
-  if (llvm::Error error = parse_activations(&options->plan.select.activations)) return error;
+  if (llvm::Error error = parse_activations(activations, &options->plan.select.activations)) {
+    return error;
+  }
+  if (llvm::Error error = parse_tuning(&options->plan.select.tuning)) return error;
   if (report_format.getNumOccurrences() > 0) {
     if (report_format == "json") {
       options->report = ReportFormat::kJson;

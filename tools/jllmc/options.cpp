@@ -52,6 +52,10 @@ PlanArguments::PlanArguments(cl::SubCommand& command, const char* context_help)
       prefill_chunk_("prefill-chunk", cl::value_desc("N"),
                      cl::desc("tokens of a prompt that are computed at once"), cl::sub(command),
                      cl::cat(options_category())),
+      speculate_("speculate", cl::value_desc("N"),
+                 cl::desc("tokens that a step may draft from the text so far and verify at once, "
+                          "at most 7; 0: none (default: 4 where there is room; host plans only)"),
+                 cl::sub(command), cl::cat(options_category())),
       budget_("budget", cl::value_desc("SIZE"),
               cl::desc("memory that the plan may take, e.g. 3.5G (default: the target's)"),
               cl::sub(command), cl::cat(options_category())),
@@ -62,6 +66,7 @@ PlanArguments::PlanArguments(cl::SubCommand& command, const char* context_help)
 
 llvm::Error PlanArguments::fill(PlanOptions* plan, BudgetOptions* budget, bool* context_max) const {
   plan->prefill_chunk = prefill_chunk_;
+  if (speculate_.getNumOccurrences() > 0) plan->speculate = speculate_;
   if (context_max != nullptr && context_ == "max") {
     *context_max = true;
   } else if (!context_.empty()) {
@@ -91,6 +96,17 @@ llvm::Error PlanArguments::fill(PlanOptions* plan, BudgetOptions* budget, bool* 
     budget->reserve = *bytes;
   }
   return llvm::Error::success();
+}
+
+llvm::Error parse_activations(llvm::StringRef text, select::ActivationMode* mode) {
+  using select::ActivationMode;
+  for (const ActivationMode known :
+       {ActivationMode::kAuto, ActivationMode::kF32, ActivationMode::kQ8, ActivationMode::kQ8R}) {
+    if (text != select::activation_mode_name(known)) continue;
+    *mode = known;
+    return llvm::Error::success();
+  }
+  return fail(ExitCode::kUsage, "--activations {0}: expected auto, f32, q8 or q8r", text);
 }
 
 }  // namespace jllm::tool

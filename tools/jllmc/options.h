@@ -30,8 +30,12 @@ class PlanArguments {
  private:
   llvm::cl::opt<std::string> context_, kv_, kv_k_, kv_v_;
   llvm::cl::opt<unsigned> prefill_chunk_;
+  llvm::cl::opt<unsigned> speculate_;
   llvm::cl::opt<std::string> budget_, reserve_;
   llvm::cl::opt<bool> desktop_;
 };
+
+// --activations; kUsage for an unknown mode.
+llvm::Error parse_activations(llvm::StringRef text, select::ActivationMode* mode);
 
 }  // namespace jllm::tool

@@ -4,12 +4,15 @@
 //
 // The life of a sequence: prefill() consumes a prompt, then each enqueue() asks for one more token
 // and each next() waits for the oldest one asked for. Enqueueing a few tokens ahead keeps a GPU
-// busy.
+// busy. Or generate() does both, and speculates where the plan can: what the text so far suggests
+// comes next is computed along and kept where it is what would have been sampled. The tokens are
+// the same either way.
 #pragma once
 
 #include <cstdint>
 
 #include "jllm/plan_source.h"
+#include "jllm/prompt_lookup.h"
 #include "schema/plan_view.h"
 #include "schema/result.h"
 #include "schema/step_state.h"
@@ -44,6 +47,14 @@ struct Sampling {
 struct SampledToken {
   uint32_t id = 0;
   StepDone done = kRunning;  // why the sequence ended with this token, if it did
+};
+
+// What generate() did since create().
+struct SpeculationCounts {
+  uint64_t steps = 0;     // replays that sampled
+  uint64_t drafts = 0;    // of them, those that verified a draft
+  uint64_t drafted = 0;   // tokens
+  uint64_t accepted = 0;  // of them
 };
 
 // What create() found and took, bytes.
@@ -93,12 +104,28 @@ class Executor {
   // Waits for the oldest token in flight.
   Result<SampledToken> next();
 
+  // Asks for the token behind the sequence and, as long as the guesses hold, for those behind them:
+  // next() hands out one token more than there were right guesses, fewer where one ends the
+  // sequence. Guesses beyond most_drafted() or the context are left out, all of them where a prompt
+  // was just consumed. Nothing may be in flight. Returns how many guesses are verified.
+  Result<uint32_t> enqueue_draft(const uint32_t* guesses, uint32_t n);
+  // The most that the plan can verify at once; 0: it cannot.
+  uint32_t most_drafted() const;
+
+  // The next token. Where nothing is in flight it asks for more, with a draft looked up in the
+  // sequence. At most `wanted` tokens are then in the sequence that were not there before: the one
+  // returned, and those in flight that the next calls return.
+  Result<SampledToken> generate(uint32_t wanted = UINT32_MAX);
+  // Tokens that generate() drafts at most (at first as many as the plan can verify); 0: none.
+  void set_speculation(uint32_t most) { speculation_ = most; }
+  const SpeculationCounts& speculation_counts() const { return speculation_counts_; }
+
   // Appends one token and computes the logits behind it without keeping a sampled token:
   // evaluation.
   [[nodiscard]] Error force(uint32_t token);
 
   // Logits of the last token sampled or forced; `out` holds vocab_size floats. Waits for the
-  // device.
+  // device. Of no use behind a prefill() until a token is sampled.
   [[nodiscard]] Error read_logits(float* out);
 
   // With ExecutorOptions::time_launches: how long each launch of the last replay of this graph
@@ -133,6 +160,8 @@ class Executor {
   Error write_state(uint32_t first_field, const uint32_t* values, uint32_t n);
   Error initialise_state();
   Error append(const uint32_t* tokens, uint32_t n);
+  void remember(const uint32_t* tokens, uint32_t n);
+  Error sample(uint32_t graph);
   Error drain();
   Error discard_step();
   Result<SampledToken> wait_for_slot();
@@ -147,12 +176,19 @@ class Executor {
   uint64_t* kernels_ = nullptr;  // backend handle of each kernel
   uint64_t* graphs_ = nullptr;   // backend handle of each graph, 0: launched eagerly
   RingSlot* ring_ = nullptr;     // host view of the pinned ring
+  Draft* draft_ = nullptr;       // the same of the draft; null: the plan has no verify graphs
+  uint32_t* history_ = nullptr;  // the tokens of the sequence, where the plan has verify graphs
   uint32_t count_ = 0;
   uint32_t enqueued_ = 0;  // tokens asked for since create
   uint32_t received_ = 0;  // tokens handed out (or given up) since create
   uint32_t sampled_ = 0;   // ring slots read since create
   uint32_t decode_graph_ = 0;
   uint32_t head_graph_ = 0;
+  uint32_t sampling_graph_ = 0;  // the last to be replayed of those that sample
+  bool verifying_ = false;       // a draft is in flight whose outcome is not known yet
+  PromptLookup lookup_;
+  uint32_t speculation_ = UINT32_MAX;
+  SpeculationCounts speculation_counts_;
   bool head_next_ =
       false;  // the whole sequence was consumed: the next token comes from the head graph
   StepDone done_ = kRunning;

@@ -23,7 +23,15 @@ struct Blocks {
   uint64_t* arenas;
   uint64_t* kernels;
   uint64_t* graphs;
+  uint32_t* history;
 };
+
+bool has_verify_graphs(const PlanView& view) {
+  for (const fb::Graph* graph : *view.plan().graphs()) {
+    if (graph->kind() == fb::GraphKind::Verify) return true;
+  }
+  return false;
+}
 
 Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& options) {
   const fb::Plan& plan = view.plan();
@@ -34,6 +42,7 @@ Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& o
   blocks.arenas = bump.take_array<uint64_t>(plan.arenas()->size());
   blocks.kernels = bump.take_array<uint64_t>(plan.kernels()->size());
   blocks.graphs = bump.take_array<uint64_t>(plan.graphs()->size());
+  if (has_verify_graphs(view)) blocks.history = bump.take_array<uint32_t>(plan.model()->context());
   return blocks;
 }
 
@@ -59,6 +68,7 @@ Result<Executor*> Executor::create(const PlanView& view, PlanSource& source, voi
   self->arenas_ = blocks.arenas;
   self->kernels_ = blocks.kernels;
   self->graphs_ = blocks.graphs;
+  self->history_ = blocks.history;
   memset(blocks.graphs, 0, view.plan().graphs()->size() * sizeof(uint64_t));
   const Result<Backend*> backend =
       view.is_host() ? create_host_backend(view, options, blocks.backend, &self->message_)
@@ -127,9 +137,11 @@ Error Executor::allocate_arenas() {
         memory_use_.pinned += arena.size();
         break;
     }
-    if (i == plan.bindings()->ring_arena()) {
-      ring_ =
-          reinterpret_cast<RingSlot*>(static_cast<uint8_t*>(host_view) + plan.bindings()->ring());
+    auto* const bytes = static_cast<uint8_t*>(host_view);
+    const fb::Bindings& bindings = *plan.bindings();
+    if (i == bindings.ring_arena()) ring_ = reinterpret_cast<RingSlot*>(bytes + bindings.ring());
+    if (history_ != nullptr && i == bindings.draft_arena()) {
+      draft_ = reinterpret_cast<Draft*>(bytes + bindings.draft());
     }
   }
   return Error::kOk;
@@ -178,6 +190,7 @@ Error Executor::prepare_graphs() {
     if (error == Error::kOk) error = backend_->end_capture(&graphs_[i]);
     if (error != Error::kOk) return error;
   }
+  sampling_graph_ = decode_graph_;
   return backend_->synchronise();
 }
 
@@ -286,6 +299,7 @@ Error Executor::rewind(uint32_t count) {
     message_.format("cannot rewind to %u tokens: the sequence has %u", count, count_);
     return Error::kBadArgument;
   }
+  lookup_.reset();
   // The last kept token counts as not consumed, so that a following step has one to consume.
   head_next_ = false;
   return set_sequence(count > 0 ? count - 1 : 0, count, kRunning);
@@ -305,11 +319,17 @@ Error Executor::append(const uint32_t* tokens, uint32_t n) {
       return Error::kBadArgument;
     }
   }
+  if (n == 0) return Error::kOk;
+  remember(tokens, n);
   const fb::Bindings& bindings = *view_.plan().bindings();
-  return n == 0 ? Error::kOk
-                : backend_->write(
-                      address(bindings.state_arena(), bindings.tokens() + uint64_t{count_} * 4),
-                      tokens, n * uint64_t{4});
+  return backend_->write(
+      address(bindings.state_arena(), bindings.tokens() + uint64_t{count_} * 4), tokens,
+      n * uint64_t{4});
+}
+
+// Puts tokens behind the known ones; the caller counts them.
+void Executor::remember(const uint32_t* tokens, uint32_t n) {
+  if (history_ != nullptr) memcpy(history_ + count_, tokens, n * sizeof(uint32_t));
 }
 
 Error Executor::prefill(const uint32_t* tokens, uint32_t n) {
@@ -321,6 +341,7 @@ Error Executor::prefill(const uint32_t* tokens, uint32_t n) {
   error = set_sequence(consumed, count_ + n, kRunning);
   uint32_t left = count_ - consumed;
   head_next_ = left > 1;  // a single token is left to the decode graph
+  sampling_graph_ = decode_graph_;
   while (error == Error::kOk && head_next_ && left > 0) {
     // The smallest graph that takes all that is left, else the largest.
     const auto* graphs = view_.plan().graphs();
@@ -350,15 +371,89 @@ Error Executor::enqueue() {
                                 : "the sequence has ended; prefill() or rewind() first");
     return Error::kNothingToDo;
   }
-  if (in_flight() >= kRingSlots) {
+  // A draft may turn out to be as many tokens as it has guesses, and one more.
+  if (in_flight() + (verifying_ ? draft_->count : 0) >= kRingSlots) {
     message_.format("%u tokens are in flight already", kRingSlots);
     return Error::kBadArgument;
   }
-  const Error error = replay(head_next_ ? head_graph_ : decode_graph_);
+  return sample(head_next_ ? head_graph_ : decode_graph_);
+}
+
+// Replays a graph whose first token is then in flight.
+Error Executor::sample(uint32_t graph) {
+  const Error error = replay(graph);
   if (error != Error::kOk) return error;
   head_next_ = false;
+  sampling_graph_ = graph;
   ++enqueued_;
   return Error::kOk;
+}
+
+uint32_t Executor::most_drafted() const {
+  uint32_t most = 0;
+  for (const fb::Graph* graph : *view_.plan().graphs()) {
+    const uint32_t drafted = graph->rows() - 1;
+    if (graph->kind() == fb::GraphKind::Verify && drafted > most) most = drafted;
+  }
+  return most;
+}
+
+Result<uint32_t> Executor::enqueue_draft(const uint32_t* guesses, uint32_t n) {
+  if (in_flight() > 0) {
+    message_.format("%u tokens are in flight: a draft would not continue the sequence",
+                    in_flight());
+    return Error::kBadArgument;
+  }
+  for (uint32_t i = 0; i < n; ++i) {
+    if (guesses[i] >= vocab_size()) {
+      message_.format("drafted token id %u is not in the vocabulary of %u", guesses[i],
+                      vocab_size());
+      return Error::kBadArgument;
+    }
+  }
+  // The last token is not consumed yet, or else the head graph makes the next one.
+  const uint32_t room = head_next_ ? 0 : context() - count_;
+  const uint32_t most = most_drafted();
+  if (n > most) n = most;
+  if (n > room) n = room;
+  if (n == 0 || count_ == 0 || done_ != kRunning) {
+    const Error error = enqueue();
+    if (error != Error::kOk) return error;
+    return 0u;
+  }
+  const auto* graphs = view_.plan().graphs();
+  uint32_t best = 0, best_rows = UINT32_MAX;  // the smallest that takes them all
+  for (uint32_t i = 0; i < graphs->size(); ++i) {
+    const fb::Graph& graph = *graphs->Get(i);
+    if (graph.kind() != fb::GraphKind::Verify || graph.rows() < n + 1) continue;
+    if (graph.rows() < best_rows) best = i, best_rows = graph.rows();
+  }
+  draft_->count = n;
+  memcpy(draft_->tokens, guesses, n * sizeof(uint32_t));
+  const Error error = sample(best);
+  if (error != Error::kOk) return error;
+  verifying_ = true;
+  return n;
+}
+
+Result<SampledToken> Executor::generate(uint32_t wanted) {
+  if (in_flight() > 0) return next();
+  uint32_t guesses[kMaxDraft];
+  uint32_t most = history_ == nullptr || wanted == 0 ? 0 : wanted - 1;
+  if (most > speculation_) most = speculation_;
+  if (most > kMaxDraft) most = kMaxDraft;
+  const uint32_t found = lookup_.draft(history_, count_, most, guesses);
+  const Result<uint32_t> drafted = enqueue_draft(guesses, found);
+  if (!drafted.ok()) return drafted.error();
+  const Result<SampledToken> token = next();
+  if (!token.ok()) return token.error();
+  const uint32_t accepted = in_flight();  // each token behind the first had been guessed
+  if (drafted.value() > 0) lookup_.learn(drafted.value(), accepted);
+  speculation_counts_.steps += 1;
+  speculation_counts_.drafts += drafted.value() > 0 ? 1 : 0;
+  speculation_counts_.drafted += drafted.value();
+  speculation_counts_.accepted += accepted;
+  return token;
 }
 
 Result<SampledToken> Executor::next() {
@@ -382,6 +477,10 @@ Result<SampledToken> Executor::wait_for_slot() {
     const Error error = backend_->poll(turn, in_flight() > 1);
     if (error != Error::kOk) return error;
   }
+  if (verifying_) {  // the device has said how many tokens there are
+    verifying_ = false;
+    enqueued_ += draft_->sampled - 1;
+  }
   ++sampled_;
   ++received_;
   const SampledToken token = {slot->token, static_cast<StepDone>(slot->done)};
@@ -390,14 +489,16 @@ Result<SampledToken> Executor::wait_for_slot() {
     message_.format("the model produced no usable logits at position %u", count_);
     return Error::kBadLogits;
   }
-  if (done_ != kContextFull) ++count_;
+  if (done_ != kContextFull) {
+    remember(&token.id, 1);
+    ++count_;
+  }
   return token;
 }
 
 Error Executor::discard_step() {
-  const Error error = replay(decode_graph_);
+  const Error error = sample(decode_graph_);
   if (error != Error::kOk) return error;
-  ++enqueued_;
   const uint32_t count = count_;
   const Result<SampledToken> sampled = next();
   if (!sampled.ok()) return sampled.error();
@@ -416,8 +517,15 @@ Error Executor::force(uint32_t token) {
 
 Error Executor::read_logits(float* out) {
   const fb::Bindings& bindings = *view_.plan().bindings();
-  return backend_->read(address(bindings.logits_arena(), bindings.logits()), out,
-                        uint64_t{vocab_size()} * 4);
+  const fb::Graph& graph = *view_.plan().graphs()->Get(sampling_graph_);
+  const uint64_t row = uint64_t{vocab_size()} * 4;
+  uint64_t logits = address(bindings.logits_arena(), bindings.logits());
+  if (graph.kind() == fb::GraphKind::Verify) {
+    const Error error = backend_->synchronise();  // then draft_ has the answer
+    if (error != Error::kOk) return error;
+    logits = address(graph.logits_arena(), graph.logits()) + (draft_->sampled - 1) * row;
+  }
+  return backend_->read(logits, out, row);
 }
 
 }  // namespace jllm

@@ -6,6 +6,8 @@
 #include "executor/src/host/host_op.h"
 #include "executor/src/host/kernels.h"
 #include "executor/src/host/kv_cache.h"
+#include "executor/src/host/products.h"
+#include "schema/panel_layout.h"
 
 namespace jllm::host {
 namespace {
@@ -19,7 +21,12 @@ void run_embed(const uint64_t* slots, const Worker& worker) {
   const Range rows = share_of(valid_rows(args.state, args.rows), worker);
   for (uint64_t row = rows.begin; row < rows.end; ++row) {
     const uint64_t token = args.tokens[args.state->position + row];
-    kernels().dequantise(type, table + token * row_bytes, args.out + row * args.dim, args.dim);
+    float* out = args.out + row * args.dim;
+    if (args.panels != 0) {
+      decode_panel_row(type, table, token, args.dim, out);
+    } else {
+      kernels().dequantise(type, table + token * row_bytes, out, args.dim);
+    }
   }
 }
 
@@ -58,6 +65,31 @@ void run_matmul(const uint64_t* slots, const Worker& worker) {
   part.end = columns.end;
   part.type = static_cast<WeightType>(args.type);
   kernels().matmul(part);
+}
+
+void run_quantise(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<QuantiseArgs>(slots);
+  const uint64_t groups = args.k / kPanelGroup;
+  const Range all = share_of(valid_rows(args.state, args.rows) * groups, worker);
+  products().quantise({args.in, args.image, args.rows, args.k, args.planes, all.begin, all.end});
+}
+
+void run_product(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<ProductArgs>(slots);
+  const Range panels = share_of(panel_count(args.n), worker);
+  ProductPart part = {};
+  part.image = args.image;
+  part.weight = static_cast<const uint8_t*>(args.weight);
+  part.out = args.out;
+  part.rows = valid_rows(args.state, args.rows);
+  part.image_rows = args.rows;
+  part.n = args.n;
+  part.k = args.k;
+  part.planes = args.planes;
+  part.begin = panels.begin;
+  part.end = panels.end;
+  part.type = static_cast<WeightType>(args.type);
+  products().multiply(part);
 }
 
 void run_add_bias(const uint64_t* slots, const Worker& worker) {
@@ -163,6 +195,8 @@ constexpr HostOp kOps[] = {
     {"rms_norm", kSlots<RmsNormArgs>, run_rms_norm},
     {"layer_norm", kSlots<LayerNormArgs>, run_layer_norm},
     {"matmul", kSlots<MatmulArgs>, run_matmul},
+    {"quantise", kSlots<QuantiseArgs>, run_quantise},
+    {"product", kSlots<ProductArgs>, run_product},
     {"add_bias", kSlots<AddBiasArgs>, run_add_bias},
     {"rope", kSlots<RopeArgs>, run_rope},
     {"kv_append", kSlots<KvAppendArgs>, run_kv_append},
@@ -172,6 +206,8 @@ constexpr HostOp kOps[] = {
     {"add", kSlots<AddArgs>, run_add},
     {"finish_chunk", kSlots<FinishChunkArgs>, run_finish_chunk},
     {"sample", kSlots<SampleArgs>, run_sample},
+    {"draft", kSlots<DraftArgs>, run_draft},
+    {"accept", kSlots<AcceptArgs>, run_accept},
 };
 
 }  // namespace

@@ -34,5 +34,7 @@ inline float float_of_slot(uint64_t bits) { return float_from_bits(static_cast<u
 // In files of their own.
 void run_attention(const uint64_t* slots, const Worker& worker);
 void run_sample(const uint64_t* slots, const Worker& worker);
+void run_draft(const uint64_t* slots, const Worker& worker);
+void run_accept(const uint64_t* slots, const Worker& worker);
 
 }  // namespace jllm::host

@@ -204,24 +204,14 @@ void append(const SampleArgs& args, uint32_t token) {
   if (ends_sequence(state, token)) state.done = kEndToken;
 }
 
-// Hands the token to the reader of the ring, who may be another thread: `sequence` comes last.
-void publish(RingSlot* ring, StepState& state, uint32_t token) {
-  RingSlot& slot = ring[state.sampled % kRingSlots];
-  slot.token = token;
-  slot.done = state.done;
-  slot.reserved = 0;
-  state.draws += 1;
-  state.sampled += 1;
-  __atomic_store_n(&slot.sequence, state.sampled, __ATOMIC_RELEASE);
-}
+struct Step {
+  uint32_t token;
+  unsigned done;  // StepDone behind it
+};
 
-}  // namespace
-
-void run_sample(const uint64_t* slots, const Worker& worker) {
-  const auto args = load_args<SampleArgs>(slots);
+// The next token of the sequence, from these logits.
+Step sample_next(const SampleArgs& args) {
   StepState& state = *args.state;
-  // A few passes over the logits: not worth sharing.
-  if (worker.index != 0 || state.done != kRunning) return;
   penalise(args);
   const Logits logits{args.work, args.vocab};
   const Scan seen = scan(logits);
@@ -232,7 +222,55 @@ void run_sample(const uint64_t* slots, const Worker& worker) {
   } else {
     state.done = kBadLogits;
   }
-  publish(args.ring, state, token);
+  state.draws += 1;
+  return {token, state.done};
+}
+
+// Hands the token to the reader of the ring, who may be another thread: `sequence` comes last.
+void publish(RingSlot* ring, StepState& state, const Step& step) {
+  RingSlot& slot = ring[state.sampled % kRingSlots];
+  slot.token = step.token;
+  slot.done = step.done;
+  slot.reserved = 0;
+  state.sampled += 1;
+  __atomic_store_n(&slot.sequence, state.sampled, __ATOMIC_RELEASE);
+}
+
+}  // namespace
+
+// A sampler is a few passes over the logits: not worth sharing among the workers.
+
+void run_sample(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<SampleArgs>(slots);
+  if (worker.index != 0 || args.state->done != kRunning) return;
+  publish(args.ring, *args.state, sample_next(args));
+}
+
+void run_draft(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<DraftArgs>(slots);
+  StepState& state = *args.state;
+  if (worker.index != 0 || state.done != kRunning) return;
+  std::memcpy(args.tokens + state.count, args.draft->tokens, args.draft->count * sizeof(uint32_t));
+  state.count += args.draft->count;
+}
+
+void run_accept(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<AcceptArgs>(slots);
+  StepState& state = *args.state;
+  if (worker.index != 0 || state.done != kRunning) return;
+  const uint64_t rows = valid_rows(&state, args.rows);
+  Step steps[kMaxVerifyRows];
+  uint64_t sampled = 0;
+  state.count = state.position + 1;  // the drafted tokens are guesses until they are sampled
+  for (bool more = true; more;) {
+    const uint64_t row = sampled++;
+    const uint32_t guess = sampled < rows ? args.tokens[state.count] : 0;
+    steps[row] = sample_next({&state, args.tokens, args.logits + row * args.vocab, args.work,
+                              args.ring, args.vocab, 1});
+    more = sampled < rows && steps[row].done == kRunning && steps[row].token == guess;
+  }
+  args.draft->sampled = static_cast<unsigned>(sampled);
+  for (uint64_t i = 0; i < sampled; ++i) publish(args.ring, state, steps[i]);
 }
 
 }  // namespace jllm::host

@@ -124,12 +124,16 @@ TEST(KernelCatalogue, GemmTiles) {
   // Many rows: large tiles. Few: tiles that give every multiprocessor something to do, and for a
   // short prompt those of few tokens.
   const auto tile = [](uint32_t rows, uint64_t n, uint32_t sm_count) {
-    return gemm_tile({rows, 2048, {kRowQ4_K}, {n}}, sm_count);
+    return gemm_tile({rows, 2048, {kRowQ4_K}, {n}}, sm_count, 87);
   };
   EXPECT_EQ(tile(512, 28672, 132).tokens() * tile(512, 28672, 132).rows(), 128u * 128);
   EXPECT_EQ(tile(512, 2048, 132).tokens() * tile(512, 2048, 132).rows(), 64u * 128);
   EXPECT_EQ(tile(512, 2048, 8).tokens(), 128u);
   EXPECT_EQ(tile(16, 2048, 132).tokens(), 32u);
+  // Compute capability 9.0 has larger ones.
+  const GemmTile wide = gemm_tile({512, 4096, {kRowQ4_K}, {28672}}, 132, 90);
+  EXPECT_TRUE(wide.wgmma);
+  EXPECT_EQ(wide.tokens() * wide.rows(), 256u * 128);
   const GemmProblem mixed = {130, 2048, {kRowQ4_K, kRowQ4_K, kRowQ6_K}, {256, 100, 40}};
   const GemmTile& large = gemm_tiles()[0];
   const LaunchShape shape = gemm_shape(large, mixed);

@@ -146,14 +146,26 @@ inline float f16_at(const uint8_t* p) {
 #endif
 }
 
-// In a fixed order: halves onto halves.
-inline float sum_of(Floats value) {
-  float lanes[kLanes];
-  store(lanes, value);
-  for (unsigned width = kLanes / 2; width > 0; width /= 2) {
-    for (unsigned i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+// One value of all lanes in a fixed order: halves joined with halves, in registers.
+template <typename Vector, typename Join>
+inline float reduce(Vector value, const Join& join) {
+  if constexpr (sizeof(Vector) == 2 * sizeof(float)) {
+    return join(value[0], value[1]);
+  } else {
+    typedef float Half __attribute__((vector_size(sizeof(Vector) / 2)));
+    Half low, high;
+    std::memcpy(&low, &value, sizeof(low));
+    std::memcpy(&high, reinterpret_cast<const char*>(&value) + sizeof(low), sizeof(high));
+    return reduce(static_cast<Half>(join(low, high)), join);
   }
-  return lanes[0];
+}
+
+inline float sum_of(Floats value) {
+  return reduce(value, [](auto a, auto b) { return a + b; });
+}
+
+inline float max_of(Floats value) {
+  return reduce(value, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // exp(x) to about two units in the last place. Below -87 the result stays at exp(-87), above 88 at

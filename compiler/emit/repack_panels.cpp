@@ -1,0 +1,184 @@
+// GGUF rows into panels (schema/panel_layout.h). A block becomes one byte per weight first; four of
+// them at a time then go to their place in the planes of the record.
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "compiler/emit/repack.h"
+#include "schema/panel_layout.h"
+
+namespace jllm {
+namespace {
+
+constexpr uint64_t kMaxBlock = 256;
+constexpr uint32_t kLowNibbles = 0x0f0f0f0f, kLowPairs = 0x03030303, kLowBits = 0x01010101;
+
+using Quants = uint8_t[kMaxBlock];
+
+// --- One GGUF block to one byte per weight ---
+
+// 32 bytes: their low halves are weights 0 .. 31, their high halves 32 .. 63; of blocks of 32, 16
+// bytes and weights 0 .. 15 and 16 .. 31.
+void split_nibbles(const uint8_t* from, uint64_t count, uint8_t* low) {
+  for (uint64_t j = 0; j < count; ++j) {
+    low[j] = from[j] & 15;
+    low[count + j] = from[j] >> 4;
+  }
+}
+
+void unpack_q5_0(const uint8_t* block, Quants& out) {
+  uint32_t high;
+  std::memcpy(&high, block + 2, sizeof high);
+  split_nibbles(block + 6, 16, out);
+  for (int j = 0; j < 32; ++j) out[j] |= static_cast<uint8_t>((high >> j & 1) << 4);
+}
+
+void unpack_q6_k(const uint8_t* block, Quants& out) {
+  for (int half = 0; half < 2; ++half) {
+    const uint8_t* low = block + 64 * half;
+    const uint8_t* high = block + 128 + 32 * half;
+    uint8_t* to = out + 128 * half;
+    for (int j = 0; j < 32; ++j) {
+      to[j] = static_cast<uint8_t>((low[j] & 15) | (high[j] & 3) << 4);
+      to[j + 32] = static_cast<uint8_t>((low[j + 32] & 15) | (high[j] >> 2 & 3) << 4);
+      to[j + 64] = static_cast<uint8_t>(low[j] >> 4 | (high[j] >> 4 & 3) << 4);
+      to[j + 96] = static_cast<uint8_t>(low[j + 32] >> 4 | (high[j] >> 6) << 4);
+    }
+  }
+}
+
+void unpack(WeightType type, const uint8_t* block, Quants& out) {
+  switch (type) {
+    case WeightType::kQ4_0:
+      return split_nibbles(block + 2, 16, out);
+    case WeightType::kQ5_0:
+      return unpack_q5_0(block, out);
+    case WeightType::kQ8_0:
+      std::memcpy(out, block + 2, 32);
+      return;
+    case WeightType::kQ4_K:
+      for (int j = 0; j < 4; ++j) split_nibbles(block + 16 + 32 * j, 32, out + 64 * j);
+      return;
+    case WeightType::kQ6_K:
+      return unpack_q6_k(block, out);
+    case WeightType::kQ1_0:
+      for (int j = 0; j < 128; ++j) out[j] = block[2 + j / 8] >> j % 8 & 1;
+      return;
+    case WeightType::kF32:
+    case WeightType::kF16:
+    case WeightType::kBF16:
+      break;
+  }
+  assert(false && "a type without panels");
+}
+
+// --- One group of one row to its planes ---
+
+uint32_t step(const uint8_t* group, uint64_t j) {
+  uint32_t value;
+  std::memcpy(&value, group + 4 * j, sizeof value);
+  return value;
+}
+
+// Word `r` of vector `v` of a plane.
+void put(uint8_t* plane, uint64_t v, uint64_t r, uint32_t value) {
+  std::memcpy(plane + v * kPanelVector + 4 * r, &value, sizeof value);
+}
+
+void put_nibbles(const uint8_t* group, uint64_t r, uint8_t* plane) {
+  for (uint64_t v = 0; v < 4; ++v) {
+    put(plane, v, r, (step(group, v) & kLowNibbles) | (step(group, v + 4) & kLowNibbles) << 4);
+  }
+}
+
+void put_pairs(const uint8_t* group, uint64_t r, uint8_t* plane) {
+  for (uint64_t v = 0; v < 2; ++v) {
+    uint32_t word = 0;
+    for (uint64_t i = 0; i < 4; ++i) word |= (step(group, 4 * v + i) >> 4 & kLowPairs) << 2 * i;
+    put(plane, v, r, word);
+  }
+}
+
+// Bit `bit` of each quant.
+void put_bits(const uint8_t* group, int bit, uint64_t r, uint8_t* plane) {
+  uint32_t word = 0;
+  for (uint64_t j = 0; j < 8; ++j) word |= (step(group, j) >> bit & kLowBits) << j;
+  put(plane, 0, r, word);
+}
+
+// The block of row r to its places in a record.
+void place(WeightType type, const uint8_t* block, const Quants& quants, uint64_t r,
+           uint8_t* record) {
+  const uint64_t groups = block_shape(type).elements / kPanelGroup;
+  const auto put_half = [&](uint64_t plane, const uint8_t* from) {
+    std::memcpy(record + plane + 2 * r, from, 2);
+  };
+  for (uint64_t g = 0; g < groups; ++g) {
+    const uint8_t* group = quants + kPanelGroup * g;
+    switch (type) {
+      case WeightType::kQ4_0:
+      case WeightType::kQ4_K:
+        put_nibbles(group, r, record + kNibbleBytes * g);
+        break;
+      case WeightType::kQ5_0:
+        put_nibbles(group, r, record);
+        put_bits(group, 4, r, record + kNibbleBytes);
+        break;
+      case WeightType::kQ6_K:
+        put_nibbles(group, r, record + kNibbleBytes * g);
+        put_pairs(group, r, record + kNibbleBytes * groups + kPairBytes * g);
+        break;
+      case WeightType::kQ8_0:
+        for (uint64_t j = 0; j < 8; ++j) put(record, j, r, step(group, j));
+        break;
+      case WeightType::kQ1_0:
+        put_bits(group, 0, r, record + kPanelVector * g);
+        break;
+      default:
+        break;
+    }
+  }
+  switch (type) {
+    case WeightType::kQ4_K: {
+      const uint64_t packed = kNibbleBytes * groups;
+      for (uint64_t i = 0; i < 3; ++i) {
+        std::memcpy(record + packed + 4 * (kPanelRows * i + r), block + 4 + 4 * i, 4);
+      }
+      put_half(packed + kPackedBytes, block);
+      put_half(packed + kPackedBytes + kHalvesBytes, block + 2);
+      break;
+    }
+    case WeightType::kQ6_K: {
+      const uint64_t scales = (kNibbleBytes + kPairBytes) * groups;
+      for (uint64_t s = 0; s < 16; ++s) record[scales + kPanelRows * s + r] = block[192 + s];
+      put_half(scales + 16 * kPanelRows, block + 208);
+      break;
+    }
+    default:  // one scale, in front of the block and behind the record's quants
+      put_half(panel_record_bytes(type) - kHalvesBytes, block);
+  }
+}
+
+}  // namespace
+
+void repack_panels(WeightType type, const uint8_t* gguf_rows, uint64_t rows, uint64_t k,
+                   uint8_t* out) {
+  const BlockShape shape = block_shape(type);
+  assert(has_panels(type) && k % shape.elements == 0);
+  const uint64_t blocks = k / shape.elements;
+  Quants quants;
+  for (uint64_t first = 0; first < rows; first += kPanelRows) {
+    const uint64_t count = std::min(kPanelRows, rows - first);
+    if (count < kPanelRows) std::memset(out, 0, panel_bytes(type, k));
+    for (uint64_t b = 0; b < blocks; ++b) {
+      for (uint64_t r = 0; r < count; ++r) {
+        const uint8_t* block = gguf_rows + ((first + r) * blocks + b) * shape.bytes;
+        unpack(type, block, quants);
+        place(type, block, quants, r, out);
+      }
+      out += panel_record_bytes(type);
+    }
+  }
+}
+
+}  // namespace jllm

@@ -1,0 +1,413 @@
+#include "compiler/tune/tune.h"
+
+#include <llvm/ADT/STLExtras.h>
+#include <llvm/Support/FormatVariadic.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <set>
+
+#include "compiler/codegen/modules.h"
+#include "compiler/gguf/file.h"
+#include "compiler/support/error.h"
+#include "compiler/support/output_file.h"
+#include "compiler/support/progress.h"
+#include "compiler/tune/rig.h"
+#include "compiler/tuning/table.h"
+
+namespace jllm::tune {
+namespace {
+
+using kernels::Activations;
+using kernels::GemvProblem;
+using kernels::GemvVariant;
+using llvm::formatv;
+
+constexpr unsigned kMaxRounds = 6;
+constexpr double kWorthwhile = 0.002;     // a smaller gain is noise
+constexpr double kMeasureUs = 12000;      // one measurement
+constexpr unsigned kShortlist = 3;        // candidates of a problem that are measured again
+constexpr unsigned kFirstLook = 3, kSecondLook = 9;  // measurements of a candidate
+
+std::string text_of(const GemvVariant& v) {
+  return formatv("{0}x{1} rows {2} split {3} in flight {4}", v.threads, v.blocks, v.rows, v.split,
+                 v.in_flight);
+}
+
+std::string text_of(const GemvProblem& problem) {
+  std::string types;
+  for (const unsigned type : problem.types) {
+    types += (types.empty() ? "" : ",");
+    types += weight_type_name(static_cast<WeightType>(type));
+  }
+  return formatv("{0} {1} {2} {3}x{4}", problem.kernel, types,
+                 tuning::activations_name(problem.mode), problem.n, problem.k);
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
+    size += double(b[i]) * b[i];
+  }
+  return std::sqrt(difference / size);  // NaN for NaN: within no bound
+}
+
+// One problem of the model: what was tried and what is best so far.
+struct Site {
+  GemvProblem problem;
+  GemvVariant untuned, best;
+  uint32_t launches = 0;  // per token
+  std::vector<GemvVariant> tried;
+  double gain = 0;  // of `best` over `untuned`, as a share of a token's time
+};
+
+struct Candidate {
+  size_t site = 0;
+  GemvVariant variant;
+  PlannedModel planned;
+  double ratio = 1;  // token time over that of the best so far
+};
+
+class Tuner {
+ public:
+  Tuner(const TuneOptions& options, const gguf::File& file, target::Target target, Rig& rig,
+        const Nvrtc& nvrtc)
+      : options_(options), file_(file), target_(std::move(target)), rig_(rig), nvrtc_(nvrtc) {}
+
+  llvm::Expected<tuning::Table> run(llvm::raw_ostream& out) {
+    if (llvm::Error error = start()) return error;
+    const unsigned rounds = options_.quick ? 1 : kMaxRounds;
+    bool better = true;
+    for (unsigned round = 0; round < rounds && better; ++round) {
+      llvm::Expected<bool> improved = search(round);
+      if (!improved) return improved.takeError();
+      better = *improved;
+    }
+    llvm::Expected<double> gained = compare_all();
+    if (!gained) return gained.takeError();
+    print(out, *gained);
+    return table();
+  }
+
+ private:
+  // The plan with every site's best, but `variant` at one site.
+  llvm::Expected<PlannedModel> plan(const Site* changed, const GemvVariant& variant) {
+    PlanOptions options = options_.plan;
+    tuning::Table table;
+    table.compute_capability = target_.compute_capability;
+    table.sm_count = target_.sm_count;
+    for (const Site& site : sites_) {
+      table.entries.push_back({site.problem, &site == changed ? variant : site.best, 0, 0});
+    }
+    options.select.tuning = std::move(table);
+    return plan_model(file_, target_, options);
+  }
+
+  static const select::ScheduledGraph* decode(const PlannedModel& planned) {
+    return &*llvm::find_if(planned.schedule.graphs, [](const select::ScheduledGraph& graph) {
+      return graph.kind == ir::GraphKind::kDecode;
+    });
+  }
+
+  llvm::Error start() {
+    llvm::Expected<PlannedModel> planned = plan(nullptr, {});
+    if (!planned) return planned.takeError();
+    for (const select::Launch& launch : decode(*planned)->launches) {
+      const std::optional<select::GemvChoice>& gemv =
+          planned->schedule.kernels[launch.kernel].gemv;
+      if (!gemv) continue;
+      auto site =
+          llvm::find_if(sites_, [&](const Site& s) { return s.problem == gemv->problem; });
+      if (site == sites_.end()) {
+        sites_.push_back({gemv->problem, gemv->variant, gemv->variant, 0, {gemv->variant}, 0});
+        site = sites_.end() - 1;
+      }
+      ++site->launches;
+    }
+    Progress progress("uploading weights");
+    if (llvm::Error error = rig_.load(*planned, [&](uint64_t done, uint64_t total) {
+          progress.update(done, total);
+        })) {
+      return error;
+    }
+    if (llvm::Error error = compile({&*planned})) return error;
+    llvm::Expected<cuda::GraphExec> graph = rig_.capture(*planned);
+    if (!graph) return graph.takeError();
+    untuned_graph_ = *graph;
+    llvm::Expected<std::vector<float>> logits = rig_.logits(untuned_graph_);
+    if (!logits) return logits.takeError();
+    expected_ = std::move(*logits);
+    llvm::Expected<double> first = rig_.time(untuned_graph_, 4);
+    if (!first) return first.takeError();
+    tokens_ = static_cast<uint32_t>(std::clamp(kMeasureUs / *first, 4.0, 200.0));
+    tokens_ = std::min(tokens_, planned->program.context - 1);
+    return llvm::Error::success();
+  }
+
+  // Compiles and loads what the rig has not got yet.
+  llvm::Error compile(const std::vector<const PlannedModel*>& plans) {
+    select::Schedule missing;
+    std::set<std::pair<std::string, std::vector<std::string>>> seen;
+    for (const PlannedModel* planned : plans) {
+      for (const select::Launch& launch : decode(*planned)->launches) {
+        const select::KernelSpec& kernel = planned->schedule.kernels[launch.kernel];
+        if (rig_.has(kernel) || !seen.insert({kernel.name, kernel.defines}).second) continue;
+        missing.kernels.push_back(kernel);
+      }
+    }
+    if (missing.kernels.empty()) return llvm::Error::success();
+    Progress progress("compiling kernels");
+    codegen::ModuleOptions options;
+    options.arch = target_.compute_capability;
+    options.ptx = options_.newer_device;
+    options.cache_dir = codegen::default_cache_dir();
+    options.progress = [&](size_t done, size_t total) { progress.update(done, total); };
+    llvm::Expected<std::vector<std::vector<uint8_t>>> code =
+        codegen::compile_modules(missing, nvrtc_, options);
+    if (!code) return code.takeError();
+    for (size_t i = 0; i < missing.kernels.size(); ++i) {
+      if (llvm::Error error = rig_.add(missing.kernels[i], (*code)[i])) return error;
+    }
+    return llvm::Error::success();
+  }
+
+  // A variant computes the same: the same bits where no split differs from the untuned one.
+  llvm::Error check(cuda::GraphExec graph, const Candidate& candidate) {
+    llvm::Expected<std::vector<float>> logits = rig_.logits(graph);
+    if (!logits) return logits.takeError();
+    bool same_order = true;
+    for (size_t i = 0; i < sites_.size(); ++i) {
+      const GemvVariant& v = i == candidate.site ? candidate.variant : sites_[i].best;
+      same_order &= v.split == sites_[i].untuned.split;
+    }
+    if (same_order && *logits == expected_) return llvm::Error::success();
+    size_t launches = 0;
+    Activations mode = Activations::kExact;
+    for (const Site& site : sites_) {
+      launches += site.launches;
+      if (site.problem.mode == Activations::kExact || mode == Activations::kInt8) continue;
+      mode = site.problem.mode;
+    }
+    const double off = distance(*logits, expected_), bound = tolerance(mode, launches);
+    if (!same_order && off <= bound) return llvm::Error::success();
+    return fail(ExitCode::kFailed,
+                "{0} with {1} computes something else: logits are off by {2}{3}; please report this",
+                text_of(sites_[candidate.site].problem), text_of(candidate.variant), off,
+                same_order ? ", and should be the same bits"
+                           : formatv(", {0} is allowed", bound).str());
+  }
+
+  // Token time of `graph` over that of `base`, measured in turns.
+  llvm::Expected<double> ratio(cuda::GraphExec graph, cuda::GraphExec base, unsigned times) {
+    std::vector<double> mine, others;
+    for (unsigned i = 0; i < times; ++i) {
+      for (const auto& [which, list] : {std::pair(base, &others), std::pair(graph, &mine)}) {
+        llvm::Expected<double> us = rig_.time(which, tokens_);
+        if (!us) return us.takeError();
+        list->push_back(*us);
+      }
+    }
+    base_us_ = median(others);
+    return median(mine) / base_us_;
+  }
+
+  llvm::Error measure(Candidate& candidate, cuda::GraphExec base, unsigned times) {
+    llvm::Expected<cuda::GraphExec> graph = rig_.capture(candidate.planned);
+    if (!graph) return graph.takeError();
+    llvm::Error error = check(*graph, candidate);
+    if (!error) {
+      llvm::Expected<double> result = ratio(*graph, base, times);
+      if (result) {
+        candidate.ratio = *result;
+      } else {
+        error = result.takeError();
+      }
+    }
+    rig_.release(*graph);
+    return error;
+  }
+
+  llvm::Expected<std::vector<Candidate>> candidates() {
+    std::vector<Candidate> out;
+    for (size_t i = 0; i < sites_.size(); ++i) {
+      Site& site = sites_[i];
+      for (const GemvVariant& variant : kernels::neighbours(site.problem, site.best)) {
+        if (llvm::is_contained(site.tried, variant)) continue;
+        site.tried.push_back(variant);
+        llvm::Expected<PlannedModel> planned = plan(&site, variant);
+        if (!planned) return planned.takeError();
+        out.push_back({i, variant, std::move(*planned), 1});
+      }
+    }
+    return out;
+  }
+
+  // Measures the neighbours of every site's best, and makes the fastest of them the next best.
+  llvm::Expected<bool> search(unsigned round) {
+    llvm::Expected<PlannedModel> best_plan = plan(nullptr, {});
+    if (!best_plan) return best_plan.takeError();
+    llvm::Expected<std::vector<Candidate>> found = candidates();
+    if (!found) return found.takeError();
+    std::vector<const PlannedModel*> plans = {&*best_plan};
+    for (const Candidate& candidate : *found) plans.push_back(&candidate.planned);
+    if (llvm::Error error = compile(plans)) return error;
+    llvm::Expected<cuda::GraphExec> base = rig_.capture(*best_plan);
+    if (!base) return base.takeError();
+    llvm::errs() << formatv("round {0}: {1} variants\n", round + 1, found->size());
+    bool improved = false;
+    llvm::Error error = llvm::Error::success();
+    for (size_t i = 0; i < sites_.size() && !error; ++i) {
+      llvm::Expected<bool> better = improve(i, *found, *base);
+      if (better) {
+        improved |= *better;
+      } else {
+        error = better.takeError();
+      }
+    }
+    rig_.release(*base);
+    if (error) return error;
+    return improved;
+  }
+
+  llvm::Expected<bool> improve(size_t index, std::vector<Candidate>& all, cuda::GraphExec base) {
+    Site& site = sites_[index];
+    std::vector<Candidate*> own;
+    for (Candidate& candidate : all) {
+      if (candidate.site != index) continue;
+      if (llvm::Error error = measure(candidate, base, kFirstLook)) return error;
+      own.push_back(&candidate);
+      llvm::errs() << formatv("  {0,-44} {1,-38} {2:F1} us, {3}{4:F2} %\n", text_of(site.problem),
+                              text_of(candidate.variant), base_us_ * candidate.ratio,
+                              candidate.ratio < 1 ? "" : "+", 100 * (candidate.ratio - 1));
+    }
+    const auto faster = [](const Candidate* a, const Candidate* b) { return a->ratio < b->ratio; };
+    llvm::sort(own, faster);
+    if (own.size() > kShortlist) own.resize(kShortlist);
+    for (Candidate* candidate : own) {
+      if (candidate->ratio > 1) continue;
+      if (llvm::Error error = measure(*candidate, base, kSecondLook)) return error;
+    }
+    llvm::sort(own, faster);
+    if (own.empty() || own[0]->ratio > 1 - kWorthwhile) return false;
+    site.best = own[0]->variant;
+    site.gain += 1 - own[0]->ratio;
+    return true;
+  }
+
+  // All sites' best against all untuned.
+  llvm::Expected<double> compare_all() {
+    llvm::Expected<PlannedModel> planned = plan(nullptr, {});
+    if (!planned) return planned.takeError();
+    if (llvm::Error error = compile({&*planned})) return error;
+    llvm::Expected<cuda::GraphExec> graph = rig_.capture(*planned);
+    if (!graph) return graph.takeError();
+    llvm::Expected<double> result = ratio(*graph, untuned_graph_, kSecondLook);
+    rig_.release(*graph);
+    return result;
+  }
+
+  tuning::Table table() const {
+    tuning::Table out;
+    out.compute_capability = target_.compute_capability;
+    out.sm_count = target_.sm_count;
+    char date[16] = "";
+    const std::time_t now = std::time(nullptr);
+    std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
+    out.source = formatv("{0}, {1}, code for sm_{2}: {3}", date, rig_.facts().name,
+                         target_.compute_capability, file_.path().rsplit('/').second);
+    for (const Site& site : sites_) {
+      out.entries.push_back(
+          {site.problem, site.best, base_us_ * (1 - site.gain), base_us_});
+    }
+    return out;
+  }
+
+  void print(llvm::raw_ostream& out, double gained) const {
+    out << formatv("{0,-48} {1,8}  {2,-40} {3,-40} {4}\n", "kernel", "launches", "cost model",
+                   "measured best", "token");
+    for (const Site& site : sites_) {
+      out << formatv("{0,-48} {1,8}  {2,-40} {3,-40} {4:F2} %\n", text_of(site.problem),
+                     site.launches, text_of(site.untuned), text_of(site.best), -100 * site.gain);
+    }
+    out << formatv("a token: {0:F1} us, was {1:F1} us ({2:F2} %)\n", base_us_ * gained, base_us_,
+                   100 * (gained - 1));
+  }
+
+  const TuneOptions& options_;
+  const gguf::File& file_;
+  const target::Target target_;
+  Rig& rig_;
+  const Nvrtc& nvrtc_;
+  std::vector<Site> sites_;
+  std::vector<float> expected_;
+  cuda::GraphExec untuned_graph_ = nullptr;
+  uint32_t tokens_ = 0;  // of one measurement
+  double base_us_ = 0;   // a token of the plan that the last measurement compared with
+};
+
+llvm::Error check_device(const TuneOptions& options, const DeviceFacts& facts,
+                         target::Target* target) {
+  if (target->is_host) {
+    return fail(ExitCode::kUsage, "the host backend has no variants to tune; name a GPU's target");
+  }
+  if (llvm::Error error = target::check_compilable(*target)) return error;
+  const uint32_t found = facts.compute_capability, wanted = target->compute_capability;
+  if (found != wanted && !(options.newer_device && found > wanted)) {
+    return fail(ExitCode::kDevice,
+                "this is {0} (sm_{1}), and {2} is sm_{3}: tune on such a device, or name the target "
+                "of this one",
+                facts.name, found, target->name, wanted);
+  }
+  // The table is for the device at hand, whatever the target says of others of its kind.
+  if (!options.newer_device) target->sm_count = facts.sm_count;
+  return llvm::Error::success();
+}
+
+llvm::Error save(const tuning::Table& table, const std::string& path) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  tuning::write(table, stream);
+  llvm::Expected<OutputFile> file = OutputFile::create(path);
+  if (!file) return file.takeError();
+  if (llvm::Error error = file->write(text.data(), text.size())) return error;
+  return file->commit();
+}
+
+}  // namespace
+
+double tolerance(kernels::Activations mode, size_t launches) {
+  // What one launch's rounding moves its result by, relatively: steps of a byte image, of which the
+  // largest value of a sub-block has 127 or 127 * 254 and a usual one a third; sums of f32.
+  const double step = mode == Activations::kInt8       ? 3.0 / 127
+                      : mode == Activations::kInt8Pair ? 3.0 / (127 * 254)
+                                                       : 0x1p-18;
+  return step * std::sqrt(double(launches));
+}
+
+llvm::Error tune(const TuneOptions& options, llvm::raw_ostream& out) {
+  llvm::Expected<target::Target> target = target::find(options.target);
+  if (!target) return target.takeError();
+  Rig rig;
+  if (llvm::Error error = rig.open()) return error;
+  if (llvm::Error error = check_device(options, rig.facts(), &*target)) return error;
+  llvm::Expected<gguf::File> file = gguf::File::open(options.input);
+  if (!file) return file.takeError();
+  NvrtcSearchOptions search;
+  search.explicit_path = options.nvrtc;
+  search.max_major = static_cast<int>(rig.facts().driver_major);
+  search.arch = target->compute_capability;
+  llvm::Expected<Nvrtc> nvrtc = Nvrtc::open(search);
+  if (!nvrtc) return nvrtc.takeError();
+  llvm::Expected<tuning::Table> table = Tuner(options, *file, *target, rig, *nvrtc).run(out);
+  if (!table) return table.takeError();
+  return options.output.empty() ? llvm::Error::success() : save(*table, options.output);
+}
+
+}  // namespace jllm::tune

@@ -1,0 +1,33 @@
+// Drafts from the sequence itself: what followed the last place where its end stood before. Good
+// guesses wherever text repeats (code that is edited, sources that are quoted), and as cheap as one
+// pass over the tokens.
+#pragma once
+
+#include <cstdint>
+
+namespace jllm {
+
+class PromptLookup {
+ public:
+  // Tokens at the end of the sequence that must have stood somewhere before, at least and at most:
+  // the longest match wins, and of those the latest.
+  static constexpr uint32_t kShortestMatch = 2;
+  static constexpr uint32_t kLongestMatch = 4;
+
+  // Writes up to `most` guesses at the tokens behind tokens[0 .. count) to `draft` and returns how
+  // many; 0: the end is new.
+  uint32_t draft(const uint32_t* tokens, uint32_t count, uint32_t most, uint32_t* draft) const;
+
+  // How a draft went. Drafts grow as long as they are accepted whole, and shrink where they fail.
+  void learn(uint32_t drafted, uint32_t accepted);
+  // Forgets how drafts went: another text.
+  void reset() { length_ = kFirstLength; }
+
+ private:
+  static constexpr uint32_t kFirstLength = 4;
+  static constexpr uint32_t kMaxLength = 64;
+
+  uint32_t length_ = kFirstLength;  // of the next draft, at most
+};
+
+}  // namespace jllm

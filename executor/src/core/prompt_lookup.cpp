@@ -1,0 +1,45 @@
+#include "jllm/prompt_lookup.h"
+
+namespace jllm {
+namespace {
+
+// How many tokens before `end` equal those at the end of tokens[0 .. count), at most `longest`.
+uint32_t match_length(const uint32_t* tokens, uint32_t count, uint32_t end, uint32_t longest) {
+  uint32_t n = 0;
+  while (n < longest && n < end && tokens[end - 1 - n] == tokens[count - 1 - n]) ++n;
+  return n;
+}
+
+}  // namespace
+
+uint32_t PromptLookup::draft(const uint32_t* tokens, uint32_t count, uint32_t most,
+                             uint32_t* draft) const {
+  most = most < length_ ? most : length_;
+  if (most == 0 || count <= kShortestMatch) return 0;
+  const uint32_t last = tokens[count - 1];
+  uint32_t best = kShortestMatch - 1;
+  uint32_t from = 0;  // behind the best match
+  for (uint32_t end = count - 1; end >= kShortestMatch && best < kLongestMatch; --end) {
+    if (tokens[end - 1] != last) continue;
+    const uint32_t n = match_length(tokens, count, end, kLongestMatch);
+    if (n <= best) continue;
+    best = n;
+    from = end;
+  }
+  if (from == 0) return 0;
+  // A match that reaches to the end of the sequence goes on with the draft itself: a period.
+  for (uint32_t i = 0; i < most; ++i) {
+    draft[i] = from + i < count ? tokens[from + i] : draft[from + i - count];
+  }
+  return most;
+}
+
+void PromptLookup::learn(uint32_t drafted, uint32_t accepted) {
+  if (accepted < drafted) {
+    length_ = accepted > 0 ? accepted : 1;
+  } else {
+    length_ = length_ < kMaxLength / 2 ? 2 * length_ : kMaxLength;
+  }
+}
+
+}  // namespace jllm

@@ -1,0 +1,223 @@
+// Variants of the matrix-vector kernels; see gemv_shapes.h. Constants that repeat one of a source
+// carry its name.
+#include "kernels/gemv_shapes.h"
+
+#include <algorithm>
+
+#include "schema/row_layout.h"
+
+namespace jllm::kernels {
+namespace {
+
+constexpr uint64_t kWarp = 32;
+constexpr uint64_t kTile = 32;              // rows of gate_up that a block takes at a time
+constexpr uint32_t kMaxThreadsPerSm = 1024;  // beyond it a lane has too few registers
+constexpr uint32_t kRegisters = 65536;       // of a multiprocessor
+constexpr uint32_t kOwnRegisters = 32;       // that a lane needs beside its loads
+
+uint64_t divide_up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
+
+// What a lane takes of a row at a time (weights.cuh).
+struct Unit {
+  uint32_t weights;    // kUnit
+  uint32_t registers;  // of Raw
+  uint32_t in_flight;  // kInFlight
+};
+
+Unit unit_of(unsigned type) {
+  switch (type) {
+    case kRowQ4_0:
+      return {32, 5, 4};
+    case kRowQ5_0:
+      return {32, 6, 4};
+    case kRowQ4_K:
+    case kRowQ6_K:
+      return {32, 8, 4};
+    case kRowQ8_0:
+      return {16, 5, 4};
+    case kRowQ1_0:
+      return {32, 2, 8};
+    case kRowF32:
+      return {8, 8, 2};
+    default:
+      return {8, 4, 4};
+  }
+}
+
+// Steps that a warp takes through a row, all its lanes a unit each.
+uint64_t steps_of(unsigned type, uint64_t k) {
+  return divide_up(divide_up(k, unit_of(type).weights), kWarp);
+}
+uint64_t most_steps(const GemvProblem& problem) {
+  uint64_t most = 1;
+  for (const unsigned type : problem.types) most = std::max(most, steps_of(type, problem.k));
+  return most;
+}
+
+uint32_t own_in_flight(const GemvProblem& problem) {
+  uint32_t least = 8;
+  for (const unsigned type : problem.types) least = std::min(least, unit_of(type).in_flight);
+  return least;
+}
+
+// Every split, rows and block that kernels are made for; a device's best is among them.
+constexpr uint32_t kRowChoices[] = {1, 2, 4};
+constexpr uint32_t kSplitChoices[] = {1, 2, 4, 8};
+struct Blocks {
+  uint32_t threads, blocks;
+};
+constexpr Blocks kBlockChoices[] = {{128, 8}, {128, 6}, {256, 4}, {256, 3}, {256, 2},
+                                    {512, 2}, {512, 1}, {1024, 1}};
+
+template <typename Choices>
+bool among(const Choices& choices, uint32_t value) {
+  return std::find(std::begin(choices), std::end(choices), value) != std::end(choices);
+}
+
+uint64_t row_groups(const GemvProblem& problem, uint32_t rows) {
+  return divide_up(problem.n, rows);
+}
+
+// Several units of each row at a time, as long as there are registers for them.
+uint32_t most_in_flight(const GemvProblem& problem, GemvVariant variant) {
+  const uint32_t step = variant.rows;
+  variant.in_flight = step;
+  while (variant.in_flight + step <= own_in_flight(problem)) variant.in_flight += step;
+  return variant.in_flight;
+}
+
+}  // namespace
+
+bool has_variants(std::string_view kernel) {
+  return kernel == "qkv" || kernel == "matmul_add" || kernel == "gate_up" || kernel == "head";
+}
+
+std::string why_illegal(const GemvProblem& problem, const GemvVariant& v) {
+  const auto text = [](uint64_t value) { return std::to_string(value); };
+  if (std::none_of(std::begin(kBlockChoices), std::end(kBlockChoices), [&](const Blocks& b) {
+        return b.threads == v.threads && b.blocks >= v.blocks;
+      }) ||
+      v.blocks == 0) {
+    return text(v.blocks) + " blocks of " + text(v.threads) + " threads are not among the choices";
+  }
+  if (!among(kRowChoices, v.rows)) return "rows must be 1, 2 or 4";
+  if (!among(kSplitChoices, v.split)) return "split must be 1, 2, 4 or 8";
+  const uint32_t warps = v.threads / kWarp;
+  if (warps % v.split != 0) return "a block has fewer warps than the split";
+  if (problem.kernel == "qkv" && v.rows != 2) return "qkv takes the two rows of a rotary pair";
+  if (problem.kernel == "gate_up") {
+    if (v.split != 1) return "gate_up does not split rows";
+    if (kTile % (warps * v.rows) != 0) return "a block of gate_up takes at most 32 rows at a time";
+  }
+  if (problem.kernel != "qkv" && v.rows > 2 && problem.n % v.rows != 0) {
+    return text(v.rows) + " rows at a time do not divide " + text(problem.n);
+  }
+  for (const unsigned type : problem.types) {
+    const uint64_t steps = steps_of(type, problem.k);
+    if (v.split > 1 && divide_up(steps, v.split) * (v.split - 1) >= steps) {
+      return "a row of " + text(problem.k) + " is too short for a split of " + text(v.split);
+    }
+  }
+  if (v.in_flight == 0 || v.in_flight % v.rows != 0) {
+    return "in_flight must be a multiple of rows";
+  }
+  uint32_t raw = 0;
+  for (const unsigned type : problem.types) raw = std::max(raw, unit_of(type).registers);
+  const uint32_t registers = std::min(kRegisters / (v.threads * v.blocks), 255u);
+  if (v.in_flight > registers || v.in_flight * raw + kOwnRegisters > registers) {
+    return text(v.in_flight) + " units in flight do not fit in " + text(registers) + " registers";
+  }
+  return "";
+}
+
+std::vector<GemvVariant> neighbours(const GemvProblem& problem, const GemvVariant& variant) {
+  std::vector<GemvVariant> out;
+  const auto add = [&](const GemvVariant& candidate) {
+    if (candidate == variant || !why_illegal(problem, candidate).empty()) return;
+    if (std::find(out.begin(), out.end(), candidate) == out.end()) out.push_back(candidate);
+  };
+  for (const Blocks& b : kBlockChoices) {
+    GemvVariant v = variant;
+    v.threads = b.threads, v.blocks = b.blocks;
+    add(v);
+    // gate_up ties rows to threads.
+    if (problem.kernel == "gate_up") {
+      v.rows = static_cast<uint32_t>(std::clamp<uint64_t>(kTile * kWarp / b.threads, 1, 4));
+      v.in_flight = most_in_flight(problem, v);
+      add(v);
+    }
+  }
+  for (const uint32_t rows : kRowChoices) {
+    GemvVariant v = variant;
+    v.rows = rows;
+    v.in_flight = most_in_flight(problem, v);
+    add(v);
+  }
+  for (const uint32_t split : kSplitChoices) {
+    GemvVariant v = variant;
+    v.split = split;
+    add(v);
+  }
+  const uint64_t steps = divide_up(most_steps(problem), variant.split);
+  for (uint32_t batch : {1u, 2u, 3u, 4u, 6u, 8u}) {
+    GemvVariant v = variant;
+    v.in_flight = batch * v.rows;
+    if (batch <= steps) add(v);
+  }
+  return out;
+}
+
+GemvVariant choose_variant(const GemvProblem& problem, uint32_t sm_count) {
+  GemvVariant variant;
+  const uint64_t block_slots = uint64_t(variant.blocks) * sm_count;
+  const uint64_t warps = variant.threads / kWarp;
+  // Pairs of rows share their reads of the vector; single rows, and then parts of rows, give more
+  // warps something to load, as long as one wave of blocks still takes all of them.
+  if (problem.kernel == "matmul_add" || problem.kernel == "head") {
+    if (row_groups(problem, 2) < block_slots * warps) variant.rows = 1;
+  }
+  variant.in_flight = most_in_flight(problem, variant);
+  if (problem.kernel == "gate_up") return variant;
+  const uint64_t steps = steps_of(problem.types[0], problem.k);
+  const uint64_t teams = row_groups(problem, variant.rows);
+  while (variant.split < 4 && steps % (2 * variant.split) == 0 &&
+         divide_up(teams * 2 * variant.split, warps) <= block_slots) {
+    GemvVariant more = variant;
+    more.split *= 2;
+    if (!why_illegal(problem, more).empty()) break;
+    variant = more;
+  }
+  return variant;
+}
+
+LaunchShape gemv_shape(const GemvProblem& problem, const GemvVariant& variant, uint32_t sm_count) {
+  LaunchShape shape;
+  shape.block = variant.threads;
+  shape.shared_bytes = image_bytes(problem.mode, problem.k);
+  const uint64_t warps = row_groups(problem, variant.rows) * variant.split;
+  const uint64_t blocks = problem.kernel == "gate_up"
+                              ? divide_up(problem.n, kTile)
+                              : divide_up(warps, variant.threads / kWarp);
+  const uint64_t most = std::max<uint64_t>(uint64_t(variant.blocks) * sm_count, 1);
+  shape.grid_x = static_cast<uint32_t>(std::clamp<uint64_t>(blocks, 1, most));
+  return shape;
+}
+
+std::vector<std::string> gemv_defines(const GemvProblem& problem, const GemvVariant& variant) {
+  constexpr GemvVariant kDefault;  // of the sources
+  std::vector<std::string> out;
+  const auto add = [&](const char* name, uint64_t value, uint64_t by_default) {
+    if (value != by_default) out.push_back(std::string(name) + "=" + std::to_string(value));
+  };
+  add("ACTIVATIONS", static_cast<uint64_t>(problem.mode), 0);
+  add("THREADS", variant.threads, kDefault.threads);
+  add("BLOCKS", variant.blocks, kDefault.blocks);
+  add("ROWS", variant.rows, kDefault.rows);
+  add("SPLIT", variant.split, kDefault.split);
+  bool own = true;
+  for (const unsigned type : problem.types) own &= variant.in_flight == unit_of(type).in_flight;
+  add("IN_FLIGHT", variant.in_flight, own ? variant.in_flight : 0);
+  return out;
+}
+
+}  // namespace jllm::kernels

@@ -1,0 +1,53 @@
+// How to run the matrix-vector kernels (qkv, matmul_add, gate_up, head): which variants of a kernel
+// there are for a problem, which one suits a device without having been measured there, and the
+// launch and the macros of a variant.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/catalogue.h"
+
+namespace jllm::kernels {
+
+// The kernels' macros of these names. Results depend on `split` alone, in the last bits: it is the
+// order in which the products of a row are added.
+struct GemvVariant {
+  uint32_t threads = 512;  // of a block
+  uint32_t blocks = 2;     // that a multiprocessor holds at once
+  uint32_t rows = 2;       // that a team of warps takes at a time
+  uint32_t split = 1;      // warps of a team
+  uint32_t in_flight = 4;  // units that a lane loads before it uses the first
+
+  friend bool operator==(const GemvVariant&, const GemvVariant&) = default;
+};
+
+// One launch. `n` counts rows: those of q, k and v together, of gate and of up each.
+struct GemvProblem {
+  std::string kernel;
+  std::vector<unsigned> types;  // qkv: of q, k, v; gate_up: of gate, up
+  Activations mode = Activations::kExact;
+  uint64_t k = 0, n = 0;
+
+  friend bool operator==(const GemvProblem&, const GemvProblem&) = default;
+};
+
+bool has_variants(std::string_view kernel);
+
+// Why the kernel cannot be built so for this problem, or cannot keep its loads in registers; empty
+// when it can.
+std::string why_illegal(const GemvProblem& problem, const GemvVariant& variant);
+
+// Legal variants that differ from this one in one respect (threads and blocks count as one): the
+// steps of a search.
+std::vector<GemvVariant> neighbours(const GemvProblem& problem, const GemvVariant& variant);
+
+// A legal variant, by rules that were drawn from measurements on other devices.
+GemvVariant choose_variant(const GemvProblem& problem, uint32_t sm_count);
+
+LaunchShape gemv_shape(const GemvProblem& problem, const GemvVariant& variant, uint32_t sm_count);
+
+// NAME=VALUE, without what the sources have as default.
+std::vector<std::string> gemv_defines(const GemvProblem& problem, const GemvVariant& variant);
+
+}  // namespace jllm::kernels

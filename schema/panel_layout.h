@@ -1,0 +1,55 @@
+// How a quantised weight matrix is stored for the integer products of the host: in panels of 16
+// rows, so that a vector register holds four successive weights of each of 16 (or 8, or 4) rows and
+// one instruction multiplies them with the same four activations. Exactly as many bytes as in the
+// GGUF, once the number of rows is rounded up to whole panels; padding is zero.
+//
+// A panel is a run of records, one per GGUF block position; a record holds that block of all 16
+// rows. Byte r * 4 + i of a 64-byte vector belongs to row r. A group is 32 weights of each row; its
+// step j (of 8) is the weights 4 j .. 4 j + 3, weight 4 j + i in place i. Per group:
+//   nibbles u8[4][64]  vector v: step v in the low halves, step v + 4 in the high halves
+//   pairs   u8[2][64]  two bits: vector v, bits 2 i and 2 i + 1: step 4 v + i
+//   bits    u8[64]     bit j: step j
+//   bytes   s8[8][64]  vector j: step j
+// Records, in order; [16]: one for each row; value = scale * quant - minimum:
+//   q4_0  nibbles | d f16[16]                         scale d, minimum 8 d
+//   q5_0  nibbles | bits | d f16[16]                  quant nibble + 16 bit; scale d, minimum 16 d
+//   q8_0  bytes | d f16[16]                           scale d, minimum 0
+//   q1_0  bits[4 groups] | d f16[16]                  scale 2 d, minimum d
+//   q4_k  nibbles[8 groups] | packed u32[3][16] | d f16[16] | dmin f16[16]
+//         packed: the GGUF block's 12 bytes of 6-bit scales and minima
+//   q6_k  nibbles[8 groups] | pairs[8 groups] | scales s8[16][16] | d f16[16]
+//         quant nibble + 16 pair; scales[s] of the 16 weights from 16 s on: scale d * s,
+//         minimum 32 d * s
+#pragma once
+
+#include <cstdint>
+
+#include "schema/weight_type.h"
+
+namespace jllm {
+
+constexpr uint64_t kPanelRows = 16;
+constexpr uint64_t kPanelGroup = 32;
+constexpr uint64_t kPanelVector = 64;                 // bytes of a step
+constexpr uint64_t kNibbleBytes = 4 * kPanelVector;   // of a group
+constexpr uint64_t kPairBytes = 2 * kPanelVector;     // of a group
+constexpr uint64_t kHalvesBytes = 2 * kPanelRows;     // one f16 per row
+constexpr uint64_t kPackedBytes = 3 * 4 * kPanelRows; // scales and minima of a q4_k record
+
+constexpr bool has_panels(WeightType type) {
+  return type == WeightType::kQ4_0 || type == WeightType::kQ5_0 || type == WeightType::kQ8_0 ||
+         type == WeightType::kQ1_0 || type == WeightType::kQ4_K || type == WeightType::kQ6_K;
+}
+
+constexpr uint64_t panel_record_bytes(WeightType type) {
+  return kPanelRows * block_shape(type).bytes;
+}
+
+// Of a panel of rows of k weights, a multiple of the type's block.
+constexpr uint64_t panel_bytes(WeightType type, uint64_t k) {
+  return k / block_shape(type).elements * panel_record_bytes(type);
+}
+
+constexpr uint64_t panel_count(uint64_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
+
+}  // namespace jllm
