@@ -10,10 +10,9 @@ namespace jllm::kernels {
 namespace {
 
 constexpr uint64_t kWarp = 32;
-constexpr uint64_t kTile = 32;              // rows of gate_up that a block takes at a time
-constexpr uint32_t kMaxThreadsPerSm = 1024;  // beyond it a lane has too few registers
-constexpr uint32_t kRegisters = 65536;       // of a multiprocessor
-constexpr uint32_t kOwnRegisters = 32;       // that a lane needs beside its loads
+constexpr uint32_t kSubBlock = 32;      // rows that gate_up hands on as one
+constexpr uint32_t kRegisters = 65536;  // of a multiprocessor
+constexpr uint32_t kOwnRegisters = 32;  // that a lane needs beside its loads
 
 uint64_t divide_up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
@@ -66,24 +65,21 @@ constexpr uint32_t kSplitChoices[] = {1, 2, 4, 8};
 struct Blocks {
   uint32_t threads, blocks;
 };
-constexpr Blocks kBlockChoices[] = {{128, 8}, {128, 6}, {256, 4}, {256, 3}, {256, 2},
-                                    {512, 2}, {512, 1}, {1024, 1}};
+constexpr Blocks kBlockChoices[] = {{256, 4}, {256, 2}, {384, 2}, {512, 2},
+                                    {512, 1}, {768, 1}, {1024, 1}};
 
 template <typename Choices>
 bool among(const Choices& choices, uint32_t value) {
   return std::find(std::begin(choices), std::end(choices), value) != std::end(choices);
 }
 
-uint64_t row_groups(const GemvProblem& problem, uint32_t rows) {
-  return divide_up(problem.n, rows);
+// Rows of gate_up that a block takes at a time.
+uint64_t tile_rows(const GemvVariant& v) {
+  return std::max(kSubBlock, v.threads / uint32_t{kWarp} * v.rows);
 }
 
-// Several units of each row at a time, as long as there are registers for them.
-uint32_t most_in_flight(const GemvProblem& problem, GemvVariant variant) {
-  const uint32_t step = variant.rows;
-  variant.in_flight = step;
-  while (variant.in_flight + step <= own_in_flight(problem)) variant.in_flight += step;
-  return variant.in_flight;
+uint64_t row_groups(const GemvProblem& problem, uint32_t rows) {
+  return divide_up(problem.n, rows);
 }
 
 }  // namespace
@@ -94,9 +90,9 @@ bool has_variants(std::string_view kernel) {
 
 std::string why_illegal(const GemvProblem& problem, const GemvVariant& v) {
   const auto text = [](uint64_t value) { return std::to_string(value); };
-  if (std::none_of(std::begin(kBlockChoices), std::end(kBlockChoices), [&](const Blocks& b) {
-        return b.threads == v.threads && b.blocks >= v.blocks;
-      }) ||
+  if (std::none_of(
+          std::begin(kBlockChoices), std::end(kBlockChoices),
+          [&](const Blocks& b) { return b.threads == v.threads && b.blocks >= v.blocks; }) ||
       v.blocks == 0) {
     return text(v.blocks) + " blocks of " + text(v.threads) + " threads are not among the choices";
   }
@@ -107,7 +103,9 @@ std::string why_illegal(const GemvProblem& problem, const GemvVariant& v) {
   if (problem.kernel == "qkv" && v.rows != 2) return "qkv takes the two rows of a rotary pair";
   if (problem.kernel == "gate_up") {
     if (v.split != 1) return "gate_up does not split rows";
-    if (kTile % (warps * v.rows) != 0) return "a block of gate_up takes at most 32 rows at a time";
+    if (tile_rows(v) % (warps * v.rows) != 0 || tile_rows(v) % kSubBlock != 0) {
+      return "a block of gate_up takes 32 rows at a time, or a multiple of that";
+    }
   }
   if (problem.kernel != "qkv" && v.rows > 2 && problem.n % v.rows != 0) {
     return text(v.rows) + " rows at a time do not divide " + text(problem.n);
@@ -130,39 +128,29 @@ std::string why_illegal(const GemvProblem& problem, const GemvVariant& v) {
   return "";
 }
 
-std::vector<GemvVariant> neighbours(const GemvProblem& problem, const GemvVariant& variant) {
+std::vector<GemvVariant> in_flight_variants(const GemvProblem& problem,
+                                            const GemvVariant& variant) {
   std::vector<GemvVariant> out;
-  const auto add = [&](const GemvVariant& candidate) {
-    if (candidate == variant || !why_illegal(problem, candidate).empty()) return;
-    if (std::find(out.begin(), out.end(), candidate) == out.end()) out.push_back(candidate);
-  };
-  for (const Blocks& b : kBlockChoices) {
-    GemvVariant v = variant;
-    v.threads = b.threads, v.blocks = b.blocks;
-    add(v);
-    // gate_up ties rows to threads.
-    if (problem.kernel == "gate_up") {
-      v.rows = static_cast<uint32_t>(std::clamp<uint64_t>(kTile * kWarp / b.threads, 1, 4));
-      v.in_flight = most_in_flight(problem, v);
-      add(v);
-    }
-  }
-  for (const uint32_t rows : kRowChoices) {
-    GemvVariant v = variant;
-    v.rows = rows;
-    v.in_flight = most_in_flight(problem, v);
-    add(v);
-  }
-  for (const uint32_t split : kSplitChoices) {
-    GemvVariant v = variant;
-    v.split = split;
-    add(v);
-  }
   const uint64_t steps = divide_up(most_steps(problem), variant.split);
-  for (uint32_t batch : {1u, 2u, 3u, 4u, 6u, 8u}) {
+  for (const uint32_t batch : {1u, 2u, 3u, 4u, 6u, 8u}) {
     GemvVariant v = variant;
     v.in_flight = batch * v.rows;
-    if (batch <= steps) add(v);
+    if (batch <= steps && v != variant && why_illegal(problem, v).empty()) out.push_back(v);
+  }
+  return out;
+}
+
+std::vector<GemvVariant> legal_variants(const GemvProblem& problem) {
+  std::vector<GemvVariant> out;
+  for (const Blocks& b : kBlockChoices) {
+    for (const uint32_t rows : kRowChoices) {
+      for (const uint32_t split : kSplitChoices) {
+        GemvVariant v = {b.threads, b.blocks, rows, split, rows};
+        while (v.in_flight + rows <= own_in_flight(problem)) v.in_flight += rows;
+        while (v.in_flight > rows && !why_illegal(problem, v).empty()) v.in_flight -= rows;
+        if (why_illegal(problem, v).empty()) out.push_back(v);
+      }
+    }
   }
   return out;
 }
@@ -176,7 +164,7 @@ GemvVariant choose_variant(const GemvProblem& problem, uint32_t sm_count) {
   if (problem.kernel == "matmul_add" || problem.kernel == "head") {
     if (row_groups(problem, 2) < block_slots * warps) variant.rows = 1;
   }
-  variant.in_flight = most_in_flight(problem, variant);
+  variant.in_flight = own_in_flight(problem) / variant.rows * variant.rows;
   if (problem.kernel == "gate_up") return variant;
   const uint64_t steps = steps_of(problem.types[0], problem.k);
   const uint64_t teams = row_groups(problem, variant.rows);
@@ -195,9 +183,8 @@ LaunchShape gemv_shape(const GemvProblem& problem, const GemvVariant& variant, u
   shape.block = variant.threads;
   shape.shared_bytes = image_bytes(problem.mode, problem.k);
   const uint64_t warps = row_groups(problem, variant.rows) * variant.split;
-  const uint64_t blocks = problem.kernel == "gate_up"
-                              ? divide_up(problem.n, kTile)
-                              : divide_up(warps, variant.threads / kWarp);
+  const uint64_t blocks = problem.kernel == "gate_up" ? divide_up(problem.n, tile_rows(variant))
+                                                      : divide_up(warps, variant.threads / kWarp);
   const uint64_t most = std::max<uint64_t>(uint64_t(variant.blocks) * sm_count, 1);
   shape.grid_x = static_cast<uint32_t>(std::clamp<uint64_t>(blocks, 1, most));
   return shape;

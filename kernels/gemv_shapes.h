@@ -38,9 +38,10 @@ bool has_variants(std::string_view kernel);
 // when it can.
 std::string why_illegal(const GemvProblem& problem, const GemvVariant& variant);
 
-// Legal variants that differ from this one in one respect (threads and blocks count as one): the
-// steps of a search.
-std::vector<GemvVariant> neighbours(const GemvProblem& problem, const GemvVariant& variant);
+// The legal variants, each with as many units in flight as suit the type and have registers.
+std::vector<GemvVariant> legal_variants(const GemvProblem& problem);
+// This one with every other legal number of units in flight.
+std::vector<GemvVariant> in_flight_variants(const GemvProblem& problem, const GemvVariant& variant);
 
 // A legal variant, by rules that were drawn from measurements on other devices.
 GemvVariant choose_variant(const GemvProblem& problem, uint32_t sm_count);

@@ -49,8 +49,8 @@ llvm::Error Rig::check(cuda::Status status, const char* call) const {
   return fail(ExitCode::kDevice, "{0} failed: {1}: {2}", call, name, text);
 }
 
-#define JLLM_CHECK(call)                                                       \
-  do {                                                                         \
+#define JLLM_CHECK(call)                                             \
+  do {                                                               \
     if (llvm::Error error_ = check(api_.call, #call)) return error_; \
   } while (false)
 
@@ -74,8 +74,7 @@ llvm::Error Rig::open() {
   JLLM_CHECK(device_get_attribute(&minor, cuda::kAttributeComputeCapabilityMinor, device_));
   JLLM_CHECK(primary_ctx_retain(&context_, device_));
   JLLM_CHECK(ctx_set_current(context_));
-  JLLM_CHECK(
-      device_get_attribute(&multiprocessors, cuda::kAttributeMultiprocessorCount, device_));
+  JLLM_CHECK(device_get_attribute(&multiprocessors, cuda::kAttributeMultiprocessorCount, device_));
   JLLM_CHECK(driver_get_version(&driver));
   JLLM_CHECK(stream_create(&stream_, cuda::kStreamNonBlocking));
   JLLM_CHECK(event_create(&start_, cuda::kEventDefault));
@@ -97,18 +96,18 @@ llvm::Error Rig::write(cuda::DevicePtr to, const void* from, uint64_t bytes) {
 llvm::Error Rig::upload(const PlannedModel& planned, uint32_t arena,
                         const std::function<void(uint64_t)>& progress) {
   uint64_t offset = 0;
-  return emit::stream_weights(*planned.model.file, planned.program, planned.layout, arena, false,
-                              [&](llvm::ArrayRef<uint8_t> piece) -> llvm::Error {
-                                // Pieces come from a thread of their own.
-                                JLLM_CHECK(ctx_set_current(context_));
-                                if (llvm::Error error = write(arenas_[arena] + offset, piece.data(),
-                                                              piece.size())) {
-                                  return error;
-                                }
-                                offset += piece.size();
-                                progress(piece.size());
-                                return llvm::Error::success();
-                              });
+  return emit::stream_weights(
+      *planned.model.file, planned.program, planned.layout, arena, false,
+      [&](llvm::ArrayRef<uint8_t> piece) -> llvm::Error {
+        // Pieces come from a thread of their own.
+        JLLM_CHECK(ctx_set_current(context_));
+        if (llvm::Error error = write(arenas_[arena] + offset, piece.data(), piece.size())) {
+          return error;
+        }
+        offset += piece.size();
+        progress(piece.size());
+        return llvm::Error::success();
+      });
 }
 
 llvm::Error Rig::load(const PlannedModel& planned,
@@ -179,24 +178,29 @@ llvm::Error Rig::launch(const select::KernelSpec& kernel, const select::Launch& 
   for (uint64_t& value : values) pointers.push_back(&value);
   const cuda::Function function = functions_.at(key_of(kernel));
   cuda::LaunchAttribute attribute = {cuda::kLaunchProgrammaticStreamSerialization, 0, {1}};
-  const cuda::LaunchConfig config = {launch.grid[0],      launch.grid[1], launch.grid[2],
-                                     kernel.block,        1,              1,
-                                     kernel.shared_bytes, stream_,        &attribute,
+  const cuda::LaunchConfig config = {launch.grid[0],
+                                     launch.grid[1],
+                                     launch.grid[2],
+                                     kernel.block,
+                                     1,
+                                     1,
+                                     kernel.shared_bytes,
+                                     stream_,
+                                     &attribute,
                                      1};
   if (overlap_ && kernel.programmatic) {
     return check(api_.launch_kernel_ex(&config, function, pointers.data(), nullptr),
                  kernel.name.c_str());
   }
-  return check(api_.launch_kernel(function, config.grid_x, config.grid_y, config.grid_z,
-                                  config.block_x, 1, 1, config.shared_bytes, stream_,
-                                  pointers.data(), nullptr),
-               kernel.name.c_str());
+  return check(
+      api_.launch_kernel(function, config.grid_x, config.grid_y, config.grid_z, config.block_x, 1,
+                         1, config.shared_bytes, stream_, pointers.data(), nullptr),
+      kernel.name.c_str());
 }
 
 llvm::Error Rig::launch_all(const PlannedModel& planned) {
   for (const select::Launch& each : decode_graph(planned).launches) {
-    if (llvm::Error error =
-            launch(planned.schedule.kernels[each.kernel], each, planned.layout)) {
+    if (llvm::Error error = launch(planned.schedule.kernels[each.kernel], each, planned.layout)) {
       return error;
     }
   }

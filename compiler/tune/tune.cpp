@@ -24,11 +24,10 @@ using kernels::GemvProblem;
 using kernels::GemvVariant;
 using llvm::formatv;
 
-constexpr unsigned kMaxRounds = 6;
-constexpr double kWorthwhile = 0.002;     // a smaller gain is noise
-constexpr double kMeasureUs = 12000;      // one measurement
-constexpr unsigned kShortlist = 3;        // candidates of a problem that are measured again
-constexpr unsigned kFirstLook = 3, kSecondLook = 9;  // measurements of a candidate
+constexpr double kWorthwhile = 0.002;  // a smaller gain is noise
+constexpr double kMeasureUs = 6000;    // one measurement
+constexpr unsigned kShortlist = 3;     // candidates of a problem that are measured again
+constexpr unsigned kFirstLook = 2, kSecondLook = 9;  // measurements of a candidate
 
 std::string text_of(const GemvVariant& v) {
   return formatv("{0}x{1} rows {2} split {3} in flight {4}", v.threads, v.blocks, v.rows, v.split,
@@ -83,13 +82,12 @@ class Tuner {
 
   llvm::Expected<tuning::Table> run(llvm::raw_ostream& out) {
     if (llvm::Error error = start()) return error;
-    const unsigned rounds = options_.quick ? 1 : kMaxRounds;
-    bool better = true;
-    for (unsigned round = 0; round < rounds && better; ++round) {
-      llvm::Expected<bool> improved = search(round);
-      if (!improved) return improved.takeError();
-      better = *improved;
-    }
+    const auto first = [](const Site& site) { return kernels::legal_variants(site.problem); };
+    if (llvm::Error error = search(first)) return error;
+    const auto second = [](const Site& site) {
+      return kernels::in_flight_variants(site.problem, site.best);
+    };
+    if (llvm::Error error = search(second)) return error;
     llvm::Expected<double> gained = compare_all();
     if (!gained) return gained.takeError();
     print(out, *gained);
@@ -120,11 +118,9 @@ class Tuner {
     llvm::Expected<PlannedModel> planned = plan(nullptr, {});
     if (!planned) return planned.takeError();
     for (const select::Launch& launch : decode(*planned)->launches) {
-      const std::optional<select::GemvChoice>& gemv =
-          planned->schedule.kernels[launch.kernel].gemv;
+      const std::optional<select::GemvChoice>& gemv = planned->schedule.kernels[launch.kernel].gemv;
       if (!gemv) continue;
-      auto site =
-          llvm::find_if(sites_, [&](const Site& s) { return s.problem == gemv->problem; });
+      auto site = llvm::find_if(sites_, [&](const Site& s) { return s.problem == gemv->problem; });
       if (site == sites_.end()) {
         sites_.push_back({gemv->problem, gemv->variant, gemv->variant, 0, {gemv->variant}, 0});
         site = sites_.end() - 1;
@@ -132,9 +128,8 @@ class Tuner {
       ++site->launches;
     }
     Progress progress("uploading weights");
-    if (llvm::Error error = rig_.load(*planned, [&](uint64_t done, uint64_t total) {
-          progress.update(done, total);
-        })) {
+    if (llvm::Error error = rig_.load(
+            *planned, [&](uint64_t done, uint64_t total) { progress.update(done, total); })) {
       return error;
     }
     if (llvm::Error error = compile({&*planned})) return error;
@@ -197,11 +192,11 @@ class Tuner {
     }
     const double off = distance(*logits, expected_), bound = tolerance(mode, launches);
     if (!same_order && off <= bound) return llvm::Error::success();
-    return fail(ExitCode::kFailed,
-                "{0} with {1} computes something else: logits are off by {2}{3}; please report this",
-                text_of(sites_[candidate.site].problem), text_of(candidate.variant), off,
-                same_order ? ", and should be the same bits"
-                           : formatv(", {0} is allowed", bound).str());
+    return fail(
+        ExitCode::kFailed,
+        "{0} with {1} computes something else: logits are off by {2}{3}; please report this",
+        text_of(sites_[candidate.site].problem), text_of(candidate.variant), off,
+        same_order ? ", and should be the same bits" : formatv(", {0} is allowed", bound).str());
   }
 
   // Token time of `graph` over that of `base`, measured in turns.
@@ -234,11 +229,13 @@ class Tuner {
     return error;
   }
 
-  llvm::Expected<std::vector<Candidate>> candidates() {
+  using Choices = llvm::function_ref<std::vector<GemvVariant>(const Site&)>;
+
+  llvm::Expected<std::vector<Candidate>> candidates(Choices choices) {
     std::vector<Candidate> out;
     for (size_t i = 0; i < sites_.size(); ++i) {
       Site& site = sites_[i];
-      for (const GemvVariant& variant : kernels::neighbours(site.problem, site.best)) {
+      for (const GemvVariant& variant : choices(site)) {
         if (llvm::is_contained(site.tried, variant)) continue;
         site.tried.push_back(variant);
         llvm::Expected<PlannedModel> planned = plan(&site, variant);
@@ -249,34 +246,26 @@ class Tuner {
     return out;
   }
 
-  // Measures the neighbours of every site's best, and makes the fastest of them the next best.
-  llvm::Expected<bool> search(unsigned round) {
+  // Measures these variants of every site, all others being the best so far, and makes the fastest
+  // of each site its best.
+  llvm::Error search(Choices choices) {
     llvm::Expected<PlannedModel> best_plan = plan(nullptr, {});
     if (!best_plan) return best_plan.takeError();
-    llvm::Expected<std::vector<Candidate>> found = candidates();
+    llvm::Expected<std::vector<Candidate>> found = candidates(choices);
     if (!found) return found.takeError();
     std::vector<const PlannedModel*> plans = {&*best_plan};
     for (const Candidate& candidate : *found) plans.push_back(&candidate.planned);
     if (llvm::Error error = compile(plans)) return error;
     llvm::Expected<cuda::GraphExec> base = rig_.capture(*best_plan);
     if (!base) return base.takeError();
-    llvm::errs() << formatv("round {0}: {1} variants\n", round + 1, found->size());
-    bool improved = false;
+    llvm::errs() << formatv("{0} variants of {1} kernels\n", found->size(), sites_.size());
     llvm::Error error = llvm::Error::success();
-    for (size_t i = 0; i < sites_.size() && !error; ++i) {
-      llvm::Expected<bool> better = improve(i, *found, *base);
-      if (better) {
-        improved |= *better;
-      } else {
-        error = better.takeError();
-      }
-    }
+    for (size_t i = 0; i < sites_.size() && !error; ++i) error = improve(i, *found, *base);
     rig_.release(*base);
-    if (error) return error;
-    return improved;
+    return error;
   }
 
-  llvm::Expected<bool> improve(size_t index, std::vector<Candidate>& all, cuda::GraphExec base) {
+  llvm::Error improve(size_t index, std::vector<Candidate>& all, cuda::GraphExec base) {
     Site& site = sites_[index];
     std::vector<Candidate*> own;
     for (Candidate& candidate : all) {
@@ -295,10 +284,10 @@ class Tuner {
       if (llvm::Error error = measure(*candidate, base, kSecondLook)) return error;
     }
     llvm::sort(own, faster);
-    if (own.empty() || own[0]->ratio > 1 - kWorthwhile) return false;
+    if (own.empty() || own[0]->ratio > 1 - kWorthwhile) return llvm::Error::success();
     site.best = own[0]->variant;
     site.gain += 1 - own[0]->ratio;
-    return true;
+    return llvm::Error::success();
   }
 
   // All sites' best against all untuned.
@@ -310,6 +299,7 @@ class Tuner {
     if (!graph) return graph.takeError();
     llvm::Expected<double> result = ratio(*graph, untuned_graph_, kSecondLook);
     rig_.release(*graph);
+    rig_.release(untuned_graph_);
     return result;
   }
 
@@ -323,8 +313,7 @@ class Tuner {
     out.source = formatv("{0}, {1}, code for sm_{2}: {3}", date, rig_.facts().name,
                          target_.compute_capability, file_.path().rsplit('/').second);
     for (const Site& site : sites_) {
-      out.entries.push_back(
-          {site.problem, site.best, base_us_ * (1 - site.gain), base_us_});
+      out.entries.push_back({site.problem, site.best, base_us_ * (1 - site.gain), base_us_});
     }
     return out;
   }
@@ -360,10 +349,11 @@ llvm::Error check_device(const TuneOptions& options, const DeviceFacts& facts,
   if (llvm::Error error = target::check_compilable(*target)) return error;
   const uint32_t found = facts.compute_capability, wanted = target->compute_capability;
   if (found != wanted && !(options.newer_device && found > wanted)) {
-    return fail(ExitCode::kDevice,
-                "this is {0} (sm_{1}), and {2} is sm_{3}: tune on such a device, or name the target "
-                "of this one",
-                facts.name, found, target->name, wanted);
+    return fail(
+        ExitCode::kDevice,
+        "this is {0} (sm_{1}), and {2} is sm_{3}: tune on such a device, or name the target "
+        "of this one",
+        facts.name, found, target->name, wanted);
   }
   // The table is for the device at hand, whatever the target says of others of its kind.
   if (!options.newer_device) target->sm_count = facts.sm_count;

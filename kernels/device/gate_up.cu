@@ -1,15 +1,16 @@
 // One token: RMS norm, then out = activation(gate) * up. A warp owns the same rows of both
-// matrices; a block takes 32 rows at a time, in one or several passes, so that it can hand them on
-// as a sub-block of a byte image.
+// matrices; a block takes at least 32 rows at a time, in one or several passes, so that it can hand
+// them on as sub-blocks of a byte image.
 #include "kernels/device/gemv.cuh"
 
 using namespace jllm;
 using namespace jllm::device;
 
-constexpr unsigned kTile = 32;
 constexpr unsigned kPassRows = kGemvWarps * ROWS;
-constexpr unsigned kPasses = kTile / kPassRows;
-static_assert(kTile % kPassRows == 0, "whole passes make a sub-block of the next kernel's image");
+constexpr unsigned kTile = kPassRows > 32 ? kPassRows : 32;
+constexpr unsigned kPasses = kTile / kPassRows, kSubBlocks = kTile / 32;
+static_assert(kTile % kPassRows == 0 && kTile % 32 == 0,
+              "whole passes make sub-blocks of the next kernel's image");
 
 extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     const float* x,       // [K]
@@ -75,8 +76,11 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     if (lane_speaks<ROWS>()) shelf[row % kTile] = value;
     if (pass != 0) continue;
     __syncthreads();
-    if (warp == tiles_done++ % kGemvWarps) {
-      publish_block<OUT_IMAGE, N>(shelf[lane], this_tile, (Bytes*)out);
+    // Tile by tile other warps do it.
+    const unsigned part = (warp + tiles_done++ * kSubBlocks) % kGemvWarps;
+    const unsigned block = this_tile * kSubBlocks + part;
+    if (part < kSubBlocks && 32 * block < N) {
+      publish_block<OUT_IMAGE, N>(shelf[32 * part + lane], block, (Bytes*)out);
     }
 #else
     if (lane_speaks<ROWS>() && row < N) out[row] = value;
