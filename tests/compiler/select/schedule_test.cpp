@@ -10,7 +10,9 @@
 #include <set>
 
 #include "compiler/plan.h"
+#include "kernels/attention_shapes.h"
 #include "kernels/catalogue.h"
+#include "kernels/gemv_shapes.h"
 #include "tests/compiler/gguf/raw_gguf.h"
 #include "tests/compiler/model/tiny_llama.h"
 
@@ -189,22 +191,28 @@ TEST(Select, ShapesComeFromTheCatalogue) {
     EXPECT_EQ(k.shared_bytes, shape.shared_bytes);
   };
   const kernels::DecodeAttention attention = kernels::decode_attention(4, 2, 16, sms);
-  constexpr auto kExact = kernels::Activations::kExact;
+  const auto gemv = [&](const char* kernel, std::vector<unsigned> types, uint64_t k, uint64_t n) {
+    const kernels::GemvProblem problem = {kernel, std::move(types), kernels::Activations::kExact, k,
+                                          n};
+    return kernels::gemv_shape(problem, kernels::choose_variant(problem, sms), sms);
+  };
   constexpr unsigned kF32 = 0;
   expect_shape("token_embd", 0, kernels::row_shape(1, 64));
-  expect_shape("blk.0.attn_qkv", 0, kernels::qkv_shape(kF32, kExact, 64, (4 + 2 * 2) * 16, sms));
+  expect_shape("blk.0.attn_qkv", 0, gemv("qkv", {kF32, kF32, kF32}, 64, (4 + 2 * 2) * 16));
   expect_shape("blk.0.attention", 0, attention.shape());
   const std::vector<std::string>& defines = p.kernel("blk.0.attention").defines;
   EXPECT_EQ(
       std::count(defines.begin(), defines.end(), "SPLITS=" + std::to_string(attention.splits)), 1);
-  expect_shape("blk.0.attn_output", 0, kernels::gemv_shape(kF32, kExact, 64, 64, sms));
-  expect_shape("blk.0.ffn_gate_up", 0, kernels::gate_up_shape(kExact, 64, 96, sms));
-  expect_shape("blk.0.ffn_down", 0, kernels::gemv_shape(kF32, kExact, 96, 64, sms));
-  expect_shape("output", 0, kernels::gemv_shape(kF32, kExact, 64, 512, sms));
+  expect_shape("blk.0.attn_output", 0, gemv("matmul_add", {kF32}, 64, 64));
+  expect_shape("blk.0.ffn_gate_up", 0, gemv("gate_up", {kF32, kF32}, 64, 96));
+  expect_shape("blk.0.ffn_down", 0, gemv("matmul_add", {kF32}, 96, 64));
+  expect_shape("output", 0, gemv("head", {kF32}, 64, 512));
   expect_shape("sample", 0, kernels::sample_shape());
   expect_shape("blk.0.attn_norm", 1, kernels::row_shape(16, 64));
   expect_shape("blk.0.rope_append", 1, kernels::elementwise_shape(16, (4 + 2 * 2) * 16 / 2, sms));
-  expect_shape("blk.0.attention", 1, kernels::attention_shape(16, 4, 2, 16));
+  const kernels::AttentionProblem rows = {16, 4, 2, 16, 1, 1};
+  expect_shape("blk.0.attention", 1,
+               kernels::attention_shape(kernels::attention_tile(rows, sms), rows));
   expect_shape("blk.0.ffn_act", 1, kernels::elementwise_shape(16, 96, sms));
   expect_shape("finish_chunk", 1, kernels::finish_chunk_shape());
 }
@@ -269,11 +277,11 @@ TEST(Select, ActivationsAndOverlapAreOptions) {
   EXPECT_FALSE(has(automatic, "blk.0.attn_output", "IN_IMAGE=1"));
   EXPECT_TRUE(automatic.kernel("blk.0.ffn_down").programmatic);
   EXPECT_FALSE(Planned(tiny, "orin-nano-8gb").kernel("blk.0.ffn_down").programmatic);
-  const Planned q8(tiny, "h200", {ActivationMode::kQ8, false});
+  const Planned q8(tiny, "h200", {ActivationMode::kQ8, false, {}});
   EXPECT_TRUE(has(q8, "blk.0.ffn_gate_up", "ACTIVATIONS=1"));
   EXPECT_TRUE(has(q8, "blk.0.ffn_gate_up", "OUT_IMAGE=1"));
   EXPECT_FALSE(q8.kernel("blk.0.ffn_down").programmatic);
-  const Planned f32(tiny, "h200", {ActivationMode::kF32, true});
+  const Planned f32(tiny, "h200", {ActivationMode::kF32, true, {}});
   for (const KernelSpec& kernel : f32.schedule().kernels) {
     for (const std::string& define : kernel.defines) {
       EXPECT_EQ(define.find("ACTIVATIONS="), std::string::npos) << kernel.name;

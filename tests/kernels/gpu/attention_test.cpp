@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/attention_shapes.h"
 #include "kernels/reference/reference.h"
 #include "schema/kv_layout.h"
 #include "tests/kernels/gpu/gpu.h"
@@ -350,9 +351,11 @@ TEST_P(Attention, Rows) {
     const Buffer q(problem.q), out(problem.q.size() * 4);
     const Buffer k(problem.poisoned(problem.k_bytes, shape.k_type, end));
     const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, end));
-    launch("attention", problem.defines(),
-           kernels::attention_shape(c.rows, shape.heads, shape.kv_heads, shape.head_dim),
-           {state, q, k, v, out, c.rows});
+    const kernels::AttentionProblem attention = {c.rows,         shape.heads,  shape.kv_heads,
+                                                 shape.head_dim, shape.k_type, shape.v_type};
+    const kernels::AttentionTile tile = kernels::attention_tile(attention, sm_count());
+    launch("attention", join(problem.defines(), kernels::attention_defines(tile, attention)),
+           kernels::attention_shape(tile, attention), {state, q, k, v, out, c.rows});
     const size_t row = size_t(shape.heads) * shape.head_dim;
     auto got = out.values();
     for (size_t i = c.valid * row; i < got.size(); ++i) {

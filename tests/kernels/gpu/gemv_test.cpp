@@ -1,8 +1,11 @@
 // The decode kernels that multiply matrices with one vector.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
+#include "kernels/gemv_shapes.h"
 #include "kernels/reference/reference.h"
 #include "tests/kernels/gpu/gpu.h"
 #include "tests/kernels/gpu/images.h"
@@ -11,10 +14,8 @@
 namespace jllm::test {
 namespace {
 
-using kernels::gate_up_shape;
-using kernels::gemv_shape;
-using kernels::GemvShape;
-using kernels::qkv_shape;
+using kernels::GemvProblem;
+using kernels::GemvVariant;
 
 constexpr float kEpsilon = 1e-5f;
 
@@ -62,21 +63,36 @@ std::vector<double> dot_tolerances(unsigned type, Activations mode, std::span<co
   return out;
 }
 
-std::vector<std::string> join(std::vector<std::string> a, const std::vector<std::string>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
+// A variant of a kernel for one problem.
+struct Built {
+  GemvProblem problem;
+  GemvVariant variant;
+
+  kernels::LaunchShape shape() const { return kernels::gemv_shape(problem, variant, sm_count()); }
+  std::vector<std::string> defines() const { return kernels::gemv_defines(problem, variant); }
+  std::string name() const {
+    return std::to_string(variant.threads) + " threads, blocks " + std::to_string(variant.blocks) +
+           ", rows " + std::to_string(variant.rows) + ", split " + std::to_string(variant.split) +
+           ", in flight " + std::to_string(variant.in_flight);
+  }
+};
+
+// The catalogue's choice.
+Built chosen(const char* kernel, std::vector<unsigned> types, Activations mode, size_t k,
+             size_t n) {
+  const GemvProblem problem = {kernel, std::move(types), mode, k, n};
+  return {problem, kernels::choose_variant(problem, sm_count())};
 }
 
-// The launch that the catalogue chooses, and others: every number of rows, teams of every size.
-std::vector<GemvShape> shapes(unsigned type, Activations mode, size_t k, size_t n) {
-  const GemvShape chosen = gemv_shape(type, mode, k, n, sm_count());
-  std::vector<GemvShape> out = {chosen};
-  for (const uint32_t rows : {1u, 2u}) {
-    for (const uint32_t split : {1u, 2u, 4u}) {
-      if (rows == chosen.rows && split == chosen.split) continue;
-      out.push_back(chosen);
-      out.back().rows = rows;
-      out.back().split = split;
+// The choice first, and others that differ from it in every respect.
+std::vector<Built> several(const Built& built) {
+  std::vector<Built> out = {built};
+  for (const GemvVariant& variant :
+       {GemvVariant{512, 2, 1, 1, 1}, GemvVariant{256, 4, 2, 1, 2}, GemvVariant{1024, 1, 4, 1, 4},
+        GemvVariant{512, 1, 2, 2, 4}, GemvVariant{256, 2, 1, 2, 2}, GemvVariant{128, 8, 1, 4, 1},
+        GemvVariant{512, 1, 4, 4, 8}, GemvVariant{512, 2, 2, 8, 2}}) {
+    if (kernels::why_illegal(built.problem, variant).empty()) {
+      out.push_back({built.problem, variant});
     }
   }
   return out;
@@ -99,27 +115,31 @@ TEST_P(Gemv, MatmulAdd) {
       const Buffer in_buffer(in), weight_buffer(weights.bytes), bias_buffer(bias);
       const std::vector<std::string> defines = {define("TYPE", type), define("K", k),
                                                 define("N", n), define("HAS_BIAS", has_bias)};
-      std::vector<GemvShape> all = shapes(type, mode, k, n);
+      std::vector<Built> all = several(chosen("matmul_add", {type}, mode, k, n));
       if (k != lengths().back() && k != lengths()[1]) all.resize(1);
-      for (GemvShape shape : all) {
-        const std::string what = "k " + std::to_string(k) + " n " + std::to_string(n) + " rows " +
-                                 std::to_string(shape.rows) + " split " +
-                                 std::to_string(shape.split);
+      std::map<uint32_t, std::vector<float>> of_split;
+      for (const Built& built : all) {
+        const std::string what =
+            "k " + std::to_string(k) + " n " + std::to_string(n) + ": " + built.name();
+        kernels::LaunchShape shape = built.shape();
         const Buffer residual_buffer(residual), out(n * 4);
         std::vector<Argument> arguments = {in_buffer, weight_buffer, residual_buffer, out};
         if (has_bias) arguments.insert(arguments.begin() + 2, bias_buffer);
-        launch("matmul_add", join(defines, mode_defines(mode, shape)), shape, arguments);
+        launch("matmul_add", join(defines, built.defines()), shape, arguments);
         expect_close(out.values(), expected, tolerance, what);
+        // Nothing but the split is in the bits.
+        const auto [same_split, is_first] = of_split.try_emplace(built.variant.split, out.values());
+        if (!is_first) EXPECT_EQ(out.values(), same_split->second) << what;
         // In place, and on a grid of another size: the same bits.
         arguments[has_bias ? 4 : 3] = residual_buffer;
         shape.grid_x = 3;
-        launch("matmul_add", join(defines, mode_defines(mode, shape)), shape, arguments);
+        launch("matmul_add", join(defines, built.defines()), shape, arguments);
         EXPECT_EQ(residual_buffer.values(), out.values()) << what << " in place";
         // The product alone, to which the host adds the residual.
         const Buffer product(n * 4);
         arguments.erase(arguments.begin() + (has_bias ? 3 : 2));
         arguments.back() = product;
-        launch("matmul_add", join(join(defines, {"RESIDUAL=0"}), mode_defines(mode, shape)), shape,
+        launch("matmul_add", join(join(defines, {"RESIDUAL=0"}), built.defines()), shape,
                arguments);
         EXPECT_EQ(reference::add(product.values(), residual), out.values()) << what;
       }
@@ -142,11 +162,11 @@ TEST_P(Gemv, MatmulAddOfAnImage) {
   for (size_t i = 0; i < n; ++i) tolerance[i] += 0x1p-22 * (std::fabs(expected[i]) + 4);
   const Buffer in_buffer(image), weight_buffer(weights.bytes), residual_buffer(residual),
       out(n * 4);
-  const GemvShape shape = gemv_shape(type, mode, k, n, sm_count());
+  const Built built = chosen("matmul_add", {type}, mode, k, n);
   launch("matmul_add",
          join({define("TYPE", type), define("K", k), define("N", n), "HAS_BIAS=0", "IN_IMAGE=1"},
-              mode_defines(mode, shape)),
-         shape, {in_buffer, weight_buffer, residual_buffer, out});
+              built.defines()),
+         built.shape(), {in_buffer, weight_buffer, residual_buffer, out});
   expect_close(out.values(), expected, tolerance, "image");
 }
 
@@ -163,11 +183,12 @@ TEST_P(Gemv, Head) {
     auto tolerance = dot_tolerances(type, mode, normed, weights.values, k);
     for (size_t i = 0; i < n; ++i) tolerance[i] += 0x1p-20 * std::fabs(expected[i]);
     const Buffer x_buffer(x), norm_buffer(norm), weight_buffer(weights.bytes), out(n * 4);
-    const GemvShape shape = gemv_shape(type, mode, k, n, sm_count());
+    const Built built = chosen("head", {type}, mode, k, n);
+    const kernels::LaunchShape shape = built.shape();
     launch("head",
            join({define("TYPE", type), define("K", k), define("N", n),
                  define_bits("EPSILON", kEpsilon)},
-                mode_defines(mode, shape)),
+                built.defines()),
            shape, {x_buffer, norm_buffer, weight_buffer, out});
     expect_close(out.values(), expected, tolerance, "k " + std::to_string(k));
 
@@ -176,7 +197,7 @@ TEST_P(Gemv, Head) {
     launch("head",
            join({define("TYPE", type), define("K", k), define("N", n),
                  define_bits("EPSILON", kEpsilon), "TOPS=1"},
-                mode_defines(mode, shape)),
+                built.defines()),
            shape, {x_buffer, norm_buffer, weight_buffer, again, tops});
     const auto logits = again.values();
     EXPECT_EQ(logits, out.values());
@@ -197,12 +218,12 @@ TEST_P(Gemv, NotANumberIsNotLost) {
   x[5] = NAN;
   const Buffer x_buffer(x), norm_buffer(random.normals(k)), weight_buffer(weights.bytes),
       out(n * 4);
-  const GemvShape shape = gemv_shape(type, mode, k, n, sm_count());
+  const Built built = chosen("head", {type}, mode, k, n);
   launch(
       "head",
       join({define("TYPE", type), define("K", k), define("N", n), define_bits("EPSILON", kEpsilon)},
-           mode_defines(mode, shape)),
-      shape, {x_buffer, norm_buffer, weight_buffer, out});
+           built.defines()),
+      built.shape(), {x_buffer, norm_buffer, weight_buffer, out});
   for (const float value : out.values()) EXPECT_TRUE(std::isnan(value));
 }
 
@@ -226,14 +247,24 @@ void check_gate_up(unsigned gate_type, unsigned up_type, Activations mode, size_
   }
   const Buffer x_buffer(x), norm_buffer(norm), gate_buffer(gate.bytes), up_buffer(up.bytes);
   const Buffer out(n * 4);
-  const GemvShape shape = gate_up_shape(mode, k, n, sm_count());
-  const std::vector<std::string> defines =
-      join({define("GATE_TYPE", gate_type), define("UP_TYPE", up_type), define("K", k),
-            define("N", n), define_bits("EPSILON", kEpsilon), define("ACTIVATION", activation)},
-           mode_defines(mode, shape));
+  const Built built = chosen("gate_up", {gate_type, up_type}, mode, k, n);
+  const kernels::LaunchShape shape = built.shape();
+  const std::vector<std::string> own = {define("GATE_TYPE", gate_type),
+                                        define("UP_TYPE", up_type),
+                                        define("K", k),
+                                        define("N", n),
+                                        define_bits("EPSILON", kEpsilon),
+                                        define("ACTIVATION", activation)};
+  const std::vector<std::string> defines = join(own, built.defines());
   launch("gate_up", defines, shape, {x_buffer, norm_buffer, gate_buffer, up_buffer, out});
   const auto values = out.values();
   expect_close(values, expected, tolerance, "k " + std::to_string(k));
+  for (const Built& other : several(built)) {
+    const Buffer again(n * 4);
+    launch("gate_up", join(own, other.defines()), other.shape(),
+           {x_buffer, norm_buffer, gate_buffer, up_buffer, again});
+    EXPECT_EQ(again.values(), values) << other.name();
+  }
   if (n % 32 != 0) return;
   // As an image for the next kernel: the same values, rounded to half a step.
   for (const Activations image_mode : {Activations::kInt8, Activations::kInt8Pair}) {
@@ -280,11 +311,11 @@ TEST(MatmulAdd, LongRows) {
     auto tolerance = dot_tolerances(c.type, c.mode, in, weights.values, k);
     for (size_t i = 0; i < n; ++i) tolerance[i] += 0x1p-22 * (std::fabs(expected[i]) + 4);
     const Buffer in_buffer(in), weight_buffer(weights.bytes), residual_buffer(residual), out(n * 4);
-    const GemvShape shape = gemv_shape(c.type, c.mode, k, n, sm_count());
+    const Built built = chosen("matmul_add", {c.type}, c.mode, k, n);
     launch("matmul_add",
            join({define("TYPE", c.type), define("K", k), define("N", n), define("HAS_BIAS", 0)},
-                mode_defines(c.mode, shape)),
-           shape, {in_buffer, weight_buffer, residual_buffer, out});
+                built.defines()),
+           built.shape(), {in_buffer, weight_buffer, residual_buffer, out});
     expect_close(out.values(), expected, tolerance, "type " + std::to_string(c.type));
   }
 }
@@ -361,9 +392,9 @@ void check_qkv(const QkvCase& c, Activations mode = Activations::kExact, uint32_
                                      wq_buffer,    wk_buffer, wv_buffer};
   if (c.has_bias) arguments.insert(arguments.end(), {bq_buffer, bk_buffer, bv_buffer});
   arguments.insert(arguments.end(), {frequency_buffer, q_out, k_cache, v_cache});
-  GemvShape shape =
-      qkv_shape(c.q_type, mode, c.k, (c.heads + 2 * c.kv_heads) * c.head_dim, sm_count());
-  if (split != 0) shape.split = split;
+  Built built = chosen("qkv", {c.q_type, c.k_type, c.v_type}, mode, c.k,
+                       (c.heads + 2 * c.kv_heads) * c.head_dim);
+  if (split != 0) built.variant.split = split;
   launch("qkv",
          join({define("K", c.k), define("Q_TYPE", c.q_type), define("K_TYPE", c.k_type),
                define("V_TYPE", c.v_type), define("HEADS", c.heads), define("KV_HEADS", c.kv_heads),
@@ -372,8 +403,8 @@ void check_qkv(const QkvCase& c, Activations mode = Activations::kExact, uint32_
                define("APPEND", c.append), define("KV_K_TYPE", c.kv_k_type),
                define("KV_V_TYPE", c.kv_v_type), define_bits("EPSILON", kEpsilon),
                define_bits("MAGNITUDE", magnitude)},
-              mode_defines(mode, shape)),
-         shape, arguments);
+              built.defines()),
+         built.shape(), arguments);
   expect_close(q_out.values(), q, tolerances(c.q_type, wq, q, false), "q");
 
   const auto check_cache = [&](const Buffer& cache, unsigned type, const std::vector<float>& values,

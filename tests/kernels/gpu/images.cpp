@@ -109,9 +109,4 @@ std::vector<double> rounding_tolerance(Activations mode, std::span<const float> 
   return out;
 }
 
-std::vector<std::string> mode_defines(Activations mode, const kernels::GemvShape& shape) {
-  return {define("ACTIVATIONS", static_cast<uint64_t>(mode)), define("ROWS", shape.rows),
-          define("SPLIT", shape.split)};
-}
-
 }  // namespace jllm::test

@@ -30,7 +30,4 @@ std::vector<float> read_image(Activations mode, std::span<const uint8_t> image, 
 std::vector<double> rounding_tolerance(Activations mode, std::span<const float> in,
                                        std::span<const float> weight, size_t k);
 
-// The macros of a matrix-vector kernel's mode and shape.
-std::vector<std::string> mode_defines(Activations mode, const kernels::GemvShape& shape);
-
 }  // namespace jllm::test

@@ -102,6 +102,11 @@ std::string define(const char* name, uint64_t value) {
   return std::string(name) + "=" + std::to_string(value);
 }
 
+std::vector<std::string> join(std::vector<std::string> a, const std::vector<std::string>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
 std::string define_bits(const char* name, float value) {
   char text[64];
   std::snprintf(text, sizeof(text), "%s_BITS=0x%08xu", name, std::bit_cast<uint32_t>(value));

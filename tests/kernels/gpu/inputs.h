@@ -45,6 +45,7 @@ Weights random_weights(Random& random, unsigned type, size_t n, size_t k);
 // NAME=VALUE, and NAME_BITS=<bits of a float>.
 std::string define(const char* name, uint64_t value);
 std::string define_bits(const char* name, float value);
+std::vector<std::string> join(std::vector<std::string> a, const std::vector<std::string>& b);
 
 StepState make_state(unsigned position, unsigned count, unsigned context);
 
