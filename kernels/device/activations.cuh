@@ -40,6 +40,13 @@ struct Meta {
   int sum;
 };
 
+// Bytes from one token's image to the next.
+template <unsigned kMode, unsigned kLength>
+constexpr unsigned image_stride() {
+  if constexpr (kMode == kExact) return (kLength + 31) / 32 * kPadded * 4;
+  return ByteImage<kMode, kLength>::kBytes;
+}
+
 // Float offset of element `index` in an exact image.
 constexpr unsigned padded(unsigned index) { return index / 32 * kPadded + index % 32; }
 
@@ -137,18 +144,23 @@ JLLM_DEVICE void publish_block(float value, unsigned block, Bytes* image) {
   }
 }
 
-// What a thread takes of the norm's weights, a constant: loaded before the inputs are awaited.
-template <unsigned kThreads, unsigned kLength>
+// What a thread takes of the norm's weights, a constant: loaded before the inputs are awaited. The
+// tokens' vectors are shared out as one.
+template <unsigned kThreads, unsigned kLength, unsigned kTokens>
 struct NormPart {
-  static constexpr unsigned kGroups = round_up(kLength, 32) / 4;
-  static constexpr unsigned kTurns = (kGroups + kThreads - 1) / kThreads;
+  static constexpr unsigned kGroups = round_up(kLength, 32) / 4;  // of a token
+  static constexpr unsigned kTurns = (kTokens * kGroups + kThreads - 1) / kThreads;
   static constexpr unsigned kHeld = kTurns < 2 ? kTurns : 2;
   Float4 held[kHeld];
+
+  // Token and group in its vector of group `all` of the tokens' together.
+  static JLLM_DEVICE unsigned token_of(unsigned all) { return kTokens == 1 ? 0 : all / kGroups; }
+  static JLLM_DEVICE unsigned group_of(unsigned all) { return kTokens == 1 ? all : all % kGroups; }
 
   JLLM_DEVICE void load(const float* norm) {
 #pragma unroll
     for (unsigned turn = 0; turn < kHeld; ++turn) {
-      const unsigned group = turn * kThreads + threadIdx.x;
+      const unsigned group = group_of(turn * kThreads + threadIdx.x);
       if (4 * group < kLength) held[turn] = ((const Float4*)norm)[group];
     }
   }
@@ -161,14 +173,17 @@ JLLM_DEVICE float sub_block_sum(float value) {
   return value;
 }
 
-// Makes the image of in[kLength] in shared memory, with zeros up to a multiple of 32; with kNorm
-// multiplied by norm[kLength], of which `part` holds what this thread has already. Returns the sum
-// of in's squares (kNorm; 0 otherwise), in an order that does not depend on kThreads, by way of
-// squares[kLength / 32, rounded up]. Ends with a barrier. kLength is a multiple of 4.
-template <unsigned kMode, unsigned kThreads, unsigned kLength, bool kNorm>
-JLLM_DEVICE float stage(const float* in, const float* norm, const NormPart<kThreads, kLength>& part,
-                        Bytes* image, float* squares) {
-  using Part = NormPart<kThreads, kLength>;
+// Makes the images of in[kTokens][kLength] in shared memory, with zeros up to a multiple of 32;
+// with kNorm multiplied by norm[kLength], of which `part` holds what this thread has already.
+// Returns the sum of the squares of token `token` (kNorm; 0 otherwise), in an order that depends on
+// neither kThreads nor kTokens, by way of squares[kTokens][kLength / 32, rounded up]. Ends with a
+// barrier. kLength is a multiple of 4.
+template <unsigned kMode, unsigned kThreads, unsigned kLength, bool kNorm, unsigned kTokens>
+JLLM_DEVICE float stage(const float* in, const float* norm,
+                        const NormPart<kThreads, kLength, kTokens>& part, Bytes* image,
+                        float* squares, unsigned token) {
+  using Part = NormPart<kThreads, kLength, kTokens>;
+  constexpr unsigned kAllGroups = kTokens * Part::kGroups;
   constexpr unsigned kBatch =
       Part::kTurns < 4 ? Part::kTurns : 4;  // turns whose loads are in flight
   // Every thread runs every turn: lanes of a sub-block exchange their sums.
@@ -177,20 +192,23 @@ JLLM_DEVICE float stage(const float* in, const float* norm, const NormPart<kThre
     Float4 loaded[kBatch];
 #pragma unroll
     for (unsigned b = 0; b < kBatch; ++b) {
-      const unsigned group = (first + b) * kThreads + threadIdx.x;
+      const unsigned all = (first + b) * kThreads + threadIdx.x, group = Part::group_of(all);
       loaded[b] = {0.0f, 0.0f, 0.0f, 0.0f};
-      if (4 * group < kLength) loaded[b] = load_shared_across_blocks((const Float4*)in + group);
+      if (all >= kAllGroups || 4 * group >= kLength) continue;
+      const float* from = in + Part::token_of(all) * kLength;
+      loaded[b] = load_shared_across_blocks((const Float4*)from + group);
     }
 #pragma unroll
     for (unsigned b = 0; b < kBatch; ++b) {
       const unsigned turn = first + b;
       if (turn >= Part::kTurns) break;
-      const unsigned group = turn * kThreads + threadIdx.x;
+      const unsigned all = turn * kThreads + threadIdx.x, group = Part::group_of(all);
       Float4 v = loaded[b];
-      const bool inside = group < Part::kGroups;
+      const bool inside = all < kAllGroups;
+      Bytes* own = image + Part::token_of(all) * image_stride<kMode, kLength>();
       if constexpr (kNorm) {
         const float sum = sub_block_sum(v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w);
-        if (inside && group % 8 == 0) squares[group / 8] = sum;
+        if (inside && group % 8 == 0) squares[all / 8] = sum;
         if (4 * group < kLength) {
           const Float4 w = turn < Part::kHeld ? part.held[turn < Part::kHeld ? turn : 0]
                                               : ((const Float4*)norm)[group];
@@ -200,30 +218,36 @@ JLLM_DEVICE float stage(const float* in, const float* norm, const NormPart<kThre
       if constexpr (kMode == kExact) {
         const float sum = sub_block_sum(v.x + v.y + v.z + v.w);
         if (inside) {
-          float* at = (float*)image + padded(4 * group);
+          float* at = (float*)own + padded(4 * group);
           *(Float4*)at = v;
           if (group % 8 == 0) at[32] = sum;
         }
       } else {
-        store_bytes<kMode, kLength>(v, group, inside, image);
+        store_bytes<kMode, kLength>(v, group, inside, own);
       }
     }
   }
   __syncthreads();
   if constexpr (!kNorm) return 0.0f;
-  float sum = 0.0f;
+  float of_token = 0.0f;
 #pragma unroll
-  for (unsigned first = 0; first < Part::kGroups / 8; first += kWarp) {
-    const unsigned block = first + threadIdx.x % kWarp;
-    if (block < Part::kGroups / 8) sum += squares[block];
+  for (unsigned t = 0; t < kTokens; ++t) {
+    float sum = 0.0f;
+#pragma unroll
+    for (unsigned first = 0; first < Part::kGroups / 8; first += kWarp) {
+      const unsigned block = first + threadIdx.x % kWarp;
+      if (block < Part::kGroups / 8) sum += squares[t * (Part::kGroups / 8) + block];
+    }
+    sum = warp_sum(sum);
+    if (t == token) of_token = sum;
   }
-  return warp_sum(sum);
+  return of_token;
 }
 
-// Copies a byte image that the kernel before has made. Ends with a barrier.
-template <unsigned kMode, unsigned kThreads, unsigned kLength>
-JLLM_DEVICE void stage_image(const Bytes* from, Bytes* image) {
-  constexpr unsigned kPieces = ByteImage<kMode, kLength>::kBytes / 16;
+// Copies the byte images of kTokens tokens that the kernel before has made. Ends with a barrier.
+template <unsigned kMode, unsigned kThreads, unsigned kLength, unsigned kTokens>
+JLLM_DEVICE void stage_images(const Bytes* from, Bytes* image) {
+  constexpr unsigned kPieces = kTokens * image_stride<kMode, kLength>() / 16;
   constexpr unsigned kTurns = (kPieces + kThreads - 1) / kThreads, kBatch = kTurns < 5 ? kTurns : 5;
 #pragma unroll
   for (unsigned first = 0; first < kTurns; first += kBatch) {

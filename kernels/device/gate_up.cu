@@ -1,6 +1,6 @@
-// One token: RMS norm, then out = activation(gate) * up. A warp owns the same rows of both
-// matrices; a block takes at least 32 rows at a time, in one or several passes, so that it can hand
-// them on as sub-blocks of a byte image.
+// One token, or TOKENS: RMS norm, then out = activation(gate) * up. A warp owns the same rows of
+// both matrices; a block takes at least 32 rows at a time, in one or several passes, so that it can
+// hand them on as sub-blocks of a byte image.
 #include "kernels/device/gemv.cuh"
 
 using namespace jllm;
@@ -13,19 +13,19 @@ static_assert(kTile % kPassRows == 0 && kTile % 32 == 0,
               "whole passes make sub-blocks of the next kernel's image");
 
 extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
-    const float* x,       // [K]
+    const float* x,       // [TOKENS][K]
     const float* norm,    // [K]
     const Bytes* w_gate,  // [N] rows of K
     const Bytes* w_up,    // [N] rows of K
-    float* out            // [N], or with OUT_IMAGE (a mode) its byte image
+    float* out            // [TOKENS][N], or with OUT_IMAGE (a mode) their byte images
 ) {
   extern __shared__ Float4 shared[];
-  __shared__ float squares[round_up(K, 32) / 32];
+  __shared__ float squares[kTokens * (round_up(K, 32) / 32)];
   Bytes* image = (Bytes*)shared;
   constexpr unsigned kTiles = (N + kTile - 1) / kTile;
   const unsigned lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   release_successor();
-  NormPart<kGemvThreads, K> part;
+  Norm<K> part;
   part.load(norm);
 
   constexpr bool kSameType = GATE_TYPE == UP_TYPE;
@@ -37,10 +37,12 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
   Rows rows = rows_from<GATE_TYPE, K, N, ROWS>(w_gate, first_row());
   if (kSameType) dot.begin(rows);
   wait_for_inputs();
-  const float factor = rms_factor(
-      stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares), K, EPSILON_BITS);
+  const unsigned token = Sums<ROWS>::token();
+  const float squared =
+      stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares, token);
+  const float factor = rms_factor(squared, K, EPSILON_BITS);
 #if OUT_IMAGE
-  __shared__ float values[2][kTile];
+  __shared__ float values[2][kTokens][kTile];
   unsigned tiles_done = 0;
 #endif
   // Turn by turn the rows of gate and of up, in one loop: where both have one type, the loads of
@@ -59,7 +61,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
       sum = up_dot.finish(rows, image);
     }
     sum *= factor;
-    const unsigned this_tile = tile, row = first_row() + row_of_lane<ROWS>();
+    const unsigned this_tile = tile, row = first_row() + Sums<ROWS>::row();
     if (is_up && ++pass == kPasses) pass = 0, tile += gridDim.x;
     if (tile < kTiles) {
       rows = is_up ? rows_from<GATE_TYPE, K, N, ROWS>(w_gate, first_row())
@@ -72,18 +74,22 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     }
     const float value = activate<ACTIVATION>(gate) * sum;
 #if OUT_IMAGE
-    float(&shelf)[kTile] = values[tiles_done % 2];
-    if (lane_speaks<ROWS>()) shelf[row % kTile] = value;
+    float(&shelf)[kTokens][kTile] = values[tiles_done % 2];
+    if (Sums<ROWS>::lane_speaks()) shelf[token][row % kTile] = value;
     if (pass != 0) continue;
     __syncthreads();
     // Tile by tile other warps do it.
-    const unsigned part = (warp + tiles_done++ * kSubBlocks) % kGemvWarps;
-    const unsigned block = this_tile * kSubBlocks + part;
-    if (part < kSubBlocks && 32 * block < N) {
-      publish_block<OUT_IMAGE, N>(shelf[32 * part + lane], block, (Bytes*)out);
+    constexpr unsigned kParts = kTokens * kSubBlocks;
+    unsigned part = (warp + tiles_done++ * kParts) % kGemvWarps;
+    for (; part < kParts; part += kGemvWarps) {
+      const unsigned t = part / kSubBlocks, sub_block = part % kSubBlocks;
+      const unsigned block = this_tile * kSubBlocks + sub_block;
+      if (32 * block >= N) continue;
+      publish_block<OUT_IMAGE, N>(shelf[t][32 * sub_block + lane], block,
+                                  (Bytes*)out + t * image_stride<OUT_IMAGE, N>());
     }
 #else
-    if (lane_speaks<ROWS>() && row < N) out[row] = value;
+    if (Sums<ROWS>::lane_speaks() && row < N) out[token * N + row] = value;
 #endif
   }
 }

@@ -1,8 +1,8 @@
-// Matrix times one vector, the body of the decode kernels. A block stages the vector once in shared
-// memory (activations.cuh). Its kGemvWarps warps form teams of kSplit; a team owns kRows rows of a
-// tile at a time and shares out their units. The first loads of a warp need no input and are under
-// way before the inputs are awaited. Of the macros only SPLIT changes results: it is the order in
-// which a row's products are added.
+// Matrix times one vector, or the vectors of TOKENS that follow each other: the body of the decode
+// kernels. A block stages the vectors once in shared memory (activations.cuh). Its kGemvWarps warps
+// form teams of kSplit; a team owns kRows rows of a tile at a time and shares out their units. The
+// first loads of a warp need no input and are under way before the inputs are awaited. Of the
+// macros only SPLIT changes results: it is the order in which a row's products are added.
 #pragma once
 
 #include "kernels/device/products.cuh"
@@ -25,11 +25,15 @@
 #ifndef SPLIT
 #define SPLIT 1
 #endif
+// Tokens of a launch, at most 8.
+#ifndef TOKENS
+#define TOKENS 1
+#endif
 // Units that a lane loads before it uses the first, of all its rows; 0: what suits the type.
 #ifndef IN_FLIGHT
 #define IN_FLIGHT 0
 #endif
-// Whether `in` is a byte image, made by the kernel before.
+// Whether `in` holds byte images, made by the kernel before.
 #ifndef IN_IMAGE
 #define IN_IMAGE 0
 #endif
@@ -38,6 +42,11 @@ namespace jllm::device {
 
 constexpr unsigned kGemvThreads = THREADS;
 constexpr unsigned kGemvWarps = kGemvThreads / kWarp;
+constexpr unsigned kTokens = TOKENS;
+constexpr unsigned kTokenSlots = kTokens <= 1 ? 1 : kTokens <= 2 ? 2 : kTokens <= 4 ? 4 : 8;
+static_assert(kTokens <= 8);
+template <unsigned kLength>
+using Norm = NormPart<kGemvThreads, kLength, kTokens>;
 
 // Rows that a team works on: row r starts at base + r * step.
 struct Rows {
@@ -56,17 +65,22 @@ JLLM_DEVICE Rows rows_from(const Bytes* weight, unsigned first) {
   return {weight + first * kStride, kWhole || first + 1 < kRowCount ? (unsigned)kStride : 0u};
 }
 
-// The row, of a team's kRows, whose sum a lane holds; one lane of each speaks for it.
+// The sums of a team: of kRows rows for each token. A few lanes hold the same one; one of them
+// speaks for it.
 template <unsigned kRows>
-JLLM_DEVICE unsigned row_of_lane() {
-  return threadIdx.x % kWarp / (kWarp / kRows);
-}
-template <unsigned kRows>
-JLLM_DEVICE bool lane_speaks() {
-  return threadIdx.x % (kWarp / kRows) == 0;
-}
+struct Sums {
+  static constexpr unsigned kCount = kTokenSlots * kRows;
+  static constexpr unsigned kLanes = kWarp / kCount;  // that hold the same
 
-// Dot products of kRows rows of kLength weights with the staged vector, by one of kSplit warps.
+  static JLLM_DEVICE unsigned of_lane() { return threadIdx.x % kWarp / kLanes; }
+  static JLLM_DEVICE unsigned row() { return of_lane() % kRows; }
+  static JLLM_DEVICE unsigned token() { return of_lane() / kRows; }
+  static JLLM_DEVICE bool lane_speaks() {
+    return threadIdx.x % kLanes == 0 && (kTokens == kTokenSlots || token() < kTokens);
+  }
+};
+
+// Dot products of kRows rows of kLength weights with the staged vectors, by one of kSplit warps.
 template <unsigned kMode, unsigned kType, unsigned kLength, unsigned kRows, unsigned kSplit = 1>
 class Dot {
   using W = Weight<kType>;
@@ -80,6 +94,7 @@ class Dot {
   static constexpr unsigned kWhole = kSteps / kBatch;  // full batches
   static constexpr unsigned kRest = kSteps % kBatch;
   static constexpr bool kEven = kUnits % (kWarp * kSplit) == 0;
+  static constexpr unsigned kStride = image_stride<kMode, kLength>();
 
  public:
   // `part` is the warp's number in its team.
@@ -88,10 +103,9 @@ class Dot {
   // Starts the loads of the first batch.
   JLLM_DEVICE void begin(const Rows& rows) { load<kBatch>(rows, 0); }
 
-  // Finishes what begin() has started. Returns this warp's share of the result of row
-  // `row_of_lane()`.
+  // Finishes what begin() has started. Returns this warp's share of the sum that is the lane's.
   JLLM_DEVICE float finish(const Rows& rows, const Bytes* image) {
-    float out[kRows] = {};
+    float out[kTokenSlots][kRows] = {};
     use<kBatch>(image, 0, out);
 #pragma unroll 1
     for (unsigned batch = 1; batch < kWhole; ++batch) {
@@ -102,7 +116,7 @@ class Dot {
       load<kRest>(rows, kWhole * kBatch);
       use<kRest>(image, kWhole * kBatch, out);
     }
-    return row_sum(out);
+    return lane_sum(out);
   }
 
  private:
@@ -119,33 +133,37 @@ class Dot {
     }
   }
   template <unsigned kCount>
-  JLLM_DEVICE void use(const Bytes* image, unsigned step, float (&out)[kRows]) {
+  JLLM_DEVICE void use(const Bytes* image, unsigned step, float (&out)[kTokenSlots][kRows]) {
 #pragma unroll
     for (unsigned b = 0; b < kCount; ++b) {
       const unsigned unit = (step + b) * kWarp + first_;
       if (!kEven && unit >= kUnits) continue;
-      P::multiply(raw_[b], P::read(image, unit), out);
+#pragma unroll
+      for (unsigned t = 0; t < kTokens; ++t) {
+        P::multiply(raw_[b], P::read(image + t * kStride, unit), out[t]);
+      }
     }
   }
 
-  // Adds up over the lanes: while there are several rows, each half of those that still add up the
-  // same ones goes on with half of them. A row's sum has the same bits for every kRows.
-  static JLLM_DEVICE float row_sum(float (&out)[kRows]) {
+  // Adds up over the lanes: while there are several sums, each half of the lanes that still add up
+  // the same ones goes on with half of them. A sum has the same bits for every kRows and kTokens.
+  static JLLM_DEVICE float lane_sum(float (&out)[kTokenSlots][kRows]) {
+    const auto at = [&](unsigned i) -> float& { return out[i / kRows][i % kRows]; };
     unsigned step = kWarp / 2;
 #pragma unroll
-    for (unsigned half = kRows / 2; half > 0; half /= 2, step /= 2) {
+    for (unsigned half = Sums<kRows>::kCount / 2; half > 0; half /= 2, step /= 2) {
       const bool upper = (threadIdx.x & step) != 0;
 #pragma unroll
       for (unsigned i = 0; i < half; ++i) {
-        const float mine = upper ? out[half + i] : out[i], other = upper ? out[i] : out[half + i];
-        out[i] = mine + __shfl_xor_sync(kAllLanes, other, step);
+        const float mine = upper ? at(half + i) : at(i), other = upper ? at(i) : at(half + i);
+        at(i) = mine + __shfl_xor_sync(kAllLanes, other, step);
       }
     }
 #pragma unroll
     for (; step > 0; step /= 2) {
-      out[0] += __shfl_xor_sync(kAllLanes, out[0], step);
+      at(0) += __shfl_xor_sync(kAllLanes, at(0), step);
     }
-    return out[0];
+    return at(0);
   }
 
   unsigned first_;  // this lane's first unit
@@ -168,16 +186,16 @@ struct Team {
 // the sums are good in warps with part 0.
 template <unsigned kRows, unsigned kSplit>
 struct TeamSums {
-  float shares[2][kGemvWarps][kRows];
+  float shares[2][kGemvWarps][Sums<kRows>::kCount];
 
   JLLM_DEVICE float add(unsigned turn, float sum) {
-    const unsigned warp = threadIdx.x / kWarp, row = row_of_lane<kRows>();
-    float(&shelf)[kGemvWarps][kRows] = shares[turn % 2];
-    if (lane_speaks<kRows>()) shelf[warp][row] = sum;
+    const unsigned warp = threadIdx.x / kWarp, mine = Sums<kRows>::of_lane();
+    float(&shelf)[kGemvWarps][Sums<kRows>::kCount] = shares[turn % 2];
+    if (Sums<kRows>::lane_speaks()) shelf[warp][mine] = sum;
     __syncthreads();
     if (warp % kSplit == 0) {
 #pragma unroll
-      for (unsigned other = 1; other < kSplit; ++other) sum += shelf[warp + other][row];
+      for (unsigned other = 1; other < kSplit; ++other) sum += shelf[warp + other][mine];
     }
     return sum;
   }
@@ -188,7 +206,7 @@ struct TeamSums<kRows, 1> {
 };
 
 // One matrix of `kRowCount` rows: prepare() between the first loads and their use makes the image,
-// store(row, sum) takes each result, from one lane.
+// store(token, row, sum) takes each result, from one lane.
 template <unsigned kMode, unsigned kType, unsigned kLength, unsigned kRowCount, unsigned kRows,
           unsigned kSplit, typename Prepare, typename Store>
 JLLM_DEVICE void multiply_rows(const Bytes* weight, const Bytes* image, const Prepare& prepare,
@@ -204,14 +222,16 @@ JLLM_DEVICE void multiply_rows(const Bytes* weight, const Bytes* image, const Pr
   prepare();
   for (unsigned turn = 0; tile < kTiles; ++turn) {
     float sum = dot.finish(rows, image);
-    const unsigned row = place.first_row(tile) + row_of_lane<kRows>();
+    const unsigned row = place.first_row(tile) + Sums<kRows>::row();
     tile += gridDim.x;
     if (tile < kTiles) {
       rows = rows_from<kType, kLength, kRowCount, kRows>(weight, place.first_row(tile));
       dot.begin(rows);
     }
     sum = team_sums.add(turn, sum);
-    if (place.part == 0 && lane_speaks<kRows>() && row < kRowCount) store(row, sum);
+    if (place.part == 0 && Sums<kRows>::lane_speaks() && row < kRowCount) {
+      store(Sums<kRows>::token(), row, sum);
+    }
   }
 }
 

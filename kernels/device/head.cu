@@ -1,5 +1,5 @@
-// The logits of one row: RMS norm, then the output matrix. With TOPS also the largest of each
-// block, so that a greedy choice need not look at all of them again.
+// The logits of one row, or of TOKENS: RMS norm, then the output matrix. With TOPS also the largest
+// of each block, so that a greedy choice need not look at all of them again.
 #include "kernels/device/gemv.cuh"
 #include "kernels/device/ranks.cuh"
 
@@ -11,44 +11,48 @@ using namespace jllm;
 using namespace jllm::device;
 
 extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
-    const float* x,       // [K]
+    const float* x,       // [TOKENS][K]
     const float* norm,    // [K]
     const Bytes* weight,  // [N] rows of K
-    float* logits         // [N]
+    float* logits         // [TOKENS][N]
 #if TOPS
     ,
-    U64* tops  // [gridDim.x] ranks, kNanRank where a logit is not a number
+    U64* tops  // [TOKENS][gridDim.x] ranks, kNanRank where a logit is not a number
 #endif
 ) {
   extern __shared__ Float4 shared[];
-  __shared__ float squares[round_up(K, 32) / 32];
+  __shared__ float squares[kTokens * (round_up(K, 32) / 32)];
   Bytes* image = (Bytes*)shared;
   release_successor();
-  NormPart<kGemvThreads, K> part;
+  Norm<K> part;
   part.load(norm);
+  const unsigned own_token = Sums<ROWS>::token();
   float factor;
   U64 top = 0;
   multiply_rows<ACTIVATIONS, TYPE, K, N, ROWS, SPLIT>(
       weight, image,
       [&] {
         wait_for_inputs();
-        factor =
-            rms_factor(stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares), K,
-                       EPSILON_BITS);
+        const float squared =
+            stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares, own_token);
+        factor = rms_factor(squared, K, EPSILON_BITS);
       },
-      [&](unsigned row, float sum) {
+      [&](unsigned token, unsigned row, float sum) {
         const float logit = sum * factor;
-        logits[row] = logit;
+        logits[(unsigned long long)token * N + row] = logit;
         const U64 rank = logit != logit ? kNanRank : rank_of(logit, row);
         if (TOPS && rank > top) top = rank;
       });
 #if TOPS
-  __shared__ U64 warps[kGemvWarps];
-  top = warp_max(top);
-  if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = top;
+  __shared__ U64 warps[kTokens][kGemvWarps];
+  for (unsigned token = 0; token < kTokens; ++token) {
+    const U64 largest = warp_max(own_token == token ? top : 0);
+    if (threadIdx.x % kWarp == 0) warps[token][threadIdx.x / kWarp] = largest;
+  }
   __syncthreads();
-  if (threadIdx.x >= kWarp) return;
-  top = warp_max(threadIdx.x < kGemvWarps ? warps[threadIdx.x] : 0);
-  if (threadIdx.x == 0) tops[blockIdx.x] = top;
+  const unsigned token = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  if (token >= kTokens) return;
+  top = warp_max(lane < kGemvWarps ? warps[token][lane] : 0);
+  if (lane == 0) tops[token * gridDim.x + blockIdx.x] = top;
 #endif
 }

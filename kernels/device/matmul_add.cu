@@ -1,4 +1,4 @@
-// One token: out = residual + W in (+ bias). Also the last step of attention and of the
+// One token, or TOKENS: out = residual + W in (+ bias). Also the last step of attention and of the
 // feed-forward part. Without RESIDUAL just the product.
 #include "kernels/device/gemv.cuh"
 
@@ -10,15 +10,15 @@ using namespace jllm;
 using namespace jllm::device;
 
 extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
-    const float* in,      // [K], or with IN_IMAGE its byte image
+    const float* in,      // [TOKENS][K], or with IN_IMAGE their byte images
     const Bytes* weight,  // [N] rows of K
 #if HAS_BIAS
     const float* bias,  // [N]
 #endif
 #if RESIDUAL
-    const float* residual,  // [N]
+    const float* residual,  // [TOKENS][N]
 #endif
-    float* out  // [N]; may be residual
+    float* out  // [TOKENS][N]; may be residual
 ) {
   extern __shared__ Float4 shared[];
   Bytes* image = (Bytes*)shared;
@@ -28,18 +28,19 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
       [&] {
         wait_for_inputs();
 #if IN_IMAGE
-        stage_image<ACTIVATIONS, kGemvThreads, K>((const Bytes*)in, image);
+        stage_images<ACTIVATIONS, kGemvThreads, K, kTokens>((const Bytes*)in, image);
 #else
-        stage<ACTIVATIONS, kGemvThreads, K, false>(in, nullptr, {}, image, nullptr);
+        stage<ACTIVATIONS, kGemvThreads, K, false>(in, nullptr, Norm<K>(), image, nullptr, 0);
 #endif
       },
-      [&](unsigned row, float sum) {
+      [&](unsigned token, unsigned row, float sum) {
 #if HAS_BIAS
         sum += bias[row];
 #endif
+        const unsigned at = token * N + row;
 #if RESIDUAL
-        sum += load_shared_across_blocks(residual + row);
+        sum += load_shared_across_blocks(residual + at);
 #endif
-        out[row] = sum;
+        out[at] = sum;
       });
 }

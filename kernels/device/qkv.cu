@@ -1,6 +1,6 @@
-// One token: RMS norm, then the rows of q, k and v. A team of warps owns the two rows of a rotary
-// pair, rotates them, and stores q for the attention kernel, k and v in the cache at the token's
-// position, or, without APPEND, as rows for whoever appends them.
+// One token, or TOKENS that follow each other: RMS norm, then the rows of q, k and v. A team of
+// warps owns the two rows of a rotary pair, rotates them, and stores q for the attention kernel, k
+// and v in the cache at the token's position, or, without APPEND, as rows for whoever appends them.
 #include "kernels/device/gemv.cuh"
 #include "kernels/device/kv_cache.cuh"
 
@@ -8,7 +8,7 @@ using namespace jllm;
 using namespace jllm::device;
 
 constexpr unsigned kHalf = HEAD_DIM / 2;
-constexpr unsigned kPositions = APPEND ? CONTEXT : 1;  // of the destinations of k and v
+constexpr unsigned kPositions = APPEND ? CONTEXT : kTokens;  // of the destinations of k and v
 using KCache = KvCache<KV_K_TYPE, (unsigned long long)KV_HEADS * kPositions, HEAD_DIM>;
 using VCache = KvCache<KV_V_TYPE, (unsigned long long)KV_HEADS * kPositions, HEAD_DIM>;
 
@@ -42,8 +42,9 @@ struct Results {
   float* q;
   Bytes *k, *v;
 
-  // Takes the raw sums of a pair's rows. One lane.
-  JLLM_DEVICE void store(const Pair& pair, float first, float second, unsigned position) const {
+  // Takes the raw sums of a pair's rows for a token, whose position that is. One lane.
+  JLLM_DEVICE void store(const Pair& pair, float first, float second, unsigned token,
+                         unsigned position) const {
     const unsigned a = pair.local * HEAD_DIM + pair.first, b = pair.local * HEAD_DIM + pair.second;
 #if HAS_BIAS
     const float* bias = pair.is_q ? bq : pair.is_k ? bk : bv;
@@ -53,12 +54,13 @@ struct Results {
       rotate(&first, &second, position, frequencies[pair.index], bits_to_float(MAGNITUDE_BITS));
     }
     if (pair.is_q) {
-      q[a] = first, q[b] = second;
+      float* own = q + token * (HEADS * HEAD_DIM);
+      own[a] = first, own[b] = second;
       return;
     }
     if (APPEND && position >= CONTEXT) return;  // a replay past the end of the sequence
-    const unsigned long long row =
-        (unsigned long long)pair.local * kPositions + (APPEND ? position : 0);
+    const unsigned long long row = APPEND ? (unsigned long long)pair.local * kPositions + position
+                                          : token * KV_HEADS + pair.local;
     if (pair.is_k) {
       KCache::store(k, row, pair.first, first);
       KCache::store(k, row, pair.second, second);
@@ -103,15 +105,15 @@ JLLM_DEVICE void multiply_pairs(unsigned block, const Bytes* image, const Weight
       dot.begin(rows);
     }
     sum = team_sums.add(turn, sum);
-    const float second = __shfl_down_sync(kAllLanes, sum, kWarp / 2);
-    if (place.part != 0 || threadIdx.x % kWarp != 0) continue;
+    const float second = __shfl_down_sync(kAllLanes, sum, Sums<2>::kLanes);
+    if (place.part != 0 || !Sums<2>::lane_speaks() || Sums<2>::row() != 0) continue;
     if (kFirst + place.first_row(done) < kEnd) store(pair_of(done), sum, second);
   }
 }
 
 extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     const StepState* state,
-    const float* x,     // [K]
+    const float* x,     // [TOKENS][K]
     const float* norm,  // [K]
     const Bytes* wq,    // [HEADS * HEAD_DIM] rows of K
     const Bytes* wk,    // [KV_HEADS * HEAD_DIM] rows of K
@@ -120,32 +122,35 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     const float* bq, const float* bk, const float* bv,
 #endif
     const float* frequencies,  // [PAIRS]
-    float* q_out,              // [HEADS * HEAD_DIM]
-    Bytes* k_out,              // [KV_HEADS][CONTEXT][HEAD_DIM], without APPEND [KV_HEADS][HEAD_DIM]
+    float* q_out,              // [TOKENS][HEADS * HEAD_DIM]
+    Bytes* k_out,              // [KV_HEADS][CONTEXT][HEAD_DIM], without APPEND
+                               // [TOKENS][KV_HEADS][HEAD_DIM]
     Bytes* v_out               // as k_out
 ) {
   extern __shared__ Float4 shared[];
-  __shared__ float squares[round_up(K, 32) / 32];
+  __shared__ float squares[kTokens * (round_up(K, 32) / 32)];
   Bytes* image = (Bytes*)shared;
   release_successor();
-  NormPart<kGemvThreads, K> part;
+  Norm<K> part;
   part.load(norm);
 #if HAS_BIAS
   const Results results = {bq, bk, bv, frequencies, q_out, k_out, v_out};
 #else
   const Results results = {nullptr, nullptr, nullptr, frequencies, q_out, k_out, v_out};
 #endif
-  unsigned position;
+  const unsigned token = Sums<2>::token();
+  unsigned position;  // of the lane's token
   float factor;
   const auto prepare = [&] {
     wait_for_inputs();
-    position = state->position;
-    factor = rms_factor(stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares), K,
-                        EPSILON_BITS);
+    position = state->position + token;
+    const float squared =
+        stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares, token);
+    factor = rms_factor(squared, K, EPSILON_BITS);
   };
   const auto ready = [] {};
   const auto store = [&](const Pair& pair, float first, float second) {
-    results.store(pair, first * factor, second * factor, position);
+    results.store(pair, first * factor, second * factor, token, position);
   };
   const auto weights = [&](const Pair& pair) { return pair.is_q ? wq : pair.is_k ? wk : wv; };
   // Neighbours of one type are one run; runs follow each other round the blocks.
