@@ -167,6 +167,7 @@ Error Executor::initialise_state() {
     if (error != Error::kOk) return error;
   }
   memset(static_cast<void*>(ring_), 0, kRingSlots * sizeof(RingSlot));
+  if (draft_ != nullptr) *draft_ = {};
   StepState state = {};
   state.context = context();
   state.top_p = 1.0f;
@@ -479,6 +480,11 @@ Result<SampledToken> Executor::wait_for_slot() {
   }
   if (verifying_) {  // the device has said how many tokens there are
     verifying_ = false;
+    if (draft_->sampled < 1 || draft_->sampled > draft_->count + 1) {
+      message_.format("%u guesses were verified, and %u tokens came of it", draft_->count,
+                      draft_->sampled);
+      return Error::kPlanInvalid;
+    }
     enqueued_ += draft_->sampled - 1;
   }
   ++sampled_;
@@ -489,7 +495,7 @@ Result<SampledToken> Executor::wait_for_slot() {
     message_.format("the model produced no usable logits at position %u", count_);
     return Error::kBadLogits;
   }
-  if (done_ != kContextFull) {
+  if (count_ < context()) {  // else it has no place
     remember(&token.id, 1);
     ++count_;
   }

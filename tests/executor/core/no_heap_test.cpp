@@ -115,6 +115,8 @@ TEST(NoHeap, NothingIsAllocatedAfterCreate) {
       good &= run->prefill(prompt.data(), 40) == Error::kOk;
       for (int i = 0; i < 4; ++i) good &= run->enqueue() == Error::kOk;
       for (int i = 0; i < 4; ++i) good &= run->next().ok();
+      for (int i = 0; i < 9; ++i) good &= run->generate().ok();
+      good &= run->enqueue_draft(prompt.data(), 3).ok();
       good &= run->force(3) == Error::kOk;
       good &= run->read_logits(logits.data()) == Error::kOk;
       // The ways that end in an error, with its message.
