@@ -54,7 +54,7 @@ std::vector<std::string> provenance_options(const PlannedModel& planned) {
           std::string("kv_v=") + weight_type_name(o.kv_type_v),
           "rotate_keys=" + std::to_string(o.rotate_keys ? 1 : 0),
           "prefill_chunk=" + std::to_string(o.prefill_rows.back()),
-          "speculate=" + std::to_string(o.verify_rows.empty() ? 0 : o.verify_rows.back() - 1),
+          "speculate=" + std::to_string(o.most_drafted()),
           planned.fused ? "fuse=1" : "fuse=0",
           std::string("activations=") + select::activation_mode_name(planned.select.activations),
           std::string("tuning=") + tuning_name(planned.select.tuning)};

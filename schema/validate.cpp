@@ -25,7 +25,7 @@ class Validator {
 
   bool run() {
     return check_arenas() && check_segments() && check_buffers() && check_kernels() &&
-           check_graphs() && check_bindings() && check_model();
+           check_bindings() && check_graphs() && check_model();
   }
 
  private:

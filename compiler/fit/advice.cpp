@@ -46,6 +46,7 @@ class Inquiry {
   static llvm::Expected<Free> free_with(Planner& planner, const target::Target& target,
                                         const Question& question);
   llvm::Error try_headless();
+  llvm::Error try_without_speculation();
   llvm::Error try_kv(WeightType type);
   struct Shorter {
     uint32_t context;
@@ -108,6 +109,16 @@ llvm::Error Inquiry::try_headless() {
   if (*free) {
     add(Advice::Kind::kHeadless, "", "a system without a desktop", **free);
   }
+  return llvm::Error::success();
+}
+
+llvm::Error Inquiry::try_without_speculation() {
+  if (question_.plan.speculate.value_or(0) == 0) return llvm::Error::success();
+  Question question = question_;
+  question.plan.speculate = 0;
+  llvm::Expected<Free> free = free_with(adviser_.planner_, target_, question);
+  if (!free) return free.takeError();
+  if (*free) add(Advice::Kind::kSpeculation, "--speculate 0", "no speculation", **free);
   return llvm::Error::success();
 }
 
@@ -232,6 +243,7 @@ llvm::Expected<std::vector<Advice>> Inquiry::run() {
   shorter_ = *shorter;
   const bool half_is_left = shorter_ && shorter_->context >= asked_context_ / 2;
   if (llvm::Error error = try_headless()) return error;
+  if (llvm::Error error = try_without_speculation()) return error;
   if (llvm::Error error = try_kv(WeightType::kQ8_0)) return error;
   if (half_is_left) add_shorter();
   if (llvm::Error error = try_kv(WeightType::kQ4_0)) return error;
@@ -248,6 +260,8 @@ const char* kind_name(Advice::Kind kind) {
   switch (kind) {
     case Advice::Kind::kHeadless:
       return "headless";
+    case Advice::Kind::kSpeculation:
+      return "speculation";
     case Advice::Kind::kKvType:
       return "kv_type";
     case Advice::Kind::kContext:

@@ -15,6 +15,7 @@ namespace jllm::fit {
 struct Advice {
   enum class Kind {
     kHeadless,      // no desktop
+    kSpeculation,   // none
     kKvType,        // a smaller KV cache type
     kContext,       // a shorter context
     kQuantisation,  // the same model in a smaller quantisation

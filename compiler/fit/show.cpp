@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "compiler/report/report.h"
 #include "compiler/report/waterfall.h"
 
 namespace jllm::fit {
@@ -122,7 +123,12 @@ void print_one(const model::Model& model, const Finding& finding, const report::
     os << formatv("  {0} {1}", weight_type_name(largest.type), context_text(largest));
   }
   os << "\n";
-  if (v.fits()) print_predictions(v, os);
+  if (v.fits()) {
+    os << "  ";
+    report::print_speculation(*v.footprint, os);
+    os << "\n";
+    print_predictions(v, os);
+  }
   if (!v.compilable) {
     os << "  * planned only: there are no kernels for this compute capability yet\n";
   }

@@ -17,6 +17,7 @@ void write_plan(const Footprint& footprint, const target::Target& target, OStrea
   json.attributeObject("bytes", [&] {
     report::write_budget(footprint.budget, footprint.scratch_lower_bound, "code_estimate", json);
   });
+  report::write_speculation(footprint, json);
   const report::Waterfall waterfall = report::make_waterfall(footprint, target);
   json.attributeObject("memory", [&] {
     json.attribute("total", int64_t(waterfall.memory));

@@ -59,6 +59,9 @@ struct ProgramOptions {
   bool rotate_keys = true;             // where their cache's type wants it (schema/kv_layout.h)
   std::vector<uint32_t> prefill_rows;  // ascending
   std::vector<uint32_t> verify_rows;   // ascending; empty: no speculation
+
+  // Tokens that a step can verify.
+  uint32_t most_drafted() const { return verify_rows.empty() ? 0 : verify_rows.back() - 1; }
 };
 
 // Reads and checks the hyper-parameters. kUnsupported names an unknown architecture.

@@ -59,6 +59,17 @@ size_t decode_launches(const select::Schedule& schedule) {
 
 }  // namespace
 
+void print_speculation(const Footprint& footprint, llvm::raw_ostream& os) {
+  const uint32_t most = footprint.options.most_drafted();
+  os << "speculation: ";
+  if (most == 0) {
+    os << "none";
+    return;
+  }
+  os << formatv("up to {0} drafted tokens a step, for {1} of what the plan takes", most,
+                format_bytes(footprint.speculation_bytes));
+}
+
 void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
   const model::HyperParameters& p = facts.planned->model.params;
   os << formatv("\n{0}  ({1}, {2:F1} M parameters)  for  {3}\n\n", p.name, p.architecture,
@@ -75,6 +86,8 @@ void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
     os << formatv("; {0} GB/s allow at most {1:F0} tok/s (bandwidth / bytes)",
                   facts.planned->target.bandwidth_gbps, prediction.tokens_per_second);
   }
+  os << "\n  ";
+  print_speculation(facts.footprint, os);
   if (const auto [all, measured] = tuned_launches(facts.planned->schedule); all > 0) {
     os << formatv("\n  variants: a tuning table decided {0} of {1} matrix-vector launches", measured,
                   all);
@@ -111,6 +124,13 @@ void write_budget(const Budget& b, uint64_t scratch_lower_bound, const char* cod
   json.attribute("budget", int64_t(b.limit));
 }
 
+void write_speculation(const Footprint& footprint, llvm::json::OStream& json) {
+  json.attributeObject("speculation", [&] {
+    json.attribute("most_drafted", int64_t(footprint.options.most_drafted()));
+    json.attribute("bytes", int64_t(footprint.speculation_bytes));
+  });
+}
+
 void print_json(const Facts& facts, llvm::raw_ostream& os) {
   const model::HyperParameters& p = facts.planned->model.params;
   const Budget& b = facts.footprint.budget;
@@ -130,6 +150,7 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
       write_budget(b, facts.planned->layout.scratch_lower_bound, "code", json);
       json.attribute("file", int64_t(facts.file_bytes));
     });
+    write_speculation(facts.footprint, json);
     json.attribute("weights_read_per_token", int64_t(facts.footprint.weights_per_token));
     json.attribute("decode_launches", int64_t(decode_launches(facts.planned->schedule)));
     const auto [all, measured] = tuned_launches(facts.planned->schedule);

@@ -28,6 +28,11 @@ struct Facts {
 void write_budget(const Budget& budget, uint64_t scratch_lower_bound, const char* code_key,
                   llvm::json::OStream& json);
 
+// How far the plan speculates and what that takes: an attribute of the object that is open; part
+// of a line.
+void write_speculation(const Footprint& footprint, llvm::json::OStream& json);
+void print_speculation(const Footprint& footprint, llvm::raw_ostream& os);
+
 void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os);
 void print_json(const Facts& facts, llvm::raw_ostream& os);
 

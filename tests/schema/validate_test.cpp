@@ -43,6 +43,10 @@ fbedit::GraphT& decode(EditedPlan* plan) {
   return first_of(fbedit::GraphKind::Decode, plan->tables.graphs);
 }
 
+fbedit::GraphT& verify(EditedPlan* plan) {
+  return first_of(fbedit::GraphKind::Verify, plan->tables.graphs);
+}
+
 fbedit::LaunchT& launch(EditedPlan* plan) { return *decode(plan).launches.front(); }
 
 fbedit::KernelT& kernel(EditedPlan* plan) { return *plan->tables.kernels.front(); }
@@ -262,7 +266,7 @@ const Damage kLaunches[] = {
 };
 
 const Damage kGraphs[] = {
-    {"UnknownKind", [](EditedPlan* p) { decode(p).kind = static_cast<fbedit::GraphKind>(3); },
+    {"UnknownKind", [](EditedPlan* p) { decode(p).kind = static_cast<fbedit::GraphKind>(4); },
      "plan: odd graph"},
     {"NoRows", [](EditedPlan* p) { decode(p).rows = 0; }, "plan: odd graph"},
     {"NoDecodeGraph", [](EditedPlan* p) { decode(p).kind = fbedit::GraphKind::Head; },
@@ -278,6 +282,40 @@ const Damage kGraphs[] = {
        p->tables.buffers.clear();
      },
      "plan: no decode or no head graph"},
+};
+
+constexpr const char* kBadVerify =
+    "plan: a verify graph has odd rows, or its logits or draft lie outside";
+
+const Damage kVerify[] = {
+    {"OneRow", [](EditedPlan* p) { verify(p).rows = 1; }, kBadVerify},
+    {"TooManyRows", [](EditedPlan* p) { verify(p).rows = kMaxVerifyRows + 1; }, kBadVerify},
+    {"RowCountWraps", [](EditedPlan* p) { verify(p).rows = UINT32_MAX; }, kBadVerify},
+    {"NoSuchLogitsArena", [](EditedPlan* p) { verify(p).logits_arena = 64; }, kBadVerify},
+    {"LogitsBehindTheirArena",
+     [](EditedPlan* p) {
+       fbedit::GraphT& graph = verify(p);
+       const uint64_t bytes = uint64_t{4} * graph.rows * p->tables.model->vocab_size;
+       graph.logits = arena_size(p, graph.logits_arena) - bytes + 16;
+     },
+     kBadVerify},
+    {"LogitsOffsetWraps", [](EditedPlan* p) { verify(p).logits = UINT64_MAX - 15; }, kBadVerify},
+    {"UnalignedLogits", [](EditedPlan* p) { verify(p).logits += 4; }, kBadVerify},
+    {"NoSuchDraftArena", [](EditedPlan* p) { p->tables.bindings->draft_arena = 64; }, kBadVerify},
+    {"DraftBehindItsArena",
+     [](EditedPlan* p) {
+       fbedit::BindingsT& b = *p->tables.bindings;
+       b.draft = arena_size(p, b.draft_arena) / 16 * 16;
+     },
+     kBadVerify},
+    {"UnalignedDraft", [](EditedPlan* p) { p->tables.bindings->draft += 4; }, kBadVerify},
+    {"DraftOutsidePinnedArenas",
+     [](EditedPlan* p) {
+       fbedit::BindingsT& b = *p->tables.bindings;
+       b.draft_arena = b.state_arena;
+       b.draft = 0;
+     },
+     kBadVerify},
 };
 
 constexpr const char* kBadBinding = "plan: a binding lies outside its arena";
@@ -348,6 +386,7 @@ JLLM_DAMAGE(Buffers);
 JLLM_DAMAGE(Kernels);
 JLLM_DAMAGE(Launches);
 JLLM_DAMAGE(Graphs);
+JLLM_DAMAGE(Verify);
 JLLM_DAMAGE(Bindings);
 JLLM_DAMAGE(Model);
 #undef JLLM_DAMAGE
@@ -388,6 +427,21 @@ const Edge kEdges[] = {
      }},
     {"MostEndTokens", [](EditedPlan* p) { p->tables.end_tokens.assign(kMaxEndTokens, 511); }},
     {"NoEndTokens", [](EditedPlan* p) { p->tables.end_tokens.clear(); }},
+    {"LogitsOfAVerifyGraphUpToTheArenasEnd",
+     [](EditedPlan* p) {
+       fbedit::GraphT& graph = verify(p);
+       const uint64_t bytes = uint64_t{4} * graph.rows * p->tables.model->vocab_size;
+       graph.logits = arena_size(p, graph.logits_arena) - bytes;
+     }},
+    {"FormatOneDotZero",  // it knew no verify graphs
+     [](EditedPlan* p) {
+       p->prefix.minor = 0;
+       for (auto& graph : p->tables.graphs) {
+         if (graph->kind == fbedit::GraphKind::Verify) graph->kind = fbedit::GraphKind::Prefill;
+       }
+       p->tables.bindings->draft_arena = 0;
+       p->tables.bindings->draft = 0;
+     }},
     {"SegmentUpToTheFilesEnd",
      [](EditedPlan* p) {
        fbedit::SegmentT& last = *p->tables.segments.back();

@@ -67,6 +67,18 @@ TEST_F(AdviceTest, NotACacheAsLargeAsTheOneAskedFor) {
   for (const Advice& a : advice) EXPECT_EQ(a.option.find("q8_0"), std::string::npos) << a.option;
 }
 
+TEST_F(AdviceTest, NoSpeculationWhereItWasAskedFor) {
+  const uint64_t without = model_.total(device("host", 0), plan_of(512));
+  Question question = asked(512);
+  EXPECT_FALSE(find(advise(device("host", without - 1), question), Kind::kSpeculation,
+                    "--speculate 0"));
+  question.plan.speculate = 7;
+  const auto found =
+      find(advise(device("host", without + 5), question), Kind::kSpeculation, "--speculate 0");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->free, 5u);
+}
+
 TEST_F(AdviceTest, AShorterContext) {
   const target::Target any = device("orin-nano-8gb", 0);
   // A budget for 5000 positions holds 4992 = 78 * 64.

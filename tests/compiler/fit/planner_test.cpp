@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "compiler/support/error.h"
+#include "schema/step_state.h"
 #include "tests/compiler/fit/some_model.h"
 
 namespace jllm::fit {
@@ -97,6 +99,105 @@ TEST(Planner, ReserveAndLimitCount) {
   EXPECT_EQ(value_of(model.planner.largest_context(target, plan_of(0), budget)), 1024u);
   budget.reserve = 1;
   EXPECT_EQ(value_of(model.planner.largest_context(target, plan_of(0), budget)), 960u);
+}
+
+// --- Speculation ---
+
+PlanOptions speculating(uint32_t draft) {
+  PlanOptions options = plan_of(1024);
+  options.speculate = draft;
+  return options;
+}
+
+uint32_t resolved(SomeModel& model, const target::Target& target, const PlanOptions& options) {
+  return value_of(model.planner.resolve(target, options, {})).speculate.value_or(UINT32_MAX);
+}
+
+TEST(PlannerSpeculation, IsTheDefaultWhereThereIsRoomForIt) {
+  SomeModel model;
+  const target::Target any = device("host", 0);
+  const uint64_t with = model.total(any, speculating(kDefaultDraft));
+  const uint64_t without = model.total(any, speculating(0));
+  ASSERT_GT(with, without);
+  EXPECT_EQ(resolved(model, any, plan_of(1024)), kDefaultDraft);
+  EXPECT_EQ(resolved(model, device("host", with), plan_of(1024)), kDefaultDraft);
+  EXPECT_EQ(resolved(model, device("host", with - 1), plan_of(1024)), 0u);
+  EXPECT_EQ(resolved(model, device("host", without - 1), plan_of(1024)), 0u);
+  BudgetOptions budget;
+  budget.reserve = 1;
+  EXPECT_EQ(value_of(model.planner.resolve(device("host", with), plan_of(1024), budget)).speculate,
+            0u);
+}
+
+TEST(PlannerSpeculation, StaysAsAskedForWhetherItFitsOrNot) {
+  SomeModel model;
+  for (const uint32_t draft : {0u, 1u, 7u}) {
+    for (const uint64_t bytes : {uint64_t{0}, kMiB}) {
+      EXPECT_EQ(resolved(model, device("host", bytes), speculating(draft)), draft);
+    }
+  }
+}
+
+TEST(PlannerSpeculation, NeverMakesTheContextSmaller) {
+  SomeModel model;
+  const uint64_t budget = model.total(device("host", 0), plan_of(1024));
+  EXPECT_EQ(value_of(model.planner.largest_context(device("host", budget), plan_of(0), {})), 1024u);
+}
+
+TEST(PlannerSpeculation, ItsBytesAreTheDifference) {
+  SomeModel model;
+  const target::Target any = device("host", 0);
+  const uint64_t without = model.total(any, speculating(0));
+  uint64_t last = 0;
+  for (uint32_t draft = 0; draft <= kMaxDraft; ++draft) {
+    const Footprint footprint = value_of(model.planner.footprint(any, speculating(draft), {}));
+    EXPECT_EQ(footprint.speculation_bytes, footprint.budget.total() - without) << draft;
+    EXPECT_EQ(footprint.options.most_drafted(), draft);
+    EXPECT_GE(footprint.speculation_bytes, last) << draft;
+    last = footprint.speculation_bytes;
+    // At least the logits of every row, where prompts need less scratch than these.
+    const std::vector<uint32_t>& rows = footprint.options.verify_rows;
+    if (draft == 0) {
+      EXPECT_TRUE(rows.empty());
+    } else {
+      EXPECT_EQ(rows.back(), draft + 1);
+      for (size_t i = 1; i < rows.size(); ++i) EXPECT_LE(rows[i], 2 * rows[i - 1]);
+      EXPECT_EQ(rows.front(), 2u);
+    }
+  }
+  EXPECT_GT(last, 0u);
+}
+
+TEST(PlannerSpeculation, ShortContextsVerifyLess) {
+  SomeModel model;
+  PlanOptions options = speculating(7);
+  options.context = 3;
+  EXPECT_EQ(value_of(model.planner.footprint(device("host", 0), options, {})).options.verify_rows,
+            std::vector<uint32_t>({2, 3}));
+  options.context = 1;
+  EXPECT_TRUE(value_of(model.planner.footprint(device("host", 0), options, {}))
+                  .options.verify_rows.empty());
+}
+
+TEST(PlannerSpeculation, RefusalsSayWhatToDo) {
+  SomeModel model;
+  const auto refusal = [&](const char* target, uint32_t draft) {
+    llvm::Expected<Footprint> plan =
+        model.planner.footprint(device(target, 0), speculating(draft), {});
+    EXPECT_FALSE(static_cast<bool>(plan));
+    return take_error(plan.takeError());
+  };
+  using Refusal = std::pair<ExitCode, std::string>;
+  EXPECT_EQ(refusal("host", 8),
+            Refusal(ExitCode::kUsage, "--speculate 8: a step drafts at most 7 tokens"));
+  // What no kernels verify is not chosen by itself, either.
+  const target::Target cuda = device("h200", 0);
+  if (can_verify(cuda)) return;
+  EXPECT_EQ(resolved(model, cuda, plan_of(1024)), 0u);
+  EXPECT_EQ(refusal("h200", 4),
+            Refusal(ExitCode::kUnsupported,
+                    "--speculate 4: there are no kernels yet that verify drafts on " +
+                        cuda.device_name + "; leave the option out, or say --speculate 0"));
 }
 
 }  // namespace

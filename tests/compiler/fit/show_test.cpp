@@ -125,8 +125,9 @@ TEST_F(Show, JsonHoldsTheVerdict) {
   ASSERT_EQ(document.at("targets").size(), 2u);
   for (const json& t : document.at("targets")) {
     const target::Target target = value_of(target::find(t.at("target").get<std::string>()));
-    const Footprint footprint =
-        value_of(model_.planner.footprint(target, plan_of(1024), options.question.budget));
+    const BudgetOptions& budget = options.question.budget;
+    const Footprint footprint = value_of(model_.planner.footprint(
+        target, value_of(model_.planner.resolve(target, plan_of(1024), budget)), budget));
     const Budget& b = footprint.budget;
     const json& bytes = t.at("bytes");
     EXPECT_EQ(bytes.at("weights"), b.weights);
@@ -145,6 +146,8 @@ TEST_F(Show, JsonHoldsTheVerdict) {
     EXPECT_EQ(t.at("missing_bytes"), 0);
     EXPECT_EQ(t.at("context"), 1024);
     EXPECT_EQ(t.at("kv_type_k"), "f16");
+    EXPECT_EQ(t.at("speculation").at("most_drafted"), footprint.options.most_drafted());
+    EXPECT_EQ(t.at("speculation").at("bytes"), footprint.speculation_bytes);
     EXPECT_EQ(t.at("largest_context").at("q4_0"), 32768);
     EXPECT_EQ(t.at("advice"), json::array());
     uint64_t sum = 0;

@@ -80,6 +80,21 @@ TEST_F(Report, JsonIsTheBudget) {
   }
 }
 
+TEST_F(Report, SaysHowFarThePlanSpeculates) {
+  plan("host");
+  EXPECT_NE(text().find("speculation: none"), std::string::npos) << text();
+  EXPECT_EQ(parsed().at("speculation").at("most_drafted"), 0u);
+  EXPECT_EQ(parsed().at("speculation").at("bytes"), 0u);
+  planned_.options.verify_rows = {2, 4, 5};
+  facts_.footprint = make_footprint(planned_, {});
+  facts_.footprint.speculation_bytes = 3 * kMiB;
+  EXPECT_NE(text().find("speculation: up to 4 drafted tokens a step, for 3.0 MiB of what"),
+            std::string::npos)
+      << text();
+  EXPECT_EQ(parsed().at("speculation").at("most_drafted"), 4u);
+  EXPECT_EQ(parsed().at("speculation").at("bytes"), 3 * kMiB);
+}
+
 TEST_F(Report, JsonSaysWhetherItFits) {
   BudgetOptions options;
   plan("host");

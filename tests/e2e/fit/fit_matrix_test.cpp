@@ -145,7 +145,9 @@ TEST_F(FitMatrix, EveryArenaAgreesToTheByte) {
             continue;
           }
           ASSERT_TRUE(verdict->footprint);
-          const test::PlanInMemory plan = compiled(file, target, question.plan);
+          const PlanOptions resolved = value_of(planner.resolve(target, question.plan, {}));
+          EXPECT_EQ(resolved.speculate, target.is_host ? kDefaultDraft : 0);
+          const test::PlanInMemory plan = compiled(file, target, resolved);
           ASSERT_EQ(plan.error, Error::kOk) << plan.message;
           expect_arenas(plan, verdict->footprint->budget);
           EXPECT_EQ(plan.view().plan().model()->context(), verdict->footprint->options.context);
