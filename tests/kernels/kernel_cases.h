@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/attention_shapes.h"
 #include "kernels/catalogue.h"
 #include "kernels/gemm_shapes.h"
 #include "schema/functions.h"
@@ -100,12 +101,16 @@ inline std::vector<KernelCase> all_kernel_cases() {
       defines.insert(defines.end(), more.begin(), more.end());
       add("gemm", defines, true);
     };
-    const GemmTile& large = gemm_tiles()[0];
     for (const GemmTile& tile : gemm_tiles()) {
       gemm(tile, {512, 2048, {type}, {2048}}, {"RESIDUAL=1"});
     }
-    gemm(large, {512, 2048, {type, type}, {8192, 8192}, true}, {define("ACTIVATION", kSilu)});
-    if (type == kRowQ4_K) gemm(large, {512, 2048, {type, type, kRowQ6_K}, {2048, 512, 512}}, {});
+    for (const uint32_t compute_capability : {87u, 90u}) {
+      const auto chosen = [&](const GemmProblem& problem, const std::vector<std::string>& more) {
+        gemm(gemm_tile(problem, 132, compute_capability), problem, more);
+      };
+      chosen({512, 2048, {type, type}, {8192, 8192}, true}, {define("ACTIVATION", kSilu)});
+      if (type == kRowQ4_K) chosen({512, 2048, {type, type, kRowQ6_K}, {2048, 512, 512}}, {});
+    }
   }
   for (unsigned residual : {0, 1}) add("matmul", {define("RESIDUAL", residual)});
   for (Activation activation : {kSilu, kGelu}) {
@@ -125,7 +130,15 @@ inline std::vector<KernelCase> all_kernel_cases() {
                                         define("KV_V_TYPE", v),
                                         scale,
                                         define("ROTATION", rotation)};
-    add("attention", defines);
+    // Of a long prompt on many multiprocessors and on few, and of a short one.
+    for (const auto& [rows, sms] : {std::pair{512u, 132u}, {512u, 8u}, {64u, 132u}}) {
+      const AttentionProblem problem = {rows, s.heads, s.kv_heads, s.head_dim, k, v};
+      std::vector<std::string> all = defines;
+      for (const auto& more : attention_defines(attention_tile(problem, sms), problem)) {
+        all.push_back(more);
+      }
+      add("attention", all, k != kKvF32 && v != kKvF32);
+    }
     const bool append = kv_is_quantised(k) || kv_is_quantised(v);
     defines.insert(defines.end(), {"SPLITS=8", define("APPEND", append)});
     add("attention_decode", defines, k != kKvF32 && v != kKvF32);
@@ -159,10 +172,17 @@ inline std::vector<KernelCase> all_kernel_cases() {
     }
   }
   attention({32, 8, 64}, kKvQ4_0, kKvF16, 0);
-  for (const char* kernel : {"attention", "attention_decode"}) {  // as in Gemma 2
-    add(kernel,
-        {"HEADS=8", "KV_HEADS=4", "HEAD_DIM=256", "CONTEXT=8192", "KV_K_TYPE=1", "KV_V_TYPE=1",
-         scale, "ROTATION=0", "SPLITS=8", "APPEND=0", "WINDOW=4096", "SOFTCAP_BITS=0x42480000"});
+  {  // as in Gemma 2
+    const std::vector<std::string> defines = {
+        "HEADS=8",     "KV_HEADS=4", "HEAD_DIM=256", "CONTEXT=8192", "KV_K_TYPE=1",
+        "KV_V_TYPE=1", scale,        "ROTATION=0",   "WINDOW=4096",  "SOFTCAP_BITS=0x42480000"};
+    const auto with = [&](std::vector<std::string> more) {
+      more.insert(more.begin(), defines.begin(), defines.end());
+      return more;
+    };
+    const AttentionProblem problem = {512, 8, 4, 256, kKvF16, kKvF16};
+    add("attention", with(attention_defines(attention_tile(problem, 132), problem)), true);
+    add("attention_decode", with({"SPLITS=8", "APPEND=0"}));
   }
   for (unsigned type : {kKvF16, kKvQ4_0}) {  // as in Qwen 3
     add("attention_decode",

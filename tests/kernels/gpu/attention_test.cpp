@@ -45,6 +45,10 @@ const std::vector<Shape> kShapes = [] {
     shapes.push_back({6, 6, 96, 140, type, type});  // idle lanes, several rotation blocks
     shapes.push_back({8, 1, 256, 200, type, type});
   }
+  for (const auto& [group, head_dim] :
+       {std::pair{1u, 8u}, {2u, 16u}, {3u, 24u}, {5u, 40u}, {6u, 48u}, {8u, 112u}, {4u, 192u}}) {
+    shapes.push_back({2 * group, 2, head_dim, 150, 1, 1});
+  }
   return shapes;
 }();
 
@@ -76,10 +80,13 @@ struct Problem {
   }
 
   reference::Vector expected(unsigned position) const {
+    return attend(position,
+                  reference::kv_decode(shape.v_type, v_bytes, cache_rows(), shape.head_dim));
+  }
+  reference::Vector attend(unsigned position, const std::vector<float>& values) const {
     return reference::attention(
         rotation != 0 ? reference::hadamard(q, rotation) : q,
-        reference::kv_decode(shape.k_type, k_bytes, cache_rows(), shape.head_dim),
-        reference::kv_decode(shape.v_type, v_bytes, cache_rows(), shape.head_dim),
+        reference::kv_decode(shape.k_type, k_bytes, cache_rows(), shape.head_dim), values,
         {shape.heads, shape.kv_heads, shape.head_dim, shape.context, shape.window, shape.softcap},
         scale, position);
   }
@@ -90,6 +97,30 @@ struct Problem {
     const double score = 2.0 * 6 * std::sqrt(double(shape.head_dim)) * scale * 6;
     const double largest = 6;
     return std::vector<double>(count, largest * (16 * 0x1p-24 * score + 0x1p-20));
+  }
+
+  // Of the kernel for several rows, which beside caches without f32 rounds queries and weights to
+  // f16, and what quants stand for always. A relative rounding error has a deviation of at most
+  // 2^-12; a score is as wrong as that of the norm of its terms, of the size of a query: about 2,
+  // in short heads at times more. Weights that are wrong by a part of themselves move the output by
+  // that part of the values' deviation, for which their second moment stands in.
+  struct Rounding {
+    double deviation;               // of a weight, as a part of it
+    std::vector<double> tolerance;  // eight deviations
+    std::vector<double> sizes;      // of the values, by output
+  };
+  Rounding rounding(unsigned position) const {
+    const bool f32 = shape.k_type == kKvF32 || shape.v_type == kKvF32;
+    const double of_score = 2 * q_size * (1 + 4 / std::sqrt(double(shape.head_dim)));
+    const double score = (f32 ? 0 : 1) + (kv_is_quantised(shape.k_type) ? 1 : 0);
+    const double squares =
+        score * of_score * of_score + (f32 ? 0 : 1) + (kv_is_quantised(shape.v_type) ? 1 : 0);
+    Rounding all = {0x1p-12 * std::sqrt(squares), tolerance(q.size()), {}};
+    auto values = reference::kv_decode(shape.v_type, v_bytes, cache_rows(), shape.head_dim);
+    for (float& value : values) value *= value;
+    for (const float moment : attend(position, values)) all.sizes.push_back(std::sqrt(moment));
+    for (size_t i = 0; i < q.size(); ++i) all.tolerance[i] += 8 * all.deviation * all.sizes[i];
+    return all;
   }
 
   std::vector<std::string> defines() const {
@@ -104,6 +135,7 @@ struct Problem {
   std::vector<float> q;
   std::vector<uint8_t> k_bytes, v_bytes;
   float scale;
+  double q_size = 1;  // of the queries times scale, beside the usual
   unsigned rotation;
 };
 
@@ -337,36 +369,83 @@ TEST_P(Attention, DecodesTokensTogether) {
   }
 }
 
+// What attention_tile() chooses on devices of any size, each once.
+std::vector<kernels::AttentionTile> tiles_for(const kernels::AttentionProblem& problem) {
+  std::vector<kernels::AttentionTile> all;
+  for (uint32_t sms = 1; sms <= 1024; sms *= 2) {
+    const kernels::AttentionTile tile = kernels::attention_tile(problem, sms);
+    const auto same = [&](const kernels::AttentionTile& other) {
+      return kernels::attention_defines(other, problem) ==
+             kernels::attention_defines(tile, problem);
+    };
+    if (std::none_of(all.begin(), all.end(), same)) all.push_back(tile);
+  }
+  return all;
+}
+
+struct Chunk {
+  unsigned position, rows, valid;
+};
+
+// Every tile for these rows against the reference: each value, and all of them together.
+void check_rows(const Problem& problem, const Chunk& chunk) {
+  const Shape& shape = problem.shape;
+  const unsigned end = chunk.position + chunk.valid;
+  const Buffer state(std::vector<StepState>{make_state(chunk.position, end, shape.context)});
+  const Buffer q(problem.q);
+  const Buffer k(problem.poisoned(problem.k_bytes, shape.k_type, end));
+  const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, end));
+  const size_t row = size_t(shape.heads) * shape.head_dim, computed = chunk.valid * row;
+  Problem stored = problem;
+  stored.q.resize(computed);
+  const auto expected = stored.expected(chunk.position);
+  const Problem::Rounding rounding = stored.rounding(chunk.position);
+  const kernels::AttentionProblem tiled = {chunk.rows,     shape.heads,  shape.kv_heads,
+                                           shape.head_dim, shape.k_type, shape.v_type};
+  for (const kernels::AttentionTile& tile : tiles_for(tiled)) {
+    std::string what = "position " + std::to_string(chunk.position) + " rows " +
+                       std::to_string(chunk.rows) + " of " + std::to_string(chunk.valid);
+    auto defines = problem.defines();
+    for (const std::string& more : kernels::attention_defines(tile, tiled)) {
+      defines.push_back(more);
+      what += " " + more;
+    }
+    const Buffer out(problem.q.size() * 4);
+    launch("attention", defines, kernels::attention_shape(tile, tiled),
+           {state, q, k, v, out, chunk.rows});
+    auto got = out.values();
+    for (size_t i = computed; i < got.size(); ++i) {
+      ASSERT_TRUE(std::isnan(got[i])) << what << " wrote row " << i / row;
+    }
+    got.resize(computed);
+    expect_close(got, expected, rounding.tolerance, what);
+    double errors = 0, allowed = 0;
+    for (size_t i = 0; i < computed; ++i) {
+      const double error = double(got[i]) - expected[i];
+      errors += error * error;
+      const double exact = rounding.tolerance[i] / 8 - rounding.deviation * rounding.sizes[i];
+      allowed += std::pow(rounding.deviation * rounding.sizes[i] + exact, 2);
+    }
+    EXPECT_LE(errors, allowed) << what << ": all outputs together";
+  }
+}
+
 TEST_P(Attention, Rows) {
   JLLM_NEEDS_GPU();
   const Shape shape = GetParam();
-  const struct {
-    unsigned position, rows, valid;
-  } cases[] = {{0, 1, 1},  {0, 16, 16},  {0, 64, 50}, {shape.context - 17, 16, 16},
-               {33, 8, 8}, {31, 33, 33}, {5, 16, 0}};
-  for (const auto& c : cases) {
-    const Problem problem(shape, c.rows, 600 + shape.head_dim + c.rows);
-    const unsigned end = c.position + c.valid;
-    const Buffer state(std::vector<StepState>{make_state(c.position, end, shape.context)});
-    const Buffer q(problem.q), out(problem.q.size() * 4);
-    const Buffer k(problem.poisoned(problem.k_bytes, shape.k_type, end));
-    const Buffer v(problem.poisoned(problem.v_bytes, shape.v_type, end));
-    const kernels::AttentionProblem attention = {c.rows,         shape.heads,  shape.kv_heads,
-                                                 shape.head_dim, shape.k_type, shape.v_type};
-    const kernels::AttentionTile tile = kernels::attention_tile(attention, sm_count());
-    launch("attention", join(problem.defines(), kernels::attention_defines(tile, attention)),
-           kernels::attention_shape(tile, attention), {state, q, k, v, out, c.rows});
-    const size_t row = size_t(shape.heads) * shape.head_dim;
-    auto got = out.values();
-    for (size_t i = c.valid * row; i < got.size(); ++i) {
-      ASSERT_TRUE(std::isnan(got[i])) << "wrote row " << i / row;
-    }
-    got.resize(c.valid * row);
-    if (c.valid == 0) continue;
-    auto expected = problem.expected(c.position);
-    expected.resize(c.valid * row);
-    expect_close(got, expected, problem.tolerance(got.size()),
-                 "position " + std::to_string(c.position) + " rows " + std::to_string(c.rows));
+  const Chunk chunks[] = {{0, 1, 1},
+                          {0, 16, 16},
+                          {0, 64, 50},
+                          {shape.context - 17, 16, 16},
+                          {shape.context - 5, 16, 5},
+                          {33, 8, 8},
+                          {31, 33, 33},
+                          {5, 16, 0},
+                          {0, 512, 512},
+                          {130, 300, 291}};
+  for (const Chunk& chunk : chunks) {
+    if (chunk.position + chunk.valid > shape.context) continue;
+    check_rows(Problem(shape, chunk.rows, 600 + shape.head_dim + chunk.rows), chunk);
   }
 }
 
@@ -376,6 +455,26 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Attention, testing::ValuesIn(kShapes), [](const
          std::to_string(s.head_dim) + "_kv" + std::to_string(s.k_type) + std::to_string(s.v_type) +
          "_context" + std::to_string(s.context);
 });
+
+// Queries far beyond the range of f16, against keys as small, in blocks of one part and of several.
+TEST(AttentionRows, LargeQueries) {
+  JLLM_NEEDS_GPU();
+  for (const float softcap : {0.0f, 3.0f}) {
+    const Shape shape = {8, 2, 64, 300, kKvF16, kKvF16, 0, softcap};
+    for (const unsigned rows : {20u, 200u}) {
+      Problem problem(shape, rows, 1300 + rows);
+      constexpr float kFactor = 0x1p18f;
+      for (float& value : problem.q) value *= kFactor;
+      Random random(1301);
+      problem.k_bytes = reference::kv_encode(
+          kKvF16, random.normals(problem.cache_rows() * shape.head_dim, 1 / kFactor),
+          shape.head_dim);
+      // Scores of the usual size times 8, that their queries leave the range.
+      problem.scale *= 8, problem.q_size *= 8;
+      check_rows(problem, {77, rows, rows});
+    }
+  }
+}
 
 TEST(AttentionDecode, LargeScoresStayFinite) {
   JLLM_NEEDS_GPU();

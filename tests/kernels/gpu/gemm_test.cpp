@@ -147,7 +147,8 @@ GemmProblem problem_of(const Tokens& tokens, size_t k, const std::vector<Matrix>
 }
 
 std::string name_of(const GemmTile& tile) {
-  return "tile " + std::to_string(tile.tokens()) + " x " + std::to_string(tile.rows());
+  return "tile " + std::to_string(tile.tokens()) + " x " + std::to_string(tile.rows()) +
+         (tile.wgmma ? " of groups" : "");
 }
 
 void check_one(const GemmTile& tile, unsigned type, const Tokens& tokens, size_t n, size_t k,
@@ -220,14 +221,17 @@ class GemmOfType : public testing::TestWithParam<unsigned> {};
 
 TEST_P(GemmOfType, AnySizeOfActivations) {
   JLLM_NEEDS_GPU();
-  const GemmTile& tile = kernels::gemm_tiles().back();
-  check_one(tile, GetParam(), {9, 1e6f}, 70, 512, false);   // far beyond the range of f16
-  check_one(tile, GetParam(), {9, 1e-9f}, 70, 512, false);  // far below it
+  for (const GemmTile& tile : {kernels::gemm_tiles().front(), kernels::gemm_tiles().back()}) {
+    check_one(tile, GetParam(), {9, 1e6f}, 70, 512, false);   // far beyond the range of f16
+    check_one(tile, GetParam(), {9, 1e-9f}, 70, 512, false);  // far below it
+  }
 }
 
 TEST_P(GemmOfType, TheHeadComputesRowZeroWithoutTokens) {
   JLLM_NEEDS_GPU();
-  check_one(kernels::gemm_tiles().back(), GetParam(), {4, 1, 11, 0}, 65, 256, false);
+  for (const GemmTile& tile : {kernels::gemm_tiles().front(), kernels::gemm_tiles().back()}) {
+    check_one(tile, GetParam(), {4, 1, 11, 0}, 65, 256, false);
+  }
 }
 
 // Gate and up, of sizes that fill their tiles and not.

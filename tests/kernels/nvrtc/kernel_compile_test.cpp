@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "compiler/codegen/nvrtc.h"
+#include "kernels/attention_shapes.h"
 #include "kernels/catalogue.h"
 #include "tests/kernels/kernel_cases.h"
 #include "tests/kernels/nvrtc/cubin_info.h"
@@ -103,6 +104,37 @@ TEST(KernelCatalogue, LaunchShapes) {
   EXPECT_EQ(tokens.partial_bytes(), 16u * 2 * 8 * (128 + 2) * 4);
   EXPECT_EQ(matmul_shape(65, 65).grid_x, 2u);
   EXPECT_EQ(matmul_shape(65, 65).grid_y, 2u);
+}
+
+TEST(KernelCatalogue, AttentionTiles) {
+  const auto chosen = [](uint32_t rows, uint32_t sm_count) {
+    const AttentionProblem problem = {rows, 32, 8, 64, kKvF16, kKvF16};
+    return std::pair(attention_tile(problem, sm_count), problem);
+  };
+  // Many query vectors: warps of two fragments each. Few: the warps of a block share them.
+  const auto [many, long_prompt] = chosen(512, 8);
+  EXPECT_EQ(many.split, 1u);
+  EXPECT_EQ(many.vectors(), 128u);
+  const LaunchShape shape = attention_shape(many, long_prompt);
+  EXPECT_EQ(shape.block, 128u);
+  EXPECT_EQ(shape.grid_x, 8u);
+  EXPECT_EQ(shape.grid_y, 512u * 4 / 128);
+  EXPECT_EQ(shape.shared_bytes, 2u * many.stages * many.tile * (64 + 8) * 2);  // keys, values
+  const auto [few, short_prompt] = chosen(16, 132);
+  EXPECT_EQ(few.split, 4u);
+  EXPECT_EQ(attention_shape(few, short_prompt).grid_y, 16u * 4 / few.vectors());
+  for (const unsigned head_dim : {8u, 64u, 128u, 192u, 256u}) {
+    for (const unsigned type : {kKvF32, kKvF16, kKvQ8_0, kKvQ4_0}) {
+      for (const uint32_t rows : {1u, 64u, 512u}) {
+        const AttentionProblem problem = {rows, 8, 2, head_dim, type, type};
+        for (const uint32_t sms : {1u, 8u, 132u}) {
+          const AttentionTile tile = attention_tile(problem, sms);
+          EXPECT_LE(attention_shape(tile, problem).shared_bytes, 99u * 1024)
+              << head_dim << " type " << type << " rows " << rows << " on " << sms;
+        }
+      }
+    }
+  }
 }
 
 TEST(KernelCatalogue, GemmTiles) {
