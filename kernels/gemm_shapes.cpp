@@ -43,7 +43,7 @@ uint64_t shared_bytes(const GemmTile& tile, unsigned type) {
   const uint64_t slot = uint64_t(tile.tokens()) * tile.depth * 2 + pieces * (rows * 16 + 64) +
                         rows * (bytes.side * subs + bytes.scales);
   return tile.stages * round_up(slot, tile.wgmma ? 1024 : 128) +
-         2 * bytes.entries * subs * rows * 4;
+         2 * bytes.entries * subs * rows * 4 + tile.tokens() * 4;
 }
 
 uint64_t row_tiles(const GemmTile& tile, const GemmProblem& problem) {

@@ -64,22 +64,36 @@ struct Output {
   const float* residual;  // [T][n]; with RESIDUAL
   unsigned n;
 
-  JLLM_DEVICE void put(unsigned token, unsigned row, float value) const {
-    if (!kFull && row >= n) return;
-    const unsigned long long at = (unsigned long long)token * n + row;
-    if (RESIDUAL) value += load_shared_across_blocks(residual + at);
-    rows[at] = value;
+  JLLM_DEVICE unsigned long long at(unsigned token, unsigned row) const {
+    return (unsigned long long)token * n + row;
   }
-  JLLM_DEVICE void put(unsigned token, unsigned row, const float (&values)[2]) const {
-    if constexpr (kFull) {
-      const unsigned long long at = (unsigned long long)token * n + row;
-      Uint2 more = {0, 0};
-      if (RESIDUAL) more = load_shared_across_blocks((const Uint2*)(residual + at));
-      *(Uint2*)(rows + at) = {float_to_bits(values[0] + bits_to_float(more.x)),
-                              float_to_bits(values[1] + bits_to_float(more.y))};
+  // What is to be added to the product.
+  JLLM_DEVICE void fetch(unsigned token, unsigned row, float* added) const {
+    if (RESIDUAL && (kFull || row < n))
+      *added = load_shared_across_blocks(residual + at(token, row));
+  }
+  JLLM_DEVICE void fetch_pair(unsigned token, unsigned row, float (&added)[2]) const {
+    if constexpr (RESIDUAL && kFull) {
+      const Uint2 pair = load_shared_across_blocks((const Uint2*)(residual + at(token, row)));
+      added[0] = bits_to_float(pair.x), added[1] = bits_to_float(pair.y);
     } else {
-      put(token, row, values[0]);
-      put(token, row + 1, values[1]);
+      fetch(token, row, &added[0]);
+      fetch(token, row + 1, &added[1]);
+    }
+  }
+  JLLM_DEVICE void put(unsigned token, unsigned row, float value, float added) const {
+    if (!kFull && row >= n) return;
+    rows[at(token, row)] = RESIDUAL ? value + added : value;
+  }
+  JLLM_DEVICE void put_pair(unsigned token, unsigned row, const float (&values)[2],
+                            const float (&added)[2]) const {
+    if constexpr (kFull) {
+      *(Uint2*)(rows + at(token, row)) = {
+          float_to_bits(RESIDUAL ? values[0] + added[0] : values[0]),
+          float_to_bits(RESIDUAL ? values[1] + added[1] : values[1])};
+    } else {
+      put(token, row, values[0], added[0]);
+      put(token, row + 1, values[1], added[1]);
     }
   }
 };
@@ -98,31 +112,40 @@ JLLM_DEVICE void multiply_tile(const GemmTask& task, const Output& out, const St
                                unsigned rows) {
   using Product = typename ProductOf<kGroups, kType>::type;
   static_assert(Product::kSharedBytes <= SHARED, "gemm_shape() of the catalogue");
-  const float* factors = (const float*)(task.image + image_factors<K>(rows));
   const auto count_tokens = [&] {
     wait_for_inputs();
     return compute_rows(state, rows);
   };
-  const auto factor_of = [&](unsigned token) {
-    return load_shared_across_blocks(factors + token) * (1.0f / Product::W::kFactor);
-  };
   const auto row_of = [&](unsigned row) { return task.first_row + Product::local_row(row); };
   if constexpr (kGroups) {
-    Product::run(task, count_tokens, [&](unsigned token, unsigned row, float first, float second) {
-      const float factor = factor_of(token);
-      first *= factor, second *= factor;
-      if constexpr (kGated) {
-        out.put(token, row_of(row), activate_fast(first) * second);
-      } else {
-        out.put(token, row_of(row), first);
-        out.put(token, row_of(row + 8), second);
-      }
-    });
-  } else {
     Product::run(
         task, count_tokens,
-        [&](unsigned token, unsigned row, unsigned column, const float(&sums)[Shape::kN][2]) {
-          const float factor = factor_of(token);
+        [&](unsigned token, unsigned row, float(&added)[2]) {
+          out.fetch(token, row_of(row), &added[0]);
+          out.fetch(token, row_of(row + 8), &added[1]);
+        },
+        [&](unsigned token, unsigned row, float factor, float first, float second,
+            const float(&added)[2]) {
+          first *= factor, second *= factor;
+          if constexpr (kGated) {
+            out.put(token, row_of(row), activate_fast(first) * second, 0.0f);
+          } else {
+            out.put(token, row_of(row), first, added[0]);
+            out.put(token, row_of(row + 8), second, added[1]);
+          }
+        });
+  } else {
+    using Sums = float[Shape::kN][2];
+    Product::run(
+        task, count_tokens,
+        [&](unsigned token, unsigned row, unsigned column, Sums& added) {
+#pragma unroll
+          for (unsigned n = 0; n < Shape::kN; ++n) {
+            out.fetch_pair(token, row_of(row + 8 * n) + column, added[n]);
+          }
+        },
+        [&](unsigned token, unsigned row, unsigned column, float factor, const Sums& sums,
+            const Sums& added) {
 #pragma unroll
           for (unsigned n = 0; n < Shape::kN; n += kGated ? 2 : 1) {
             float values[2];
@@ -133,7 +156,7 @@ JLLM_DEVICE void multiply_tile(const GemmTask& task, const Output& out, const St
                 values[i] = activate_fast(values[i]) * (sums[n + kGated][i] * factor);
               }
             }
-            out.put(token, row_of(row + 8 * n) + column, values);
+            out.put_pair(token, row_of(row + 8 * n) + column, values, added[n]);
           }
         });
   }
@@ -161,8 +184,9 @@ extern "C" __global__ __launch_bounds__(Shape::kThreads, BLOCKS) void JLLM_KERNE
 #endif
     unsigned rows) {
   extern __shared__ __align__(1024) Float4 shared[];
-  release_successor();
-  GemmTask task = {image, {weight, weight}, N, 0, blockIdx.x * Shape::kTokens, (Bytes*)shared};
+  const float* const factors = (const float*)(image + image_factors<K>(rows));
+  GemmTask task = {image,         factors, {weight, weight}, N, 0, blockIdx.x * Shape::kTokens,
+                   (Bytes*)shared};
   Output to = {out, nullptr, N};
 #if RESIDUAL
   to.residual = residual;

@@ -28,6 +28,7 @@ struct TileShape {
 // What a block multiplies.
 struct GemmTask {
   const Bytes* image;
+  const float* factors;     // of the image's tokens
   const Bytes* weights[2];  // the second with kPairs
   unsigned rows;            // of each matrix
   unsigned first_row;       // of each matrix
@@ -62,7 +63,8 @@ struct Gemm {
   static constexpr unsigned kRing = S::kStages * kSlot;
   static constexpr unsigned kEntries = W::kScales * S::kSubs;  // of a row
   static constexpr unsigned kTable = kEntries * S::kRows * 4;
-  static constexpr unsigned kSharedBytes = kRing + 2 * kTable;
+  static constexpr unsigned kFactorsAt = kRing + 2 * kTable;  // of the tile's tokens
+  static constexpr unsigned kSharedBytes = kFactorsAt + S::kTokens * 4;
   static_assert((S::kWarpsK - 1) * S::kN * S::kTeam * 16 <= kRing, "room for sums");
 
   // Row `row` of a tile within its matrix.
@@ -285,7 +287,8 @@ struct Gemm {
   }
 
   // Starts the copies of all stages but one that the ring holds: weights first, which no kernel
-  // writes, then, once count_tokens() has waited for the inputs and told the tokens, those.
+  // writes, then, once count_tokens() has waited for the inputs and told the tokens, those. Their
+  // factors are there behind the next barrier.
   template <typename CountTokens>
   static JLLM_DEVICE unsigned begin(const GemmTask& task, const CountTokens& count_tokens,
                                     Copies* copies) {
@@ -300,15 +303,25 @@ struct Gemm {
       copies->copy_tokens(i.value * kSlot, i.value < kStageCount ? 16 : 0, tokens);
       end_copies();
     });
+    for (unsigned i = threadIdx.x; i < S::kTokens && task.first_token + i < tokens;
+         i += S::kThreads) {
+      factors_of(task)[i] =
+          load_shared_across_blocks(task.factors + task.first_token + i) * (1.0f / W::kFactor);
+    }
     return tokens;
   }
+  static JLLM_DEVICE float* factors_of(const GemmTask& task) {
+    return (float*)(task.shared + kFactorsAt);
+  }
 
-  // Multiplies a tile. count_tokens() waits for the inputs and tells the tokens. A lane calls
-  // store(token, row, column, sums) for each of its tokens: sums[n][i] belongs to row
-  // row + 8 n + column + i of the tile, without the token's factor and times kFactor.
-  template <typename CountTokens, typename Store>
+  // Multiplies a tile. count_tokens() waits for the inputs and tells the tokens. In the end a lane
+  // calls, for some of its tokens at a time, fetch(token, row, column, added) for each and then
+  // store(token, row, column, factor, sums, added): [n][i] belong to row row + 8 n + column + i of
+  // the tile, and sums are to be multiplied by the factor. Fetches stand together because no store
+  // lets the compiler move one past it: their way to memory is then waited for once.
+  template <typename CountTokens, typename Fetch, typename Store>
   static JLLM_DEVICE void run(const GemmTask& task, const CountTokens& count_tokens,
-                              const Store& store) {
+                              const Fetch& fetch, const Store& store) {
     Copies copies(task);
     const unsigned tokens = begin(task, count_tokens, &copies);
     if (task.first_token >= tokens) return;
@@ -358,21 +371,30 @@ struct Gemm {
       last = slot, slot = next, table = next_table;
     }
 
+    release_successor();
     if constexpr (S::kWarpsK > 1) add_up(at.warp_k, task.shared, acc);
     const unsigned lane = threadIdx.x % kWarp;
 #pragma unroll
     for (unsigned m = 0; m < S::kM; ++m) {
       if (S::kWarpsK > 1 && at.warp_k != m % S::kWarpsK) continue;
+      const unsigned local = at.warp_token + 16 * m + lane / 4;
+      float added[2][S::kN][2];
 #pragma unroll
       for (unsigned half = 0; half < 2; ++half) {
-        const unsigned token = task.first_token + at.warp_token + 16 * m + 8 * half + lane / 4;
+        const unsigned token = task.first_token + local + 8 * half;
+        if (token < tokens) fetch(token, at.warp_row, lane % 4 * 2, added[half]);
+      }
+#pragma unroll
+      for (unsigned half = 0; half < 2; ++half) {
+        const unsigned token = task.first_token + local + 8 * half;
         if (token >= tokens) continue;
         float sums[S::kN][2];
 #pragma unroll
         for (unsigned n = 0; n < S::kN; ++n) {
           sums[n][0] = acc[m][n][2 * half], sums[n][1] = acc[m][n][2 * half + 1];
         }
-        store(token, at.warp_row, lane % 4 * 2, sums);
+        store(token, at.warp_row, lane % 4 * 2, factors_of(task)[local + 8 * half], sums,
+              added[half]);
       }
     }
   }

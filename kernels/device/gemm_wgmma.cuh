@@ -32,11 +32,10 @@ struct GroupGemm : Gemm<kType, kLength, kFull, kPairs, Shape> {
     a[0] = b[0][0], a[1] = b[1][0], a[2] = b[0][1], a[3] = b[1][1];
   }
 
-  // As Gemm::run(); a lane calls store(token, row, first, second) with its sums of rows `row` and
-  // `row` + 8 of the tile.
-  template <typename CountTokens, typename Store>
+  // As Gemm::run(); sums and what is fetched are those of rows `row` and `row` + 8 of the tile.
+  template <typename CountTokens, typename Fetch, typename Store>
   static JLLM_DEVICE void run(const GemmTask& task, const CountTokens& count_tokens,
-                              const Store& store) {
+                              const Fetch& fetch, const Store& store) {
     Copies copies(task);
     const unsigned tokens = Base::begin(task, count_tokens, &copies);
     if (task.first_token >= tokens) return;
@@ -89,14 +88,24 @@ struct GroupGemm : Gemm<kType, kLength, kFull, kPairs, Shape> {
       last = slot, slot = next, table = next_table;
     }
 
-    const unsigned lane = threadIdx.x % kWarp;
+    release_successor();
+    const unsigned lane = threadIdx.x % kWarp, row = at.warp_row + lane / 4;
+    constexpr unsigned kTogether = 16;  // tokens of a lane
 #pragma unroll
-    for (unsigned j = 0; j < S::kTokens / 8; ++j) {
+    for (unsigned first = 0; first < S::kTokens / 4; first += kTogether) {
+      const auto local_of = [&](unsigned i) { return (first + i) / 2 * 8 + lane % 4 * 2 + i % 2; };
+      float added[kTogether][2];
 #pragma unroll
-      for (unsigned i = 0; i < 2; ++i) {
-        const unsigned token = task.first_token + 8 * j + lane % 4 * 2 + i;
+      for (unsigned i = 0; i < kTogether; ++i) {
+        const unsigned token = task.first_token + local_of(i);
+        if (token < tokens) fetch(token, row, added[i]);
+      }
+#pragma unroll
+      for (unsigned i = 0; i < kTogether; ++i) {
+        const unsigned token = task.first_token + local_of(i);
         if (token >= tokens) continue;
-        store(token, at.warp_row + lane / 4, acc[4 * j + i], acc[4 * j + 2 + i]);
+        const unsigned sum = (first + i) / 2 * 4 + i % 2;
+        store(token, row, Base::factors_of(task)[local_of(i)], acc[sum], acc[sum + 2], added[i]);
       }
     }
   }

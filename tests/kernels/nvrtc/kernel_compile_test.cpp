@@ -156,9 +156,10 @@ TEST(KernelCatalogue, GemmTiles) {
   const LaunchShape shape = gemm_shape(large, mixed);
   EXPECT_EQ(shape.grid_x, 2u);
   EXPECT_EQ(shape.grid_y, 4u);
-  // The largest type decides: 128 tokens and rows of 64 along k, in three slots, and two tables.
+  // The largest type decides: 128 tokens and rows of 64 along k, in three slots, two tables, and
+  // the tokens' factors.
   const uint64_t slot = 128 * 128 + 2 * (128 * 16 + 64) + 128 * (16 + 8);
-  EXPECT_EQ(shape.shared_bytes, 3 * slot + 2 * 4 * 128 * 4);
+  EXPECT_EQ(shape.shared_bytes, 3 * slot + 2 * 4 * 128 * 4 + 128 * 4);
   EXPECT_FALSE(has_gemm(kRowF32));
   EXPECT_EQ(half_image_bytes(3, 172), 3u * (2 * 176 + 4));
 }
