@@ -126,7 +126,7 @@ LaunchShape DecodeAttention::shape() const {
 
 bool may_overlap(std::string_view kernel) {
   for (const char* name : {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head",
-                           "sample", "rms_norm", "halves", "gemm"}) {
+                           "sample", "rms_norm"}) {
     if (kernel == name) return true;
   }
   return false;

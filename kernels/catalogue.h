@@ -27,7 +27,8 @@ const std::vector<Source>& all_headers();
 const std::vector<std::string>& compile_options();
 
 // Whether the kernel may start before its predecessor has ended (macro PROGRAMMATIC, sm_90 and
-// later).
+// later). Those for many tokens fill the device: what comes early crowds on the multiprocessors
+// that are free first, which costs more than the start saves.
 bool may_overlap(std::string_view kernel);
 
 // Grid, block and dynamic shared memory of a launch. Kernels stride over their grid, so a grid is a

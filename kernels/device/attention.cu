@@ -172,7 +172,6 @@ extern "C" __global__ __launch_bounds__(kTileThreads) void JLLM_KERNEL(
     unsigned rows          // T
 ) {
   extern __shared__ Uint4 memory[];
-  wait_for_inputs();
   const unsigned kv_head = blockIdx.x;
   const unsigned first_vector = (gridDim.y - 1 - blockIdx.y) * kVectors;
   const unsigned position = state->position;
@@ -366,7 +365,6 @@ extern "C" __global__ __launch_bounds__(kTileThreads) void JLLM_KERNEL(
     buffer = buffer == STAGES - 1 ? 0 : buffer + 1;
   }
 
-  release_successor();
 #pragma unroll
   for (unsigned m = 0; m < FRAGMENTS; ++m) {
 #pragma unroll

@@ -186,11 +186,10 @@ JLLM_DEVICE void store_release_system(unsigned* at, unsigned value) {
 }
 
 // --- Overlap with the kernel before (PROGRAMMATIC = 1, sm_90 and later) ---
-// Such a kernel may start while its predecessor still runs. It lets its own successor start: at
-// once if it is short, else near its end, since blocks that come while some multiprocessors are
-// full crowd on the others and stay there. It loads weights and other constants, and calls
-// wait_for_inputs() before it reads anything that a kernel has written, writes anything, or ends:
-// in every block, so that a kernel's end implies that of all before it.
+// Such a kernel may start while its predecessor still runs. It lets its own successor start at
+// once, loads weights and other constants, and calls wait_for_inputs() before it reads anything
+// that a kernel has written, writes anything, or ends: in every block, so that a kernel's end
+// implies that of all before it.
 #ifndef PROGRAMMATIC
 #define PROGRAMMATIC 0
 #endif

@@ -108,18 +108,13 @@ struct ProductOf<true, kType> {
 };
 
 template <unsigned kType>
-JLLM_DEVICE void multiply_tile(const GemmTask& task, const Output& out, const StepState* state,
-                               unsigned rows) {
+JLLM_DEVICE void multiply_tile(const GemmTask& task, const Output& out) {
   using Product = typename ProductOf<kGroups, kType>::type;
   static_assert(Product::kSharedBytes <= SHARED, "gemm_shape() of the catalogue");
-  const auto count_tokens = [&] {
-    wait_for_inputs();
-    return compute_rows(state, rows);
-  };
   const auto row_of = [&](unsigned row) { return task.first_row + Product::local_row(row); };
   if constexpr (kGroups) {
     Product::run(
-        task, count_tokens,
+        task,
         [&](unsigned token, unsigned row, float(&added)[2]) {
           out.fetch(token, row_of(row), &added[0]);
           out.fetch(token, row_of(row + 8), &added[1]);
@@ -137,7 +132,7 @@ JLLM_DEVICE void multiply_tile(const GemmTask& task, const Output& out, const St
   } else {
     using Sums = float[Shape::kN][2];
     Product::run(
-        task, count_tokens,
+        task,
         [&](unsigned token, unsigned row, unsigned column, Sums& added) {
 #pragma unroll
           for (unsigned n = 0; n < Shape::kN; ++n) {
@@ -185,8 +180,8 @@ extern "C" __global__ __launch_bounds__(Shape::kThreads, BLOCKS) void JLLM_KERNE
     unsigned rows) {
   extern __shared__ __align__(1024) Float4 shared[];
   const float* const factors = (const float*)(image + image_factors<K>(rows));
-  GemmTask task = {image,         factors, {weight, weight}, N, 0, blockIdx.x * Shape::kTokens,
-                   (Bytes*)shared};
+  const unsigned tokens = compute_rows(state, rows), first_token = blockIdx.x * Shape::kTokens;
+  GemmTask task = {image, factors, {weight, weight}, N, 0, tokens, first_token, (Bytes*)shared};
   Output to = {out, nullptr, N};
 #if RESIDUAL
   to.residual = residual;
@@ -215,11 +210,11 @@ extern "C" __global__ __launch_bounds__(Shape::kThreads, BLOCKS) void JLLM_KERNE
 #endif
 #endif
   task.first_row = tile * kStep;
-  if (type == TYPE) return multiply_tile<TYPE>(task, to, state, rows);
+  if (type == TYPE) return multiply_tile<TYPE>(task, to);
   if constexpr (TYPE_1 != TYPE) {
-    if (type == TYPE_1) return multiply_tile<TYPE_1>(task, to, state, rows);
+    if (type == TYPE_1) return multiply_tile<TYPE_1>(task, to);
   }
   if constexpr (TYPE_2 != TYPE && TYPE_2 != TYPE_1) {
-    multiply_tile<TYPE_2>(task, to, state, rows);
+    multiply_tile<TYPE_2>(task, to);
   }
 }

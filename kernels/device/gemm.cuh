@@ -32,7 +32,7 @@ struct GemmTask {
   const Bytes* weights[2];  // the second with kPairs
   unsigned rows;            // of each matrix
   unsigned first_row;       // of each matrix
-  unsigned first_token;
+  unsigned tokens, first_token;
   Bytes* shared;
 };
 
@@ -111,12 +111,13 @@ struct Gemm {
       scales_to = to + kScalesAt + threadIdx.x * kScaleBytes;
     }
     // Both start the copy of their next stage into `slot`: size 16, or 0 for zeros.
-    JLLM_DEVICE void copy_tokens(unsigned slot, unsigned size, unsigned tokens) {
+    JLLM_DEVICE void copy_tokens(unsigned slot, unsigned size) {
       if (!kWhole && token_first + chunk() * 8 >= kHalves) size = 0;
       repeat<kTokenTurns>([&](auto turn) {
         constexpr unsigned kStep = turn.value * kTokenStep;
         copy_async<16, kStep * S::kDepth * 2, kStep * kHalves * 2>(
-            token_to + slot, token_from, task.first_token + token() + kStep < tokens ? size : 0);
+            token_to + slot, token_from,
+            task.first_token + token() + kStep < task.tokens ? size : 0);
       });
       token_from += S::kDepth * 2;
       token_first += S::kDepth;
@@ -286,45 +287,39 @@ struct Gemm {
     }
   }
 
-  // Starts the copies of all stages but one that the ring holds: weights first, which no kernel
-  // writes, then, once count_tokens() has waited for the inputs and told the tokens, those. Their
-  // factors are there behind the next barrier.
-  template <typename CountTokens>
-  static JLLM_DEVICE unsigned begin(const GemmTask& task, const CountTokens& count_tokens,
-                                    Copies* copies) {
+  // Starts the copies of all stages but one that the ring holds: weights first, while the number of
+  // tokens is on its way. Their factors are there behind the next barrier. False: there are none.
+  static JLLM_DEVICE bool begin(const GemmTask& task, Copies* copies) {
     repeat<S::kStages - 1>(
         [&](auto i) { copies->copy_weights(i.value * kSlot, i.value < kStageCount ? 16 : 0); });
-    const unsigned tokens = count_tokens();
-    if (task.first_token >= tokens) {
+    if (task.first_token >= task.tokens) {
       wait_for_copies<0>();
-      return tokens;
+      return false;
     }
     repeat<S::kStages - 1>([&](auto i) {
-      copies->copy_tokens(i.value * kSlot, i.value < kStageCount ? 16 : 0, tokens);
+      copies->copy_tokens(i.value * kSlot, i.value < kStageCount ? 16 : 0);
       end_copies();
     });
-    for (unsigned i = threadIdx.x; i < S::kTokens && task.first_token + i < tokens;
+    for (unsigned i = threadIdx.x; i < S::kTokens && task.first_token + i < task.tokens;
          i += S::kThreads) {
       factors_of(task)[i] =
           load_shared_across_blocks(task.factors + task.first_token + i) * (1.0f / W::kFactor);
     }
-    return tokens;
+    return true;
   }
   static JLLM_DEVICE float* factors_of(const GemmTask& task) {
     return (float*)(task.shared + kFactorsAt);
   }
 
-  // Multiplies a tile. count_tokens() waits for the inputs and tells the tokens. In the end a lane
-  // calls, for some of its tokens at a time, fetch(token, row, column, added) for each and then
+  // Multiplies a tile. In the end a lane calls, for some of its tokens at a time,
+  // fetch(token, row, column, added) for each and then
   // store(token, row, column, factor, sums, added): [n][i] belong to row row + 8 n + column + i of
-  // the tile, and sums are to be multiplied by the factor. Fetches stand together because no store
-  // lets the compiler move one past it: their way to memory is then waited for once.
-  template <typename CountTokens, typename Fetch, typename Store>
-  static JLLM_DEVICE void run(const GemmTask& task, const CountTokens& count_tokens,
-                              const Fetch& fetch, const Store& store) {
+  // the tile, and sums are to be multiplied by the factor. Fetches stand together because no load
+  // may move past a store: so their way from memory is waited for once.
+  template <typename Fetch, typename Store>
+  static JLLM_DEVICE void run(const GemmTask& task, const Fetch& fetch, const Store& store) {
     Copies copies(task);
-    const unsigned tokens = begin(task, count_tokens, &copies);
-    if (task.first_token >= tokens) return;
+    if (!begin(task, &copies)) return;
 
     const Lane at(task.shared);
     const unsigned magic = in_register(kMagic);
@@ -362,7 +357,7 @@ struct Gemm {
           words.template load<0>(at, next, next_table);  // behind the last stage: anything
           const unsigned size = stage + S::kStages - 1 < end ? 16 : 0;
           copies.copy_weights(last, size);
-          copies.copy_tokens(last, size, tokens);
+          copies.copy_tokens(last, size);
           end_copies();
         }
         multiply(at.tokens_at[own.value][1] + slot, high, acc,
@@ -371,7 +366,6 @@ struct Gemm {
       last = slot, slot = next, table = next_table;
     }
 
-    release_successor();
     if constexpr (S::kWarpsK > 1) add_up(at.warp_k, task.shared, acc);
     const unsigned lane = threadIdx.x % kWarp;
 #pragma unroll
@@ -382,12 +376,12 @@ struct Gemm {
 #pragma unroll
       for (unsigned half = 0; half < 2; ++half) {
         const unsigned token = task.first_token + local + 8 * half;
-        if (token < tokens) fetch(token, at.warp_row, lane % 4 * 2, added[half]);
+        if (token < task.tokens) fetch(token, at.warp_row, lane % 4 * 2, added[half]);
       }
 #pragma unroll
       for (unsigned half = 0; half < 2; ++half) {
         const unsigned token = task.first_token + local + 8 * half;
-        if (token >= tokens) continue;
+        if (token >= task.tokens) continue;
         float sums[S::kN][2];
 #pragma unroll
         for (unsigned n = 0; n < S::kN; ++n) {

@@ -33,12 +33,10 @@ struct GroupGemm : Gemm<kType, kLength, kFull, kPairs, Shape> {
   }
 
   // As Gemm::run(); sums and what is fetched are those of rows `row` and `row` + 8 of the tile.
-  template <typename CountTokens, typename Fetch, typename Store>
-  static JLLM_DEVICE void run(const GemmTask& task, const CountTokens& count_tokens,
-                              const Fetch& fetch, const Store& store) {
+  template <typename Fetch, typename Store>
+  static JLLM_DEVICE void run(const GemmTask& task, const Fetch& fetch, const Store& store) {
     Copies copies(task);
-    const unsigned tokens = Base::begin(task, count_tokens, &copies);
-    if (task.first_token >= tokens) return;
+    if (!Base::begin(task, &copies)) return;
 
     const Lane at(task.shared);
     const unsigned magic = in_register(kMagic), address = shared_address(task.shared);
@@ -77,7 +75,7 @@ struct GroupGemm : Gemm<kType, kLength, kFull, kPairs, Shape> {
       const unsigned next_table = Base::kTable - table;
       const unsigned size = stage + S::kStages - 1 < end ? 16 : 0;
       copies.copy_weights(last, size);
-      copies.copy_tokens(last, size, tokens);
+      copies.copy_tokens(last, size);
       end_copies();
       wait_for_copies<S::kStages - 2>();
       Base::make_table(task.shared, next, next_table, (stage + 1) * S::kDepth);
@@ -88,7 +86,6 @@ struct GroupGemm : Gemm<kType, kLength, kFull, kPairs, Shape> {
       last = slot, slot = next, table = next_table;
     }
 
-    release_successor();
     const unsigned lane = threadIdx.x % kWarp, row = at.warp_row + lane / 4;
     constexpr unsigned kTogether = 16;  // tokens of a lane
 #pragma unroll
@@ -98,12 +95,12 @@ struct GroupGemm : Gemm<kType, kLength, kFull, kPairs, Shape> {
 #pragma unroll
       for (unsigned i = 0; i < kTogether; ++i) {
         const unsigned token = task.first_token + local_of(i);
-        if (token < tokens) fetch(token, row, added[i]);
+        if (token < task.tokens) fetch(token, row, added[i]);
       }
 #pragma unroll
       for (unsigned i = 0; i < kTogether; ++i) {
         const unsigned token = task.first_token + local_of(i);
-        if (token >= tokens) continue;
+        if (token >= task.tokens) continue;
         const unsigned sum = (first + i) / 2 * 4 + i % 2;
         store(token, row, Base::factors_of(task)[local_of(i)], acc[sum], acc[sum + 2], added[i]);
       }

@@ -11,8 +11,6 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(const StepSta
                                                                    const float* in,  // [T][DIM]
                                                                    Bytes* image) {
   __shared__ unsigned scratch[kThreads / kWarp];
-  release_successor();
-  wait_for_inputs();
   const unsigned row = blockIdx.x;
   if (row >= compute_rows(state, gridDim.x)) return;
   const float* from = in + (unsigned long long)row * DIM;

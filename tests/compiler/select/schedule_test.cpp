@@ -141,7 +141,7 @@ kernel 7 sample_0 VOCAB=512 ADVANCE=1 TOPS=32
 kernel 8 rms_norm_0 DIM=64 EPSILON_BITS=925353388u
 kernel 9 matmul_0 RESIDUAL=0
 kernel 10 rope_append_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 PAIRS=8 NEOX=0 MAGNITUDE_BITS=1065353216u CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0
-kernel 11 attention_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0 ROTATION=0 SCALE_BITS=1048576000u
+kernel 11 attention_0 HEADS=4 KV_HEADS=2 HEAD_DIM=16 CONTEXT=64 KV_K_TYPE=0 KV_V_TYPE=0 ROTATION=0 SCALE_BITS=1048576000u WARPS=4 FRAGMENTS=1 TILE=32
 kernel 12 matmul_1 RESIDUAL=1
 kernel 13 glu_0 N=96 ACTIVATION=0
 kernel 14 finish_chunk_0 DIM=64 ROWS=16
@@ -210,7 +210,7 @@ TEST(Select, ShapesComeFromTheCatalogue) {
   expect_shape("sample", 0, kernels::sample_shape());
   expect_shape("blk.0.attn_norm", 1, kernels::row_shape(16, 64));
   expect_shape("blk.0.rope_append", 1, kernels::elementwise_shape(16, (4 + 2 * 2) * 16 / 2, sms));
-  const kernels::AttentionProblem rows = {16, 4, 2, 16, 1, 1};
+  const kernels::AttentionProblem rows = {16, 4, 2, 16, kF32, kF32};
   expect_shape("blk.0.attention", 1,
                kernels::attention_shape(kernels::attention_tile(rows, sms), rows));
   expect_shape("blk.0.ffn_act", 1, kernels::elementwise_shape(16, 96, sms));
