@@ -1,6 +1,7 @@
 // The host backend's operations: one launch per primitive node, arguments as schema/host_ops.h
 // lists them. Products with quantised weights read their activations as integers, which a launch of
 // its own makes, once for all products that share them.
+#include <algorithm>
 #include <cassert>
 #include <map>
 
@@ -14,18 +15,42 @@ namespace {
 
 using Args = std::vector<Argument>;
 
+// How a launch is shared among threads: `work` is about half a nanosecond's of one of them, the
+// number of elements of most operations; `most` is the number of parts that can be told apart. A
+// share is worth the few microseconds that it takes to wake a thread; small launches are one, which
+// the calling thread does alone.
+struct Work {
+  uint64_t work = 0, most = 1;
+
+  uint32_t shares() const {
+    constexpr uint64_t kShare = 16384, kMaxShares = 64;
+    return static_cast<uint32_t>(
+        std::max<uint64_t>(1, std::min({work / kShare, most, kMaxShares})));
+  }
+};
+
+// Of element-wise operations, which can be split anywhere.
+Work elements(uint64_t count) { return {count, count}; }
+
+// Of products of `rows` rows with `weights` weights, split in the number of outputs. A single row
+// takes the time of reading the weights; by the fifth, that of multiplying shows.
+Work product_work(uint64_t rows, uint64_t weights, uint64_t most) {
+  return {weights / 64 * (rows + 4), most};
+}
+
 // Launches operation ArgsStruct with `args`, holding their number against the struct.
 template <typename ArgsStruct>
-void emit(ScheduleBuilder& out, const char* operation, const std::string& label, Args args) {
+void emit(ScheduleBuilder& out, const char* operation, const std::string& label, Args args,
+          const Work& work) {
   assert(args.size() * 8 == sizeof(ArgsStruct));
   KernelSpec spec;
   spec.name = operation;
-  out.launch(out.kernel(std::move(spec)), std::move(args), label);
+  out.launch(out.kernel(std::move(spec)), std::move(args), label, work.shares());
 }
 
 template <typename ArgsStruct>
-void emit(ScheduleBuilder& out, const ir::Node& node, Args args) {
-  emit<ArgsStruct>(out, ir::op_name(node.op), node.label, std::move(args));
+void emit(ScheduleBuilder& out, const ir::Node& node, Args args, const Work& work = {}) {
+  emit<ArgsStruct>(out, ir::op_name(node.op), node.label, std::move(args), work);
 }
 
 // int8 planes of activations beside quantised weights; 0: they stay f32.
@@ -73,22 +98,25 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph,
     const auto width = [&](size_t i) { return immediate(in_info(i).cols); };
     switch (node.op) {
       case ir::Op::kEmbed:
-        emit<host::EmbedArgs>(out, node,
-                              {state, tokens, in(0), result(), rows, width(0),
-                               immediate(in_info(0).rows), immediate(type_id(in_info(0).type)),
-                               immediate(in_info(0).panels ? 1 : 0)});
+        emit<host::EmbedArgs>(
+            out, node,
+            {state, tokens, in(0), result(), rows, width(0), immediate(in_info(0).rows),
+             immediate(type_id(in_info(0).type)), immediate(in_info(0).panels ? 1 : 0)},
+            {4 * graph.rows * in_info(0).cols, graph.rows});  // bits to unpack
         break;
       case ir::Op::kRmsNorm:
         emit<host::RmsNormArgs>(
             out, node,
             {state, in(0), in(1), result(), rows, immediate(in_info(0).cols / a.groups),
-             immediate_f32(a.epsilon), immediate(a.groups)});
+             immediate_f32(a.epsilon), immediate(a.groups)},
+            {graph.rows * in_info(0).cols, graph.rows * a.groups});
         break;
       case ir::Op::kLayerNorm:
         emit<host::LayerNormArgs>(
             out, node,
             {state, in(0), in(1), node.inputs.size() > 2 ? in(2) : immediate(0), result(), rows,
-             width(0), immediate_f32(a.epsilon)});
+             width(0), immediate_f32(a.epsilon)},
+            {graph.rows * in_info(0).cols, graph.rows});
         break;
       case ir::Op::kMatmul:
         if (in_info(1).panels) {
@@ -99,33 +127,39 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph,
             image->second = out.scratch(name, host::image_bytes(graph.rows, k) / sizeof(float));
             emit<host::QuantiseArgs>(
                 out, "quantise", name,
-                {state, in(0), image->second, rows, immediate(k), immediate(planes)});
+                {state, in(0), image->second, rows, immediate(k), immediate(planes)},
+                elements(graph.rows * k));
           }
-          emit<host::ProductArgs>(out, "product", node.label,
-                                  {state, image->second, in(1), result(), rows,
-                                   immediate(in_info(1).rows), immediate(k),
-                                   immediate(type_id(in_info(1).type)), immediate(planes)});
+          emit<host::ProductArgs>(
+              out, "product", node.label,
+              {state, image->second, in(1), result(), rows, immediate(in_info(1).rows),
+               immediate(k), immediate(type_id(in_info(1).type)), immediate(planes)},
+              product_work(graph.rows * planes, in_info(1).rows * k, panel_count(in_info(1).rows)));
           break;
         }
         emit<host::MatmulArgs>(out, node,
                                {state, in(0), in(1), result(), rows, immediate(in_info(1).rows),
-                                width(1), immediate(type_id(in_info(1).type))});
+                                width(1), immediate(type_id(in_info(1).type))},
+                               product_work(graph.rows, in_info(1).elements(), in_info(1).rows));
         break;
       case ir::Op::kAddBias:
-        emit<host::AddBiasArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)});
+        emit<host::AddBiasArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)},
+                                elements(graph.rows * in_info(0).cols));
         break;
       case ir::Op::kRope:
         emit<host::RopeArgs>(
             out, node,
             {state, in(0), in(1), result(), rows, immediate(a.heads), immediate(a.head_dim),
-             immediate(a.pairs), immediate(a.neox ? 1 : 0), immediate_f32(a.magnitude)});
+             immediate(a.pairs), immediate(a.neox ? 1 : 0), immediate_f32(a.magnitude)},
+            {graph.rows * in_info(0).cols, a.heads});
         break;
       case ir::Op::kKvAppend:
         emit<host::KvAppendArgs>(
             out, node,
             {state, in(0), in(1), rows, immediate(a.heads), immediate(a.head_dim),
              immediate(program.context), immediate(type_id(in_info(1).type)),
-             immediate(in_info(1).rotation)});
+             immediate(in_info(1).rotation)},
+            {graph.rows * in_info(0).cols, a.heads});
         break;
       case ir::Op::kAttention:
         emit<host::AttentionArgs>(
@@ -135,19 +169,24 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph,
              immediate(a.heads), immediate(a.kv_heads), immediate(a.head_dim),
              immediate(program.context), immediate(type_id(in_info(1).type)),
              immediate(type_id(in_info(2).type)), immediate_f32(a.scale),
-             immediate(in_info(1).rotation), immediate(a.window), immediate_f32(a.softcap)});
+             immediate(in_info(1).rotation), immediate(a.window), immediate_f32(a.softcap)},
+            // With half of the context filled.
+            {graph.rows * in_info(0).cols * program.context / 8, a.heads});
         break;
       case ir::Op::kGlu:
         emit<host::GluArgs>(
-            out, node, {state, in(0), in(1), result(), rows, width(0), immediate(a.activation)});
+            out, node, {state, in(0), in(1), result(), rows, width(0), immediate(a.activation)},
+            elements(graph.rows * in_info(0).cols));
         break;
       case ir::Op::kUnary:
         emit<host::UnaryArgs>(out, node,
                               {state, in(0), result(), rows, width(0), immediate(a.function),
-                               immediate_f32(a.parameter)});
+                               immediate_f32(a.parameter)},
+                              elements(graph.rows * in_info(0).cols));
         break;
       case ir::Op::kAdd:
-        emit<host::AddArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)});
+        emit<host::AddArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)},
+                            elements(graph.rows * in_info(0).cols));
         break;
       case ir::Op::kFinishChunk:
         emit<host::FinishChunkArgs>(out, node, {state, in(0), result(), rows, width(0)});

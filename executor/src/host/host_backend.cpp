@@ -119,13 +119,14 @@ Error HostBackend::find_kernel(const PlanView&, PlanSource&, const fb::Kernel& k
   return Error::kOk;
 }
 
-Error HostBackend::launch(uint64_t kernel, const fb::Kernel&, Grid, const uint64_t* args,
+Error HostBackend::launch(uint64_t kernel, const fb::Kernel&, Grid grid, const uint64_t* args,
                           uint32_t) {
   struct Call {
     const host::HostOp* op;
     const uint64_t* args;
   } call = {reinterpret_cast<const host::HostOp*>(kernel), args};
   pool_.run(
+      grid.x,
       [](void* context, const host::Worker& worker) {
         const Call& c = *static_cast<const Call*>(context);
         c.op->run(c.args, worker);

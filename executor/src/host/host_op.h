@@ -1,6 +1,6 @@
 // The operations of the host backend: schema/host_ops.h says what each computes, this finds its
-// code. An operation is called once per worker of a launch, at the same time, and does that
-// worker's share; its result does not depend on the number of workers.
+// code. An operation is called once per share of a launch, some at the same time, and its result
+// does not depend on the number of shares.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace jllm::host {
 struct HostOp {
   std::string_view name;
   unsigned arg_count;  // 8-byte slots
-  // `args` holds arg_count slots in the order of the operation's struct. All workers must have
+  // `args` holds arg_count slots in the order of the operation's struct. All calls must have
   // returned before the next operation starts.
   void (*run)(const uint64_t* args, const Worker& worker);
 };

@@ -87,50 +87,63 @@ int pair_at(const uint8_t* plane, uint64_t row, uint64_t i) {
   return byte_at(plane, i / 16, row, i) >> i / 4 % 4 * 2 & 3;
 }
 
-// Scale and minimum of sub-block `j` of a q4_k record.
-void q4_k_factors(const uint8_t* behind_quants, uint64_t row, uint64_t j, float* scale,
-                  float* minimum) {
+struct Factors {
+  float scale, minimum;
+};
+
+// Of sub-block `j` of a q4_k record.
+Factors q4_k_factors(const uint8_t* behind_quants, uint64_t row, uint64_t j) {
   const auto byte = [&](uint64_t i) {
     return static_cast<int>(behind_quants[i / 4 * 4 * kPanelRows + 4 * row + i % 4]);
   };
   const int s = j < 4 ? byte(j) & 63 : (byte(j + 4) & 15) | byte(j - 4) >> 6 << 4;
   const int m = j < 4 ? byte(j + 4) & 63 : byte(j + 4) >> 4 | byte(j) >> 6 << 4;
   const uint8_t* halves = behind_quants + kPackedBytes + 2 * row;
-  *scale = half_at(halves) * static_cast<float>(s);
-  *minimum = half_at(halves + kHalvesBytes) * static_cast<float>(m);
+  return {half_at(halves) * static_cast<float>(s),
+          half_at(halves + kHalvesBytes) * static_cast<float>(m)};
 }
 
-// Weight `i` of row `row` in a record.
-float weight_at(WeightType type, const uint8_t* record, uint64_t row, uint64_t i) {
-  const uint64_t group = i / kPanelGroup, in_group = i % kPanelGroup;
+// Of weight `i` of row `row` in a record; they hold for 16 weights at least.
+Factors factors_at(WeightType type, const uint8_t* record, uint64_t row, uint64_t i) {
   const uint64_t groups = block_shape(type).elements / kPanelGroup;
-  const uint8_t* nibbles = record + group * kNibbleBytes;
   const float d = half_at(record + panel_record_bytes(type) - kHalvesBytes + 2 * row);
   switch (type) {
     case WeightType::kQ4_0:
-      return d * static_cast<float>(nibble_at(nibbles, row, in_group) - 8);
-    case WeightType::kQ5_0: {
-      const int high = bit_at(record + kNibbleBytes, row, in_group);
-      return d * static_cast<float>((nibble_at(nibbles, row, in_group) | high << 4) - 16);
-    }
-    case WeightType::kQ8_0:
-      return d * static_cast<float>(static_cast<int8_t>(byte_at(record, in_group / 4, row, i)));
+      return {d, 8 * d};
+    case WeightType::kQ5_0:
+      return {d, 16 * d};
     case WeightType::kQ1_0:
-      return bit_at(record + group * kPanelVector, row, in_group) != 0 ? d : -d;
-    case WeightType::kQ4_K: {
-      float scale, minimum;
-      q4_k_factors(record + groups * kNibbleBytes, row, group, &scale, &minimum);
-      return scale * static_cast<float>(nibble_at(nibbles, row, in_group)) - minimum;
-    }
+      return {2 * d, d};
+    case WeightType::kQ4_K:
+      return q4_k_factors(record + groups * kNibbleBytes, row, i / kPanelGroup);
     case WeightType::kQ6_K: {
-      const uint8_t* pairs = record + groups * kNibbleBytes + group * kPairBytes;
-      const auto factor = static_cast<int8_t>(
-          record[groups * (kNibbleBytes + kPairBytes) + i / 16 * kPanelRows + row]);
-      const int quant = nibble_at(nibbles, row, in_group) | pair_at(pairs, row, in_group) << 4;
-      return d * static_cast<float>(factor) * static_cast<float>(quant - 32);
+      const uint8_t* scales = record + groups * (kNibbleBytes + kPairBytes);
+      const auto s = static_cast<int8_t>(scales[i / 16 * kPanelRows + row]);
+      const float scale = d * static_cast<float>(s);
+      return {scale, 32 * scale};
     }
     default:
-      return 0;
+      return {d, 0};
+  }
+}
+
+int quant_at(WeightType type, const uint8_t* record, uint64_t row, uint64_t i) {
+  const uint64_t group = i / kPanelGroup, in_group = i % kPanelGroup;
+  const uint64_t groups = block_shape(type).elements / kPanelGroup;
+  const uint8_t* nibbles = record + group * kNibbleBytes;
+  switch (type) {
+    case WeightType::kQ8_0:
+      return static_cast<int8_t>(byte_at(record, in_group / 4, row, i));
+    case WeightType::kQ1_0:
+      return bit_at(record + group * kPanelVector, row, in_group);
+    case WeightType::kQ5_0:
+      return nibble_at(nibbles, row, in_group) | bit_at(record + kNibbleBytes, row, in_group) << 4;
+    case WeightType::kQ6_K: {
+      const uint8_t* pairs = record + groups * kNibbleBytes + group * kPairBytes;
+      return nibble_at(nibbles, row, in_group) | pair_at(pairs, row, in_group) << 4;
+    }
+    default:
+      return nibble_at(nibbles, row, in_group);
   }
 }
 
@@ -154,11 +167,17 @@ const ProductSet* product_sets(unsigned* count) {
 
 void decode_panel_row(WeightType type, const uint8_t* panels, uint64_t row, uint64_t k,
                       float* out) {
+  constexpr uint64_t kRun = 16;  // weights that share factors
   const uint64_t elements = block_shape(type).elements;
   const uint8_t* panel = panels + row / kPanelRows * panel_bytes(type, k);
-  for (uint64_t i = 0; i < k; ++i) {
+  const uint64_t r = row % kPanelRows;
+  for (uint64_t i = 0; i < k; i += kRun) {
     const uint8_t* record = panel + i / elements * panel_record_bytes(type);
-    out[i] = weight_at(type, record, row % kPanelRows, i % elements);
+    const Factors factors = factors_at(type, record, r, i % elements);
+    for (uint64_t j = i; j < i + kRun; ++j) {
+      const int quant = quant_at(type, record, r, j % elements);
+      out[j] = factors.scale * static_cast<float>(quant) - factors.minimum;
+    }
   }
 }
 

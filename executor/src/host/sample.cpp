@@ -265,8 +265,8 @@ void run_accept(const uint64_t* slots, const Worker& worker) {
   for (bool more = true; more;) {
     const uint64_t row = sampled++;
     const uint32_t guess = sampled < rows ? args.tokens[state.count] : 0;
-    steps[row] = sample_next({&state, args.tokens, args.logits + row * args.vocab, args.work,
-                              args.ring, args.vocab, 1});
+    steps[row] = sample_next(
+        {&state, args.tokens, args.logits + row * args.vocab, args.work, args.ring, args.vocab, 1});
     more = sampled < rows && steps[row].done == kRunning && steps[row].token == guess;
   }
   args.draft->sampled = static_cast<unsigned>(sampled);

@@ -1,5 +1,6 @@
-// The pool's hand-over: `generation_` moves on to start a call, `pending_` falls to zero to end it.
-// Both are futex words; the counters beside them spare the wake-up call while nobody sleeps.
+// The pool's hand-over: `generation_` moves on to start a call, `ticket_` hands out its shares,
+// `pending_` falls to zero to end it. The first and the last are futex words; the counters beside
+// them spare the wake-up call while nobody sleeps.
 #include "executor/src/host/thread_pool.h"
 
 #include <errno.h>
@@ -24,8 +25,8 @@ void futex_wait(std::atomic<uint32_t>& word, uint32_t expected) {
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
 }
 
-void futex_wake_all(std::atomic<uint32_t>& word) {
-  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+void futex_wake(std::atomic<uint32_t>& word, int count) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
 }
 
 void pause_briefly() {
@@ -48,8 +49,9 @@ int ThreadPool::start(unsigned workers) {
   if (workers == 0 || workers > kMaxWorkers || workers_ != 1) return EINVAL;
   // With more threads than processors, a spinning thread holds up the one that it waits for.
   spins_ = workers <= available_processors() ? kSpins : 0;
-  stopping_ = false;
+  stopping_.store(false);
   generation_.store(0);
+  ticket_.store(0);
 
   pthread_attr_t attributes;
   int error = pthread_attr_init(&attributes);
@@ -61,10 +63,7 @@ int ThreadPool::start(unsigned workers) {
   pthread_sigmask(SIG_SETMASK, &all, &previous);
   unsigned started = 1;
   for (; error == 0 && started < workers; ++started) {
-    Thread& thread = threads_[started - 1];
-    thread.pool = this;
-    thread.index = started;
-    error = pthread_create(&thread.handle, &attributes, thread_main, &thread);
+    error = pthread_create(&threads_[started - 1], &attributes, thread_main, this);
     if (error != 0) break;
   }
   pthread_sigmask(SIG_SETMASK, &previous, nullptr);
@@ -76,49 +75,68 @@ int ThreadPool::start(unsigned workers) {
 
 void ThreadPool::stop() {
   if (workers_ == 1) return;
-  stopping_ = true;
+  stopping_.store(true);
   generation_.fetch_add(1);
-  futex_wake_all(generation_);
-  for (unsigned i = 0; i + 1 < workers_; ++i) pthread_join(threads_[i].handle, nullptr);
+  futex_wake(generation_, INT_MAX);
+  for (unsigned i = 0; i + 1 < workers_; ++i) pthread_join(threads_[i], nullptr);
   workers_ = 1;
 }
 
-void ThreadPool::run(Function function, void* context) {
-  if (workers_ > 1) {
-    function_ = function;
-    context_ = context;
-    pending_.store(workers_ - 1, std::memory_order_relaxed);
-    generation_.fetch_add(1);  // publishes the fields above
-    if (sleepers_.load() != 0) futex_wake_all(generation_);
+void ThreadPool::run(unsigned shares, Function function, void* context) {
+  if (workers_ == 1 || shares == 1) {
+    for (unsigned i = 0; i < shares; ++i) function(context, Worker{i, shares});
+    return;
   }
-  function(context, Worker{0, workers_});
+  function_ = function;
+  context_ = context;
+  pending_.store(shares, std::memory_order_relaxed);
+  ticket_.store(uint64_t{shares} << 32);  // publishes the fields above
+  generation_.fetch_add(1);
+  if (sleepers_.load() != 0) futex_wake(generation_, static_cast<int>(shares - 1));
+  take_shares();
   wait_until_done();
 }
 
-void* ThreadPool::thread_main(void* thread) {
-  auto* self = static_cast<Thread*>(thread);
-  self->pool->serve(self->index);
+// A thread may come late, even into the next call: the ticket alone says whether there is a share.
+// A share that was taken keeps the call, and with it the fields of the object, as they are.
+void ThreadPool::take_shares() {
+  uint32_t done = 0;
+  for (;;) {
+    const uint64_t ticket = ticket_.fetch_add(1);
+    const auto shares = static_cast<uint32_t>(ticket >> 32), next = static_cast<uint32_t>(ticket);
+    if (next >= shares) break;
+    function_(context_, Worker{next, shares});
+    ++done;
+  }
+  if (done == 0) return;
+  if (pending_.fetch_sub(done) == done && caller_sleeps_.load() != 0) futex_wake(pending_, 1);
+}
+
+void* ThreadPool::thread_main(void* pool) {
+  static_cast<ThreadPool*>(pool)->serve();
   return nullptr;
 }
 
-void ThreadPool::serve(unsigned index) {
-  // run() waits for every thread, so that none can miss a generation.
-  for (uint32_t seen = 0;; ++seen) {
-    wait_for_generation(seen);
-    if (stopping_) return;
-    function_(context_, Worker{index, workers_});
-    if (pending_.fetch_sub(1) == 1 && caller_sleeps_.load() != 0) futex_wake_all(pending_);
+void ThreadPool::serve() {
+  for (uint32_t seen = 0;;) {
+    seen = wait_for_generation(seen);
+    if (stopping_.load()) return;
+    take_shares();
   }
 }
 
-void ThreadPool::wait_for_generation(uint32_t seen) {
+// Waits for another generation than the one seen, and returns it.
+uint32_t ThreadPool::wait_for_generation(uint32_t seen) {
   for (unsigned i = 0; i < spins_; ++i) {
-    if (generation_.load(std::memory_order_acquire) != seen) return;
+    const uint32_t now = generation_.load(std::memory_order_acquire);
+    if (now != seen) return now;
     pause_briefly();
   }
   sleepers_.fetch_add(1);
-  while (generation_.load() == seen) futex_wait(generation_, seen);
+  uint32_t now = generation_.load();
+  for (; now == seen; now = generation_.load()) futex_wait(generation_, seen);
   sleepers_.fetch_sub(1);
+  return now;
 }
 
 void ThreadPool::wait_until_done() {

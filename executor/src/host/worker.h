@@ -1,4 +1,5 @@
-// One of the threads that share the work of a launch, and the fixed way in which work is shared.
+// A share of a launch's work, which one thread does, and the fixed way in which work is shared. How
+// many shares there are is the plan's; which thread does which is nobody's business.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@ struct Range {
   uint64_t end;
 };
 
-// The worker's contiguous share of `total` items; shares differ by one item at most. Each item is
-// computed by one worker alone, so that no result depends on the number of workers.
+// The contiguous share of `total` items; shares differ by one item at most. Each item is computed
+// in one share alone, so that no result depends on the number of shares or threads.
 constexpr Range share_of(uint64_t total, const Worker& worker) {
   const uint64_t each = total / worker.count, rest = total % worker.count;
   const uint64_t index = worker.index;
