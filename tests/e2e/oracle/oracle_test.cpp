@@ -33,7 +33,7 @@ const char kGoldens[] = JLLM_GOLDEN_DIR "/llama_logits";
 constexpr double kF32Bound = 1e-9;
 
 // llama.cpp rounds activations to the type that its dot product of a weight type takes; jllm's host
-// does not. `noise`: the relative power of that rounding.
+// does not with --activations f32. `noise`: the relative power of that rounding.
 //   f16   a mantissa of 10 bits: at most 2^-11 of the value, uniform: (2^-11)^2 / 3 = 8e-8
 //   bf16  a mantissa of 7 bits: (2^-8)^2 / 3 = 5e-6
 //   int8  a block's largest value becomes 127: a step of peak / 127, uniform, has the power
@@ -45,6 +45,8 @@ constexpr double kF32Bound = 1e-9;
 // that.
 constexpr double bound_for(double noise) { return 2 * 13 * noise; }
 constexpr double kInt8Bound = bound_for(8e-5);
+// Two planes of int8 (q8r) have 128 times the steps.
+constexpr double kTwoPlanesBound = kInt8Bound / (128 * 128);
 
 double bound_of(const std::string& name) {
   if (name == "f16") return bound_for(8e-8);
@@ -64,12 +66,13 @@ std::string golden_path(const std::string& folder, const std::string& name) {
 
 class Oracle : public testing::TestWithParam<OracleModel> {
  protected:
-  std::vector<uint8_t> plan() const {
+  std::vector<uint8_t> plan(select::ActivationMode activations) const {
     const test::TempDir folder;
     write_model(GetParam().model, folder.file("m.gguf"));
     CompileOptions options;
     options.input = folder.file("m.gguf");
     options.output = folder.file("m.jllm");
+    options.plan.select.activations = activations;
     test::make_plan(options);
     return test::read_file(options.output);
   }
@@ -86,7 +89,7 @@ void expect_close(const Golden& golden, uint32_t position, const test::Logits& g
 
 TEST_P(Oracle, LogitsAreLlamaCpps) {
   const std::string name = GetParam().name;
-  const test::PlanInMemory plan_file(plan());
+  const test::PlanInMemory plan_file(plan(select::ActivationMode::kF32));
   ASSERT_EQ(plan_file.error, Error::kOk) << plan_file.message;
   test::RunningPlan executor(plan_file);
   ASSERT_TRUE(executor.ok()) << executor.create_message;
@@ -104,6 +107,30 @@ TEST_P(Oracle, LogitsAreLlamaCpps) {
     ASSERT_EQ(exact.tokens, golden.tokens);
     expect_close(exact, position, decoded[position], kF32Bound, name + " decode, exact");
     expect_close(exact, position, prefilled, kF32Bound, name + " prefill, exact");
+  }
+}
+
+// The same against llama.cpp on the values as F32, with activations as one and two planes of int8:
+// what they add is their own rounding and no more.
+TEST_P(Oracle, IntegerActivationsCostTheirRounding) {
+  const std::string name = GetParam().name;
+  if (bound_of(name) != kInt8Bound) GTEST_SKIP() << "no quantised weights";
+  const Golden exact = read_golden(golden_path(kGoldens, name + ".as_f32"));
+  for (const select::ActivationMode mode :
+       {select::ActivationMode::kQ8, select::ActivationMode::kAuto}) {
+    const char* mode_name = select::activation_mode_name(mode);
+    const test::PlanInMemory plan_file(plan(mode));
+    ASSERT_EQ(plan_file.error, Error::kOk) << plan_file.message;
+    test::RunningPlan executor(plan_file);
+    ASSERT_TRUE(executor.ok()) << executor.create_message;
+    const double bound = mode == select::ActivationMode::kQ8 ? kInt8Bound : kTwoPlanesBound;
+    const std::vector<test::Logits> decoded = executor.force_all(exact.tokens);
+    for (const auto& [position, expected] : exact.logits) {
+      expect_close(exact, position, decoded[position], bound, name + " " + mode_name);
+      if (mode == select::ActivationMode::kQ8) {  // it is not the exact mode under another name
+        EXPECT_GT(nmse(expected, decoded[position]), kTwoPlanesBound) << position;
+      }
+    }
   }
 }
 

@@ -16,9 +16,9 @@ namespace {
 using HostOps = HostOpTest;
 
 TEST_F(HostOps, TableKnowsEveryOperationAndNothingElse) {
-  for (const char* name :
-       {"embed", "rms_norm", "layer_norm", "matmul", "add_bias", "rope", "kv_append", "attention",
-        "glu", "unary", "add", "finish_chunk", "sample"}) {
+  for (const char* name : {"embed", "rms_norm", "layer_norm", "matmul", "quantise", "product",
+                           "add_bias", "rope", "kv_append", "attention", "glu", "unary", "add",
+                           "finish_chunk", "sample", "draft", "accept"}) {
     EXPECT_NE(host::find_host_op(name), nullptr) << name;
   }
   EXPECT_EQ(host::find_host_op(""), nullptr);
@@ -44,7 +44,7 @@ TEST_F(HostOps, EmbedDecodesTheRowsOfTheNextTokens) {
       Vector result(rows * dim);
       run_op("embed",
              host::EmbedArgs{&state, tokens.data(), table.data(), result.data(), rows, dim, vocab,
-                             uint64_t(type)},
+                             uint64_t(type), 0},
              workers);
       return result;
     });

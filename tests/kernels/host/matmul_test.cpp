@@ -10,6 +10,7 @@
 #include "executor/src/host/thread_pool.h"
 #include "kernels/reference/reference.h"
 #include "tests/kernels/host/host_op_runner.h"
+#include "tests/kernels/host/weights.h"
 
 namespace jllm::test {
 namespace {
@@ -19,20 +20,6 @@ using HostMatmul = HostOpTest;
 constexpr WeightType kTypes[] = {WeightType::kF32,  WeightType::kF16,  WeightType::kBF16,
                                  WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
                                  WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0};
-
-struct Weights {
-  std::vector<uint8_t> blocks;
-  Vector values;  // what the blocks decode to
-};
-
-Weights quantised(WeightType type, const Vector& values) {
-  const BlockShape shape = block_shape(type);
-  Weights weights{std::vector<uint8_t>(values.size() / shape.elements * shape.bytes),
-                  Vector(values.size())};
-  gguf::quantise(type, values.data(), weights.blocks.data(), values.size());
-  gguf::dequantise(type, weights.blocks.data(), weights.values.data(), values.size());
-  return weights;
-}
 
 // A decoded weight is a difference of two products (scale and minimum; |parts| <= 4 together where
 // the weights are within 1) with four roundings at most on either side.
@@ -69,25 +56,13 @@ TEST_F(HostMatmul, DecodersOfRandomBlocks) {
   for (WeightType type : {WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
                           WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
     SCOPED_TRACE(weight_type_name(type));
-    const BlockShape shape = block_shape(type);
-    std::vector<uint8_t> blocks(count / shape.elements * shape.bytes);
-    for (uint8_t& byte : blocks) byte = uint8_t(random_.integer(0, 255));
-    for (size_t block = 0; block < blocks.size(); block += shape.bytes) {
-      const auto put = [&](size_t offset) {
-        const uint16_t half = gguf::f32_to_f16(random_.uniform(-1, 1));
-        std::memcpy(&blocks[block + offset], &half, sizeof(half));
-      };
-      put(type == WeightType::kQ6_K ? 208 : 0);
-      if (type == WeightType::kQ4_K) put(2);
-    }
-    Vector expected(count);
-    gguf::dequantise(type, blocks.data(), expected.data(), count);
+    const Weights weights = random_blocks(type, count, random_);
     // The largest part: 63 * 15 (q4_k), 128 * 32 (q6_k), 128 (q8_0); four roundings on either side.
     const double error = 8 * kEpsilon * 128 * 32;
     for_each_kernel_set([&](const host::Kernels& kernels) {
       Vector out(count);
-      kernels.dequantise(type, blocks.data(), out.data(), count);
-      expect_close(out, expected, [&](size_t) { return error; });
+      kernels.dequantise(type, weights.blocks.data(), out.data(), count);
+      expect_close(out, weights.values, [&](size_t) { return error; });
     });
   }
 }
@@ -176,6 +151,7 @@ TEST_F(HostMatmul, SameBitsOnAThreadPool) {
   host::ThreadPool pool;
   ASSERT_EQ(pool.start(4), 0);
   pool.run(
+      7,
       [](void* context, const host::Worker& worker) {
         host::find_host_op("matmul")->run(static_cast<const uint64_t*>(context), worker);
       },

@@ -1,5 +1,5 @@
-// The thread pool: every worker runs once per call, calls do not overlap, and start and stop
-// repeat.
+// The thread pool: every share runs once per call, calls do not overlap, one share stays with the
+// caller, and start and stop repeat.
 #include "executor/src/host/thread_pool.h"
 
 #include <errno.h>
@@ -12,29 +12,30 @@
 namespace jllm::host {
 namespace {
 
+constexpr unsigned kMostShares = 2 * ThreadPool::kMaxWorkers;
+
 struct Counts {
-  std::atomic<unsigned> calls[ThreadPool::kMaxWorkers] = {};
+  std::atomic<unsigned> calls[kMostShares] = {};
   std::atomic<unsigned> active{0};
-  unsigned expected_workers = 0;
+  unsigned expected_shares = 0;
   std::atomic<bool> wrong{false};
 };
 
 void count(void* context, const Worker& worker) {
   auto* counts = static_cast<Counts*>(context);
   counts->active.fetch_add(1);
-  if (worker.count != counts->expected_workers || worker.index >= worker.count)
-    counts->wrong = true;
+  if (worker.count != counts->expected_shares || worker.index >= worker.count) counts->wrong = true;
   counts->calls[worker.index].fetch_add(1);
   counts->active.fetch_sub(1);
 }
 
-void run_many(ThreadPool& pool, unsigned workers, unsigned runs) {
+void run_many(ThreadPool& pool, unsigned shares, unsigned runs) {
   Counts counts;
-  counts.expected_workers = workers;
+  counts.expected_shares = shares;
   for (unsigned i = 1; i <= runs; ++i) {
-    pool.run(count, &counts);
+    pool.run(shares, count, &counts);
     ASSERT_EQ(counts.active.load(), 0u);
-    for (unsigned w = 0; w < workers; ++w) ASSERT_EQ(counts.calls[w].load(), i);
+    for (unsigned share = 0; share < shares; ++share) ASSERT_EQ(counts.calls[share].load(), i);
   }
   EXPECT_FALSE(counts.wrong);
 }
@@ -44,7 +45,48 @@ TEST(ThreadPool, TenThousandRuns) {
     ThreadPool pool;
     ASSERT_EQ(pool.start(workers), 0);
     EXPECT_EQ(pool.workers(), workers);
-    run_many(pool, workers, 10000);
+    for (unsigned shares : {1u, 2u, 3u, 17u}) run_many(pool, shares, 2500);
+  }
+}
+
+// What a call leaves behind for a thread that comes late must not reach into the next, whose
+// shares and function are others.
+TEST(ThreadPool, CallsOfManySizesFollowOneAnother) {
+  ThreadPool pool;
+  ASSERT_EQ(pool.start(4), 0);
+  for (unsigned i = 0; i < 5000; ++i) run_many(pool, 1 + i * 7 % kMostShares, 1);
+}
+
+TEST(ThreadPool, OneShareStaysWithTheCaller) {
+  ThreadPool pool;
+  ASSERT_EQ(pool.start(4), 0);
+  for (int i = 0; i < 1000; ++i) {
+    std::thread::id runner;
+    pool.run(
+        1,
+        [](void* context, const Worker&) {
+          *static_cast<std::thread::id*>(context) = std::this_thread::get_id();
+        },
+        &runner);
+    ASSERT_EQ(runner, std::this_thread::get_id());
+  }
+}
+
+// A share that waits for another can end only when a second thread takes that one.
+TEST(ThreadPool, SharesRunAtTheSameTime) {
+  ThreadPool pool;
+  ASSERT_EQ(pool.start(3), 0);
+  for (int i = 0; i < 100; ++i) {
+    std::atomic<unsigned> arrived{0};
+    pool.run(
+        3,
+        [](void* context, const Worker&) {
+          auto& here = *static_cast<std::atomic<unsigned>*>(context);
+          here.fetch_add(1);
+          while (here.load() < 3) std::this_thread::yield();
+        },
+        &arrived);
+    ASSERT_EQ(arrived.load(), 3u);
   }
 }
 
@@ -92,6 +134,7 @@ TEST(ThreadPool, WorkersSeeWhatTheCallerWrote) {
   for (unsigned i = 0; i < 2000; ++i) {
     data.input = i;  // plain memory: the pool orders it
     pool.run(
+        4,
         [](void* context, const Worker& worker) {
           auto* d = static_cast<Data*>(context);
           d->outputs[worker.index] = d->input + worker.index;

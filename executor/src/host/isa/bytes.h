@@ -4,7 +4,7 @@
 
 #include "executor/src/host/isa/lanes.h"
 
-#if defined(__ARM_FEATURE_DOTPROD)
+#if defined(__aarch64__)
 #include <arm_neon.h>
 #endif
 
@@ -20,6 +20,34 @@ inline Bytes load_bytes(const uint8_t* p) {
   std::memcpy(&value, p, sizeof(value));
   return value;
 }
+
+// sum + a * b and sum - a * b, rounded once where the set has an instruction for it. Said outright,
+// because products.cpp is compiled without contraction: activations round alike in all sets.
+#if defined(__AVX512F__)
+inline Floats add_product(Floats sum, Floats a, Floats b) {
+  return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)sum);
+}
+inline Floats subtract_product(Floats sum, Floats a, Floats b) {
+  return (Floats)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)sum);
+}
+#elif defined(__FMA__)
+inline Floats add_product(Floats sum, Floats a, Floats b) {
+  return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)sum);
+}
+inline Floats subtract_product(Floats sum, Floats a, Floats b) {
+  return (Floats)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)sum);
+}
+#elif defined(__aarch64__)
+inline Floats add_product(Floats sum, Floats a, Floats b) {
+  return (Floats)vfmaq_f32((float32x4_t)sum, (float32x4_t)a, (float32x4_t)b);
+}
+inline Floats subtract_product(Floats sum, Floats a, Floats b) {
+  return (Floats)vfmsq_f32((float32x4_t)sum, (float32x4_t)a, (float32x4_t)b);
+}
+#else
+inline Floats add_product(Floats sum, Floats a, Floats b) { return sum + a * b; }
+inline Floats subtract_product(Floats sum, Floats a, Floats b) { return sum - a * b; }
+#endif
 
 // Shifts pairs of bytes: bits that cross over are for the caller's mask to drop.
 inline Bytes shift_right(Bytes value, unsigned count) { return (Bytes)((Words)value >> count); }

@@ -1,6 +1,6 @@
 // Reads panels (schema/panel_layout.h): the steps of a group as bytes for dot(), and the scales and
-// minima of a record as floats. Everything takes kLanes of the panel's rows, from row `lane` on. For
-// products.cpp only, see lanes.h.
+// minima of a record as floats. Everything takes kLanes of the panel's rows, from row `lane` on.
+// For products.cpp only, see lanes.h.
 #pragma once
 
 #include "executor/src/host/isa/bytes.h"

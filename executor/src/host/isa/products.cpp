@@ -92,7 +92,8 @@ inline Ints sum_steps(const Bytes* steps, const ActivationGroup& in, unsigned be
                       bool two_planes) {
   constexpr bool kSigned = kIsSigned<kType>;
   Ints sum = {};
-  for (unsigned j = begin; j < end; ++j) sum = dot<kSigned>(sum, steps[j], word_at(in.high + 4 * j));
+  for (unsigned j = begin; j < end; ++j)
+    sum = dot<kSigned>(sum, steps[j], word_at(in.high + 4 * j));
   if (two_planes) {
     sum <<= kHighShift;
     for (unsigned j = begin; j < end; ++j) {
@@ -122,10 +123,10 @@ void multiply_strip(const Strip& strip, Floats* out) {
           Ints sum = sum_steps<kType>(steps, in[r], f * kStepsPerFactor, (f + 1) * kStepsPerFactor,
                                       strip.two_planes);
           if constexpr (kIsSigned<kType>) sum -= kSignedOffset * in[r].total;
-          sums[r] += to_floats(sum) * (scales[g * kPerGroup + f] * in[r].scale);
+          sums[r] = add_product(sums[r], to_floats(sum), scales[g * kPerGroup + f] * in[r].scale);
           if constexpr (!kIsSigned<kType>) {
             const float all = kPerGroup == 1 ? in[r].sum : in[r].half_sums[f];
-            sums[r] -= minima[g * kPerGroup + f] * all;
+            sums[r] = subtract_product(sums[r], minima[g * kPerGroup + f], zeros() + all);
           }
         }
       }
