@@ -22,8 +22,8 @@ std::vector<uint32_t> prefill_rows(uint32_t chunk, uint32_t context) {
   return rows;
 }
 
-// Rows that one replay verifies: the last token and the drafted ones. Powers of two, so that a short
-// draft does not pay for a long one, up to the longest.
+// Rows that one replay verifies: the last token and the drafted ones. Powers of two, so that a
+// short draft does not pay for a long one, up to the longest.
 llvm::Expected<std::vector<uint32_t>> verify_rows(const target::Target& target, uint32_t draft,
                                                   uint32_t context) {
   if (draft > kMaxDraft) {

@@ -39,25 +39,26 @@ struct Tensor {
   uint64_t source_offset =
       0;  // elements of the source in front of this tensor: one may hold several
   std::vector<float> values;  // constants that are computed
-  bool panels = false;  // weights on the host: in panels (schema/panel_layout.h), for integer products
+  bool panels =
+      false;  // weights on the host: in panels (schema/panel_layout.h), for integer products
 
   uint64_t elements() const { return rows * cols; }
 };
 
 enum class Op : uint8_t {
   // Primitive operations; inputs -> outputs.
-  kEmbed,        // table -> x[T][dim]
-  kRmsNorm,      // x, weight -> y
-  kLayerNorm,    // x, weight [, bias] -> y
-  kMatmul,       // x, weight -> y[T][n]
-  kAddBias,      // x, bias -> y
-  kRope,         // x, frequencies -> y
-  kKvAppend,     // x, cache ->
-  kAttention,    // q, k cache, v cache [, k, v: appended first [, q norm, k norm, frequencies: heads
-                 // of q and k are normalised and rotated before]] -> y
-  kGlu,          // gate, up -> y
-  kUnary,        // x -> y
-  kAdd,          // a, b -> y
+  kEmbed,      // table -> x[T][dim]
+  kRmsNorm,    // x, weight -> y
+  kLayerNorm,  // x, weight [, bias] -> y
+  kMatmul,     // x, weight -> y[T][n]
+  kAddBias,    // x, bias -> y
+  kRope,       // x, frequencies -> y
+  kKvAppend,   // x, cache ->
+  kAttention,  // q, k cache, v cache [, k, v: appended first [, q norm, k norm, frequencies: heads
+               // of q and k are normalised and rotated before]] -> y
+  kGlu,        // gate, up -> y
+  kUnary,      // x -> y
+  kAdd,        // a, b -> y
   kFinishChunk,  // x[T][dim] -> hidden[1][dim]; advances the position
   kSample,       // logits ->
   kDraft,        // -> ; appends the drafted tokens: the first operation of a verify graph
@@ -106,7 +107,7 @@ enum class GraphKind : uint8_t { kDecode, kPrefill, kHead, kVerify };
 
 struct Graph {
   GraphKind kind = GraphKind::kDecode;
-  uint32_t rows = 1;  // T: tokens that one replay takes at most
+  uint32_t rows = 1;               // T: tokens that one replay takes at most
   std::optional<TensorId> logits;  // verify: f32[T][vocab], kept until the next replay
   std::vector<Node> nodes;
 };

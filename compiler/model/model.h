@@ -67,8 +67,8 @@ struct ProgramOptions {
 // Reads and checks the hyper-parameters. kUnsupported names an unknown architecture.
 llvm::Expected<Model> load(const gguf::File& file);
 
-// The graphs of the model: decode, one prefill graph per entry of prefill_rows, one verify graph per
-// entry of verify_rows, head.
+// The graphs of the model: decode, one prefill graph per entry of prefill_rows, one verify graph
+// per entry of verify_rows, head.
 llvm::Expected<ir::Program> build_program(const Model& model, const ProgramOptions& options);
 
 // --- for architecture files; decoder.h has what their graphs share ---

@@ -89,8 +89,8 @@ void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
   os << "\n  ";
   print_speculation(facts.footprint, os);
   if (const auto [all, measured] = tuned_launches(facts.planned->schedule); all > 0) {
-    os << formatv("\n  variants: a tuning table decided {0} of {1} matrix-vector launches", measured,
-                  all);
+    os << formatv("\n  variants: a tuning table decided {0} of {1} matrix-vector launches",
+                  measured, all);
     os << (measured < all ? ", the cost model the rest" : "");
   }
   os << "\n  kernels (launches in decode):\n";

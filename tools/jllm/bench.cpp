@@ -13,6 +13,7 @@
 #include "tools/jllm/bench/print.h"
 #include "tools/jllm/bench/profile.h"
 #include "tools/jllm/bench/record.h"
+#include "tools/jllm/bench/speculation.h"
 #include "tools/jllm/commands.h"
 #include "tools/jllm/session.h"
 
@@ -23,7 +24,7 @@ struct BenchOptions {
   std::string plan, depths = "0", svg, peer;
   uint64_t prompt = 512, generate = 128, repetitions = 5, threads = 0, device = 0;
   bool as_json = false, as_csv = false, newer_device = false, eager = false;
-  bool profile = false, per_node = false, load = false, cold = false;
+  bool profile = false, per_node = false, load = false, cold = false, speculate = false;
 };
 
 std::vector<uint32_t> parse_depths(const std::string& text) {
@@ -45,13 +46,17 @@ std::vector<uint32_t> parse_depths(const std::string& text) {
 bool parse(int argc, char** argv, BenchOptions* o) {
   Arguments a(
       "jllm bench PLAN.jllm [-p N] [-n N] [-d N,...] [-r N] [--json | --csv] [--svg FILE]\n"
-      "                  [--peer MODEL.gguf] [--load [--cold]] [--profile [--per-node]]",
+      "                  [--peer MODEL.gguf] [--load [--cold]]\n"
+      "                  [--profile [--per-node] | --speculate]",
       "Tokens per second of prompts and of generation, and what was measured beside them.\n"
       "  A prompt's time ends with the token behind it: that is the time to the first token.\n"
       "  Sampling is part of generation. p50, p99 and max are of the times between two tokens\n"
       "  as they reach the host, over all repetitions; jitter is p99 - p50. CPU us/tok is\n"
       "  what all threads of the process used. Memory is planned against taken.\n"
-      "With --profile: every node of a step against the time that reading its bytes takes.");
+      "With --profile: every node of a step against the time that reading its bytes takes.\n"
+      "With --speculate: generation behind a prompt that repeats 32 random tokens, without\n"
+      "  drafts, with those that jllm run would look up, and with drafts that all hold or all\n"
+      "  fail: the most and the least that a text can gain.");
   a.positional("PLAN.jllm", &o->plan);
   a.integer("-p", "--n-prompt", &o->prompt, UINT32_MAX,
             "tokens of the prompt, 0: no such test (default 512)");
@@ -71,6 +76,8 @@ bool parse(int argc, char** argv, BenchOptions* o) {
   a.flag("", "--profile", &o->profile,
          "where the time of a step goes, by kernel, instead of the tests' rates");
   a.flag("", "--per-node", &o->per_node, "--profile node by node");
+  a.flag("", "--speculate", &o->speculate,
+         "what speculation gains or costs, instead of the tests' rates");
   a.integer("", "--threads", &o->threads, 64, "host plans: worker threads (default: one per CPU)");
   a.integer("", "--device", &o->device, 1023, "CUDA plans: device number (default 0)");
   a.flag("", "--eager", &o->eager, "CUDA plans: launch kernel by kernel, without graphs");
@@ -81,9 +88,12 @@ bool parse(int argc, char** argv, BenchOptions* o) {
   if (o->as_json && o->as_csv) throw Failure(kUsage, "--json or --csv, not both");
   if (o->per_node) o->profile = true;
   if (o->cold) o->load = true;
-  if (o->profile && (o->as_csv || o->load || !o->svg.empty() || !o->peer.empty())) {
-    throw Failure(kUsage, "--profile goes with --json alone: it has no rates to compare or draw");
+  if (o->profile && o->speculate) throw Failure(kUsage, "--profile or --speculate, not both");
+  const char* alone = o->profile ? "--profile" : o->speculate ? "--speculate" : nullptr;
+  if (alone != nullptr && (o->as_csv || o->load || !o->svg.empty() || !o->peer.empty())) {
+    throw Failure(kUsage, std::string(alone) + " goes with --json alone: no tests are compared");
   }
+  if (o->speculate) o->prompt = 0;
   return true;
 }
 
@@ -145,6 +155,16 @@ void print_json(const nlohmann::ordered_json& document) {
               document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
+// The plan at the head of a document.
+nlohmann::ordered_json describe(OpenPlan& plan) {
+  nlohmann::ordered_json d;
+  d["model_type"] = plan.view().plan().model()->name()->str();
+  d["model_hash"] = model_hash(plan.view());
+  d["plan_hash"] = plan_hash(plan.view());
+  d["target"] = plan.view().plan().target()->name()->str();
+  return d;
+}
+
 int profile(const BenchOptions& o) {
   OpenPlan plan(o.plan);
   const fb::Model& model = *plan.view().plan().model();
@@ -159,16 +179,34 @@ int profile(const BenchOptions& o) {
     for (const Profile& p : profiles) print_profile(p, ceiling, o.per_node);
     return kDone;
   }
-  nlohmann::ordered_json d;
-  d["model_type"] = model.name()->str();
-  d["model_hash"] = model_hash(plan.view());
-  d["plan_hash"] = plan_hash(plan.view());
-  d["target"] = plan.view().plan().target()->name()->str();
+  nlohmann::ordered_json d = describe(plan);
   d["read_ceiling_gbps"] = ceiling.gigabytes_per_second;
   d["read_ceiling_source"] = ceiling.source;
   d["profiles"] = nlohmann::ordered_json::array();
   for (const Profile& p : profiles) d["profiles"].push_back(profile_json(p, ceiling));
   print_json(d);
+  return kDone;
+}
+
+int speculate(const BenchOptions& o) {
+  OpenPlan plan(o.plan);
+  const fb::Model& model = *plan.view().plan().model();
+  Session session(plan, executor_options(o));
+  const std::vector<SpeculationTest> tests =
+      SpeculationBench(plan.view(), session).run(make_tests(o, model.context()), o.repetitions);
+  const uint32_t most = session.executor().most_drafted();
+  if (o.as_json) {
+    nlohmann::ordered_json d = describe(plan);
+    d["gpu_info"] = session.executor().device_name();
+    d["most_drafted"] = most;
+    d["tests"] = nlohmann::ordered_json::array();
+    for (const SpeculationTest& test : tests) d["tests"].push_back(speculation_json(test));
+    print_json(d);
+  } else {
+    std::printf("%s on %s, plan %s\nup to %u drafted tokens a step\n", model.name()->c_str(),
+                session.executor().device_name(), plan_hash(plan.view()).c_str(), most);
+    print_speculation(tests);
+  }
   return kDone;
 }
 
@@ -204,6 +242,7 @@ int bench_command(int argc, char** argv) {
   BenchOptions options;
   if (!parse(argc, argv, &options)) return kDone;
   if (options.profile) return profile(options);
+  if (options.speculate) return speculate(options);
   Circumstances c;
   c.command = "jllm bench";
   for (int i = 0; i < argc; ++i) c.command += std::string(" ") + argv[i];

@@ -37,7 +37,7 @@ struct RunResult {
   double prompt_rate() const {
     return first_token_seconds > 0 ? double(prompt_tokens) / first_token_seconds : 0;
   }
-  // Tokens behind the first one: those cost one decode step each.
+  // Of the tokens behind the first one, which costs no decode step.
   double decode_rate() const {
     return tokens.size() > 1 && decode_seconds > 0 ? double(tokens.size() - 1) / decode_seconds : 0;
   }
@@ -211,8 +211,15 @@ RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session) {
   return result;
 }
 
-double tokens_per_step(const RunResult& r, const SpeculationCounts& counts) {
-  return counts.steps > 0 ? double(r.tokens.size()) / double(counts.steps) : 1;
+// One without speculation.
+double tokens_per_step(const SpeculationCounts& counts) {
+  return counts.steps > 0 ? double(counts.steps + counts.accepted) / double(counts.steps) : 1;
+}
+
+// Weights are read once a step.
+double weight_gbps(const RunResult& r, OpenPlan& plan, const SpeculationCounts& counts) {
+  const auto bytes = double(plan.view().plan().model()->weights_read_per_token());
+  return bytes * r.decode_rate() / tokens_per_step(counts) / 1e9;
 }
 
 double mebibytes(uint64_t bytes) { return double(bytes) / (1024 * 1024); }
@@ -220,16 +227,15 @@ double mebibytes(uint64_t bytes) { return double(bytes) / (1024 * 1024); }
 void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const RunOptions& o) {
   const fb::Model& model = *plan.view().plan().model();
   const MemoryUse& memory = session.executor().memory_use();
-  const double gbps = double(model.weights_read_per_token()) * r.decode_rate() / 1e9;
+  const SpeculationCounts& counts = session.executor().speculation_counts();
   std::fprintf(stderr, "\nprompt: %zu tokens, %.1f tok/s, first token after %.1f ms\n",
                r.prompt_tokens, r.prompt_rate(), r.first_token_seconds * 1e3);
   std::fprintf(stderr, "output: %zu tokens, %.1f tok/s, %.2f GB/s of weights; ended by: %s\n",
-               r.tokens.size(), r.decode_rate(), gbps, r.finish);
-  const SpeculationCounts& counts = session.executor().speculation_counts();
+               r.tokens.size(), r.decode_rate(), weight_gbps(r, plan, counts), r.finish);
   if (counts.drafted > 0) {
     std::fprintf(stderr, "speculation: %llu of %llu drafted tokens held, %.2f tokens a step\n",
                  static_cast<unsigned long long>(counts.accepted),
-                 static_cast<unsigned long long>(counts.drafted), tokens_per_step(r, counts));
+                 static_cast<unsigned long long>(counts.drafted), tokens_per_step(counts));
   }
   std::fprintf(stderr, "memory: %.1f MiB planned on %s; peak of this process %.1f MiB\n",
                mebibytes(memory.device_total() + memory.pinned), session.executor().device_name(),
@@ -262,11 +268,13 @@ void print_json(const RunResult& r, OpenPlan& plan, Session& session, const RunO
   d["ttft_ms"] = r.first_token_seconds * 1e3;
   d["load_s"] = r.load_seconds;
   const SpeculationCounts& counts = session.executor().speculation_counts();
-  d["speculation"] = {{"drafts", counts.drafts},
+  d["speculation"] = {{"most_drafted", session.executor().most_drafted()},
+                      {"steps", counts.steps},
+                      {"drafts", counts.drafts},
                       {"drafted", counts.drafted},
                       {"accepted", counts.accepted},
-                      {"tokens_per_step", tokens_per_step(r, counts)}};
-  d["weight_gbps"] = double(model.weights_read_per_token()) * r.decode_rate() / 1e9;
+                      {"tokens_per_step", tokens_per_step(counts)}};
+  d["weight_gbps"] = weight_gbps(r, plan, counts);
   d["device_bytes"] = memory.device_total();
   d["pinned_bytes"] = memory.pinned;
   d["peak_resident_bytes"] = peak_resident_bytes();

@@ -323,9 +323,8 @@ Error Executor::append(const uint32_t* tokens, uint32_t n) {
   if (n == 0) return Error::kOk;
   remember(tokens, n);
   const fb::Bindings& bindings = *view_.plan().bindings();
-  return backend_->write(
-      address(bindings.state_arena(), bindings.tokens() + uint64_t{count_} * 4), tokens,
-      n * uint64_t{4});
+  return backend_->write(address(bindings.state_arena(), bindings.tokens() + uint64_t{count_} * 4),
+                         tokens, n * uint64_t{4});
 }
 
 // Puts tokens behind the known ones; the caller counts them.

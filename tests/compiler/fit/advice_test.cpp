@@ -70,8 +70,8 @@ TEST_F(AdviceTest, NotACacheAsLargeAsTheOneAskedFor) {
 TEST_F(AdviceTest, NoSpeculationWhereItWasAskedFor) {
   const uint64_t without = model_.total(device("host", 0), plan_of(512));
   Question question = asked(512);
-  EXPECT_FALSE(find(advise(device("host", without - 1), question), Kind::kSpeculation,
-                    "--speculate 0"));
+  EXPECT_FALSE(
+      find(advise(device("host", without - 1), question), Kind::kSpeculation, "--speculate 0"));
   question.plan.speculate = 7;
   const auto found =
       find(advise(device("host", without + 5), question), Kind::kSpeculation, "--speculate 0");

@@ -215,6 +215,47 @@ TEST_F(JllmBench, AProfileHasEveryNodeOfTheStep) {
   }
 }
 
+TEST_F(JllmBench, SpeculationIsHeldAgainstPlainDecoding) {
+  const ordered_json d =
+      document({"-n", "20", "-d", "0,100", "-p", "500", "-r", "2", "--speculate"});
+  const test::PlanInMemory view(plan_bytes());
+  test::RunningPlan run(view);
+  ASSERT_EQ(d["most_drafted"], run->most_drafted());
+  ASSERT_EQ(d["tests"].size(), 2u);
+  EXPECT_EQ(d["tests"][0]["n_depth"], 64) << "the shortest prompt that it takes";
+  EXPECT_EQ(d["tests"][1]["test"], "tg20 @ d100");
+  const uint32_t rows = run->most_drafted() + 1;
+  for (const ordered_json& t : d["tests"]) {
+    ASSERT_EQ(t["drafts"].size(), 4u);
+    const std::vector<std::string> names = {"none", "looked up", "all hold", "all fail"};
+    for (size_t i = 0; i < 4; ++i) {
+      const ordered_json& r = t["drafts"][i];
+      EXPECT_EQ(r["drafts"], names[i]);
+      EXPECT_GT(r["median_ts"], 0.0);
+      EXPECT_NEAR(r["ratio"].get<double>() * t["drafts"][0]["median_ts"].get<double>(),
+                  r["median_ts"].get<double>(), r["median_ts"].get<double>() * 1e-9);
+      EXPECT_EQ(r["samples_s"].size(), 2u);
+    }
+    EXPECT_EQ(t["drafts"][0]["tokens_per_step"], 1.0);
+    EXPECT_GE(t["drafts"][1]["tokens_per_step"], 1.0);
+    EXPECT_EQ(t["drafts"][2]["tokens_per_step"], 20.0 / ((20 + rows - 1) / rows));
+    EXPECT_EQ(t["drafts"][3]["tokens_per_step"], 1.0);
+  }
+  const ProcessResult text = bench({"-n", "5", "-r", "1", "--speculate"});
+  ASSERT_EQ(text.code, 0) << text.err;
+  for (const char* word : {"tg5 @ d64", "looked up", "all hold", "tokens/step", "up to 4"}) {
+    EXPECT_NE(text.out.find(word), std::string::npos) << word << " in " << text.out;
+  }
+}
+
+TEST_F(JllmBench, APlanWithoutVerifyGraphsHasNothingToSpeculate) {
+  CompileOptions options;
+  options.plan.speculate = 0;
+  const std::vector<uint8_t> bytes = test::plan_bytes(test::tiny_model(), options);
+  test::write_file(plan(), bytes.data(), bytes.size());
+  expect_failure(bench({"--speculate"}), 2, {"verifies no drafts", "compile it with --speculate"});
+}
+
 TEST_F(JllmBench, APeerRunsTheSameTestsAndStandsBeside) {
   const ProcessOptions peer = with_peer(
       "echo 'loading' >&2\n"
@@ -262,6 +303,8 @@ TEST_F(JllmBench, UsageErrorsAreCode2) {
   expect_failure(bench({"--json", "--csv"}), 2, {"--json or --csv"});
   expect_failure(bench({"--profile", "--csv"}), 2, {"--profile"});
   expect_failure(bench({"--profile", "--peer", "m.gguf"}), 2, {"--profile"});
+  expect_failure(bench({"--speculate", "--csv"}), 2, {"--speculate goes with --json alone"});
+  expect_failure(bench({"--speculate", "--profile"}), 2, {"not both"});
 }
 
 }  // namespace

@@ -101,9 +101,10 @@ TEST_F(JllmRun, TheJsonDocumentHasStableKeys) {
   const ProcessResult result = run({"-t", "0.7", "-n", "9", "--seed", "11", "-p", "a", "--json"});
   EXPECT_EQ(result.err, "");
   const json d = parse(result.out);
-  expect_keys(d, {"model", "device", "text", "tokens", "finish_reason", "seed", "prompt_tokens",
-                  "generated_tokens", "prompt_tok_s", "decode_tok_s", "ttft_ms", "load_s",
-                  "weight_gbps", "device_bytes", "pinned_bytes", "peak_resident_bytes"});
+  expect_keys(
+      d, {"model", "device", "text", "tokens", "finish_reason", "seed", "prompt_tokens",
+          "generated_tokens", "prompt_tok_s", "decode_tok_s", "ttft_ms", "load_s", "speculation",
+          "weight_gbps", "device_bytes", "pinned_bytes", "peak_resident_bytes"});
   EXPECT_EQ(d.value("seed", int64_t{-1}), 11);
   EXPECT_EQ(d.value("generated_tokens", int64_t{-1}), 9);
   EXPECT_EQ(tokens_of(d).size(), 9u);
@@ -120,6 +121,47 @@ TEST_F(JllmRun, GreedyTokensAreTheExecutors) {
   executor.prefill({1});  // an empty prompt is the begin token
   EXPECT_EQ(tokens_of(d), executor.generate(20));
   EXPECT_EQ(d.value("prompt_tokens", int64_t{-1}), 1);
+}
+
+// A model that sees the last token alone goes round in circles, so that drafts hold.
+TEST_F(JllmRun, SpeculationChangesTheStepsAndNotTheTokens) {
+  synth::SynthOptions model = test::tiny_model();
+  model.like = "gemma-3-1b";
+  model.layers = 1;
+  model.sliding_window = 1;
+  const std::vector<uint8_t> bytes = test::plan_bytes(model);
+  test::write_file(plan(), bytes.data(), bytes.size());
+  const auto speculate = [&](const char* how) {
+    const json d = parse(
+        run({"-t", "0", "-n", "120", "--ignore-end", "-p", "a", "--json", "--speculate", how}).out);
+    EXPECT_EQ(tokens_of(d).size(), 120u);
+    return d;
+  };
+  const json plain = speculate("off");
+  EXPECT_EQ(plain["speculation"]["drafted"], 0);
+  EXPECT_EQ(plain["speculation"]["tokens_per_step"], 1.0);
+  EXPECT_EQ(plain["speculation"]["most_drafted"], kDefaultDraft);
+  EXPECT_EQ(tokens_of(speculate("0")), tokens_of(plain));
+  double last = 1;
+  for (const char* how : {"1", "2", "on"}) {
+    const json d = speculate(how);
+    EXPECT_EQ(tokens_of(d), tokens_of(plain)) << how;
+    const json& s = d["speculation"];
+    EXPECT_GT(s["accepted"], 0) << how;
+    EXPECT_LE(s["accepted"], s["drafted"]) << how;
+    EXPECT_EQ(s["steps"].get<int>() + s["accepted"].get<int>(), 120) << how;
+    EXPECT_GT(s["tokens_per_step"], last) << how;
+    last = s["tokens_per_step"];
+  }
+  // More than the plan can is what it can.
+  EXPECT_EQ(speculate("1000")["speculation"]["tokens_per_step"], last);
+  const ProcessResult text = run({"-t", "0", "-n", "120", "--ignore-end", "-p", "a"});
+  EXPECT_NE(text.err.find("drafted tokens held, "), std::string::npos) << text.err;
+  EXPECT_NE(text.err.find(" tokens a step"), std::string::npos) << text.err;
+  for (const char* bad : {"maybe", "-1", "", "4x", "99999999999"}) {
+    test::expect_failure(jllm(command("run", {"--speculate", bad})), 2,
+                         {"--speculate", "expected on, off or a number"});
+  }
 }
 
 TEST_F(JllmRun, SeedsReproduceAndAreToldWhenDrawn) {

@@ -58,6 +58,7 @@ TEST_F(Jllmc, UsageErrorsAreCode2) {
   expect_failure(compile({"--context", "many"}), 2, {"--context many", "number"});
   expect_failure(compile({"--context", "0"}), 2, {"--context 0"});
   expect_failure(compile({"--context", "100000"}), 2, {"--context 100000", "256 positions"});
+  expect_failure(compile({"--speculate", "8"}), 2, {"--speculate 8", "at most 7"});
   expect_failure(compile({"--budget", "lots"}), 2, {"--budget lots", "3.5G"});
   expect_failure(compile({"--budget", "-1G"}), 2, {"--budget -1G"});
   expect_failure(compile({"--report", "xml"}), 2, {"--report xml", "json"});
@@ -112,10 +113,10 @@ TEST_F(Jllmc, HelpNamesEveryOption) {
   };
   const Command commands[] = {
       {"compile",
-       {"--target", "--context", "--kv=", "--kv-k", "--kv-v", "--prefill-chunk", "--budget",
-        "--reserve", "--nvrtc", "--report", "--dump-after", "--no-fuse", "--no-cache",
+       {"--target", "--context", "--kv=", "--kv-k", "--kv-v", "--prefill-chunk", "--speculate",
+        "--budget", "--reserve", "--nvrtc", "--report", "--dump-after", "--no-fuse", "--no-cache",
         "-o=", "MODEL.gguf", "PLAN.jllm"}},
-      {"fit", {"--target", "--all", "--context", "--kv=", "--budget", "--json"}},
+      {"fit", {"--target", "--all", "--context", "--kv=", "--speculate", "--budget", "--json"}},
       {"inspect", {"--json", "--map", "--svg", "--verify"}},
       {"targets", {"--json"}},
       {"synth", {"--like", "--type", "--layers", "--seed", "-o=", "OUT.gguf"}},
@@ -148,7 +149,7 @@ TEST_F(Jllmc, TheJsonReportIsOneDocumentWithStableKeys) {
   const nlohmann::json report = nlohmann::json::parse(result.out, nullptr, false);
   ASSERT_TRUE(report.is_object()) << result.out;
   for (const char* key : {"model", "target", "fits", "bytes", "weights_read_per_token",
-                          "decode_launches", "plan", "kernels"}) {
+                          "decode_launches", "plan", "kernels", "speculation"}) {
     EXPECT_TRUE(report.contains(key)) << key;
   }
   ASSERT_TRUE(report.contains("model") && report.contains("bytes"));

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "executor/text/tokenizer.h"
+#include "tests/support/speculation.h"
 
 namespace jllm {
 namespace {
@@ -82,6 +83,40 @@ TEST_F(Stories, HalfPrecisionKvStaysClose) {
   for (const StoriesCase& story : test::stories_cases()) {
     const size_t n = std::min(test::kCertainTokens, story.greedy.size());
     EXPECT_EQ(test::equal_greedy_tokens(run, story, n), n) << story.name;
+  }
+}
+
+// Text that repeats itself, and text that does not: the tokens are those of plain decoding, in
+// fewer steps.
+TEST_F(Stories, SpeculationChangesTheStepsAndNotTheTokens) {
+  CompileOptions options;
+  options.plan.speculate = 7;
+  const std::vector<uint8_t> bytes = test::stories_plan(options);
+  const PlanInMemory plan(bytes);
+  RunningPlan run(plan);
+  ASSERT_TRUE(run.ok()) << run.create_message;
+  const fb::Segment* segment = plan.view().find_segment(fb::SegmentKind::Tokenizer);
+  ASSERT_NE(segment, nullptr);
+  std::string reason;
+  const auto tokenizer =
+      text::Tokenizer::open(bytes.data() + segment->offset(), segment->size(), &reason);
+  ASSERT_NE(tokenizer, nullptr) << reason;
+  std::string sentences;
+  for (int i = 0; i < 6; ++i) sentences += "Tom has a red ball. He is happy. ";
+  for (const test::NamedSampling& s : test::samplings()) {
+    for (const std::string& prompt : {std::string("Once upon a time"), sentences}) {
+      SCOPED_TRACE(s.name + (": " + prompt));
+      const Tokens tokens = tokenizer->encode(prompt, {true, true});
+      const test::Plain plain = test::decode_plainly(run, tokens, s.sampling, 150);
+      test::check_drafts(run, tokens, s.sampling, plain);
+      const SpeculationCounts counts =
+          test::check_generate(run, tokens, s.sampling, plain, UINT32_MAX);
+      RecordProperty("tokens_per_step",
+                     std::to_string(double(plain.tokens.size()) / double(counts.steps)));
+      if (prompt != sentences || s.sampling.temperature != 0) continue;
+      EXPECT_GT(counts.accepted, 0u);
+      EXPECT_LT(counts.steps, plain.tokens.size() * 9 / 10);
+    }
   }
 }
 

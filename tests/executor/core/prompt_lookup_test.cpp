@@ -12,8 +12,8 @@ using Tokens = std::vector<uint32_t>;
 
 Tokens draft(const Tokens& tokens, uint32_t most, const PromptLookup& lookup = {}) {
   Tokens guesses(most);
-  guesses.resize(lookup.draft(tokens.data(), static_cast<uint32_t>(tokens.size()), most,
-                              guesses.data()));
+  guesses.resize(
+      lookup.draft(tokens.data(), static_cast<uint32_t>(tokens.size()), most, guesses.data()));
   return guesses;
 }
 
@@ -39,9 +39,7 @@ TEST(PromptLookup, NothingWhereTheEndIsNew) {
   EXPECT_EQ(draft({2, 3, 4, 2}, 4), Tokens());
 }
 
-TEST(PromptLookup, NothingWhereNothingIsWanted) {
-  EXPECT_EQ(draft({1, 2, 3, 1, 2}, 0), Tokens());
-}
+TEST(PromptLookup, NothingWhereNothingIsWanted) { EXPECT_EQ(draft({1, 2, 3, 1, 2}, 0), Tokens()); }
 
 TEST(PromptLookup, AMatchAtTheVeryStart) { EXPECT_EQ(draft({1, 2, 7, 1, 2}, 1), Tokens({7})); }
 

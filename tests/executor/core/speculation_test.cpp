@@ -1,12 +1,13 @@
 // Drafts verified: whatever is guessed, the tokens and logits are those of plain decoding. A row's
 // result must not depend on the rows beside it, and each row samples as its own step would have.
+#include "tests/support/speculation.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "tests/executor/core/plans.h"
 #include "tests/support/edited_plan.h"
-#include "tests/support/speculation.h"
 #include "tests/support/tiny_plan.h"
 
 namespace jllm {
@@ -15,8 +16,8 @@ namespace {
 using test::EditedPlan;
 using test::host_plan;
 using test::Logits;
-using test::PlanInMemory;
 using test::Plain;
+using test::PlanInMemory;
 using test::RunningPlan;
 using test::Tokens;
 
@@ -81,8 +82,7 @@ TEST_P(Speculation, ChangesNoTokenAndNoLogit) {
     test::check_drafts(run, prompt, s.sampling, plain);
     for (const uint32_t most : {0u, 1u, 3u, UINT32_MAX}) {
       SCOPED_TRACE(most);
-      const SpeculationCounts counts =
-          test::check_generate(run, prompt, s.sampling, plain, most);
+      const SpeculationCounts counts = test::check_generate(run, prompt, s.sampling, plain, most);
       if (most == 0) {
         EXPECT_EQ(counts.drafted, 0u);
       }
@@ -120,8 +120,7 @@ TEST(SpeculationGain, RepetitiveTextTakesFewerSteps) {
   ASSERT_TRUE(run.ok()) << run.create_message;
   const Tokens prompt = repetitive_prompt(30);
   const Plain plain = test::decode_plainly(run, prompt, greedy(), 200);
-  const SpeculationCounts counts =
-      test::check_generate(run, prompt, greedy(), plain, UINT32_MAX);
+  const SpeculationCounts counts = test::check_generate(run, prompt, greedy(), plain, UINT32_MAX);
   EXPECT_GT(counts.accepted, 0u);
   EXPECT_LT(counts.steps, plain.tokens.size() / 2);
   // Capped, it takes more.

@@ -54,12 +54,17 @@ void Bench::fill(uint32_t depth) {
 }
 
 void Bench::feed(uint32_t count) {
+  const std::vector<uint32_t> tokens = random_tokens(count);
+  session_.check(executor_.prefill(tokens.data(), count));
+}
+
+std::vector<uint32_t> Bench::random_tokens(uint32_t count) {
   std::vector<uint32_t> tokens(count);
   for (uint32_t& token : tokens) {
     state_ = state_ * 6364136223846793005u + 1442695040888963407u;
     token = static_cast<uint32_t>((state_ >> 33) % executor_.vocab_size());
   }
-  session_.check(executor_.prefill(tokens.data(), count));
+  return tokens;
 }
 
 void Bench::step() { take(1, nullptr); }
@@ -70,19 +75,23 @@ void Bench::first_token() {
   step();
 }
 
-void Bench::take(uint32_t count, std::vector<double>* token_seconds) {
+std::vector<uint32_t> Bench::take(uint32_t count, std::vector<double>* token_seconds) {
+  std::vector<uint32_t> tokens;
   double last = now_seconds();
   for (uint32_t asked = 0, taken = 0; taken < count; ++taken) {
     while (asked < count && executor_.in_flight() < ahead_) {
       session_.check(executor_.enqueue());
       ++asked;
     }
-    session_.check(executor_.next().error());
+    const Result<SampledToken> token = executor_.next();
+    session_.check(token.error());
+    tokens.push_back(token.value().id);
     if (token_seconds == nullptr) continue;
     const double now = now_seconds();
     token_seconds->push_back(now - last);
     last = now;
   }
+  return tokens;
 }
 
 }  // namespace jllm::tool

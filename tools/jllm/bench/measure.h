@@ -43,10 +43,11 @@ class Bench {
   void step();
   // From nothing to the first token.
   void first_token();
+  std::vector<uint32_t> random_tokens(uint32_t count);
+  // Generates tokens without drafts; `token_seconds`, if not null, gets the time of each.
+  std::vector<uint32_t> take(uint32_t count, std::vector<double>* token_seconds);
 
  private:
-  void take(uint32_t count, std::vector<double>* token_seconds);
-
   Session& session_;
   Executor& executor_;
   uint32_t ahead_;  // tokens asked for ahead of the one that is read, as jllm run does
