@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks and times decoding on a machine with a GPU, in one call and without building anything: the kernels'
+# Checks and times decoding and prompts on a machine with a GPU, in one call and without building anything: the kernels'
 # tests, agreement with the host backend in every activation mode, and tokens per second of random-weight
 # models of true shape. With --mps 6 also the sm_87 code path (as PTX) on that share of the GPU's
 # multiprocessors, in per cent. Prints tables; JSON lands in OUT.
@@ -91,7 +91,7 @@ kernel_tests
 orin_target
 awk 'BEGIN { s = 7; for (i = 0; i < 100; i++) { s = (s * 16807) % 2147483647; print s % 2000 } }' > "$work/tokens"
 agreement tiny
-printf '%-36s %9s %8s  %9s %8s\n' 'tok/s and GB/s of weights' tg128 '' 'd2048' ''
+printf '%-36s %9s %8s  %9s %8s\n' 'tok/s and GB/s of weights' 'depth 0' '' 2048 ''
 for entry in "${models[@]}"; do
   "$bin/jllmc" synth --like "${entry%%:*}" --type "${entry##*:}" --seed 1 -o "$work/m.gguf" 2> /dev/null
   [[ $entry == llama-3.2-1b:q4_k_m ]] && agreement "$entry"
@@ -99,12 +99,16 @@ for entry in "${models[@]}"; do
     [[ $mode == auto || $entry == *q4_k_m ]] || continue
     "$bin/jllmc" compile "$work/m.gguf" --target "$target" --activations "$mode" --context 4096 -o "$work/g.jllm"
     bench "$entry $mode" "$work/g.jllm" -p 0 -n 128 -d 0,2048
+    [[ $mode != auto ]] || bench "$entry prompt of 512" "$work/g.jllm" -p 512 -n 0 -d 0,2048
   done
   if [[ -n $mps && $entry == *q4_k_m ]]; then
-    "$bin/jllmc" compile "$work/m.gguf" --target "$work/orin.json" --emit-ptx --context 4096 -o "$work/g.jllm"
+    "$bin/jllmc" compile "$work/m.gguf" --target "$work/orin.json" --emit-ptx --prefill-chunk 512 --context 4096 \
+      -o "$work/g.jllm"
     nvidia-cuda-mps-control -d
     CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=$mps bench "$entry sm_87, $mps % of SMs" "$work/g.jllm" \
       --newer-device -p 0 -n 32 -r 3
+    CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=$mps bench "$entry sm_87, $mps %, prompt of 512" "$work/g.jllm" \
+      --newer-device -p 512 -n 0 -r 3
     echo quit | nvidia-cuda-mps-control
     sleep 1
   fi
