@@ -369,13 +369,10 @@ class CudaSelector {
 
   llvm::Error attention() {
     const ir::Attributes& a = attributes();
-    const kernels::AttentionProblem problem = {
-        graph_.rows,  a.heads,
-        a.kv_heads,   a.head_dim,
-        unsigned(type(1)), unsigned(type(2))};
+    const kernels::AttentionProblem problem = {graph_.rows, a.heads,           a.kv_heads,
+                                               a.head_dim,  unsigned(type(1)), unsigned(type(2))};
     const kernels::AttentionTile tile = kernels::attention_tile(problem, sms_);
-    return emit("attention",
-                join({attention_defines(), kernels::attention_defines(tile, problem)}),
+    return emit("attention", join({attention_defines(), kernels::attention_defines(tile, problem)}),
                 {step_, in(0), in(1), in(2), result(), immediate(graph_.rows)},
                 kernels::attention_shape(tile, problem));
   }
