@@ -18,13 +18,16 @@ class PromptLookup {
   // many; 0: the end is new.
   uint32_t draft(const uint32_t* tokens, uint32_t count, uint32_t most, uint32_t* draft) const;
 
-  // How a draft went. Drafts grow as long as they are accepted whole, and shrink where they fail.
+  // How a draft went. Drafts grow as long as they are accepted whole, and shrink to what was
+  // accepted where they fail.
   void learn(uint32_t drafted, uint32_t accepted);
   // Forgets how drafts went: another text.
   void reset() { length_ = kFirstLength; }
 
  private:
   static constexpr uint32_t kFirstLength = 4;
+  // Shorter drafts cost as much where rows are computed in fours, and hardly less elsewhere.
+  static constexpr uint32_t kLeastLength = 3;
   static constexpr uint32_t kMaxLength = 64;
 
   uint32_t length_ = kFirstLength;  // of the next draft, at most

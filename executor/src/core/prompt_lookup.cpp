@@ -36,7 +36,7 @@ uint32_t PromptLookup::draft(const uint32_t* tokens, uint32_t count, uint32_t mo
 
 void PromptLookup::learn(uint32_t drafted, uint32_t accepted) {
   if (accepted < drafted) {
-    length_ = accepted > 0 ? accepted : 1;
+    length_ = accepted > kLeastLength ? accepted : kLeastLength;
   } else {
     length_ = length_ < kMaxLength / 2 ? 2 * length_ : kMaxLength;
   }

@@ -78,12 +78,14 @@ TEST(PromptLookup, DraftsGrowWhileTheyHoldAndShrinkWhereTheyFail) {
   EXPECT_GT(first, 1u);
   lookup.learn(static_cast<uint32_t>(first), static_cast<uint32_t>(first));
   EXPECT_EQ(length(lookup), 2 * first);
-  lookup.learn(8, 3);
-  EXPECT_EQ(length(lookup), 3u);
+  lookup.learn(8, 5);
+  EXPECT_EQ(length(lookup), 5u);
+  lookup.learn(5, 0);
+  EXPECT_EQ(length(lookup), 3u);  // it goes on trying
   lookup.learn(3, 0);
-  EXPECT_EQ(length(lookup), 1u);  // it goes on trying
-  lookup.learn(1, 1);
-  EXPECT_EQ(length(lookup), 2u);
+  EXPECT_EQ(length(lookup), 3u);
+  lookup.learn(3, 3);
+  EXPECT_EQ(length(lookup), 6u);
   for (int i = 0; i < 100; ++i) lookup.learn(2, 2);
   EXPECT_EQ(length(lookup), 64u);
   lookup.reset();
