@@ -43,7 +43,9 @@ std::vector<GemvVariant> legal_variants(const GemvProblem& problem);
 // This one with every other legal number of units in flight.
 std::vector<GemvVariant> in_flight_variants(const GemvProblem& problem, const GemvVariant& variant);
 
-// A legal variant, by rules that were drawn from measurements on other devices.
+// Estimated time of a launch, for comparisons between variants only, and the variant of which it is
+// the least.
+double cost(const GemvProblem& problem, const GemvVariant& variant, uint32_t sm_count);
 GemvVariant choose_variant(const GemvProblem& problem, uint32_t sm_count);
 
 LaunchShape gemv_shape(const GemvProblem& problem, const GemvVariant& variant, uint32_t sm_count);

@@ -27,6 +27,8 @@ using llvm::formatv;
 constexpr double kWorthwhile = 0.002;  // a smaller gain is noise
 constexpr double kMeasureUs = 6000;    // one measurement
 constexpr unsigned kShortlist = 3;     // candidates of a problem that are measured again
+constexpr size_t kQuickLook = 12;      // candidates of a problem when time is short
+constexpr double kLeastTokens = 2;     // of one measurement
 constexpr unsigned kFirstLook = 2, kSecondLook = 9;  // measurements of a candidate
 
 std::string text_of(const GemvVariant& v) {
@@ -63,7 +65,7 @@ struct Site {
   GemvProblem problem;
   GemvVariant untuned, best;
   uint32_t launches = 0;  // per token
-  std::vector<GemvVariant> tried;
+  std::vector<GemvVariant> tried, leading;
   double gain = 0;  // of `best` over `untuned`, as a share of a token's time
 };
 
@@ -82,10 +84,24 @@ class Tuner {
 
   llvm::Expected<tuning::Table> run(llvm::raw_ostream& out) {
     if (llvm::Error error = start()) return error;
-    const auto first = [](const Site& site) { return kernels::legal_variants(site.problem); };
+    const auto first = [&](const Site& site) {
+      std::vector<GemvVariant> variants = kernels::legal_variants(site.problem);
+      if (!options_.quick) return variants;
+      llvm::stable_sort(variants, [&](const GemvVariant& a, const GemvVariant& b) {
+        return kernels::cost(site.problem, a, target_.sm_count) <
+               kernels::cost(site.problem, b, target_.sm_count);
+      });
+      if (variants.size() > kQuickLook) variants.resize(kQuickLook);
+      return variants;
+    };
     if (llvm::Error error = search(first)) return error;
+    // The fastest with more or less in flight.
     const auto second = [](const Site& site) {
-      return kernels::in_flight_variants(site.problem, site.best);
+      std::vector<GemvVariant> variants;
+      for (const GemvVariant& leading : site.leading) {
+        llvm::append_range(variants, kernels::in_flight_variants(site.problem, leading));
+      }
+      return variants;
     };
     if (llvm::Error error = search(second)) return error;
     llvm::Expected<double> gained = compare_all();
@@ -122,7 +138,7 @@ class Tuner {
       if (!gemv) continue;
       auto site = llvm::find_if(sites_, [&](const Site& s) { return s.problem == gemv->problem; });
       if (site == sites_.end()) {
-        sites_.push_back({gemv->problem, gemv->variant, gemv->variant, 0, {gemv->variant}, 0});
+        sites_.push_back({gemv->problem, gemv->variant, gemv->variant, 0, {gemv->variant}, {}, 0});
         site = sites_.end() - 1;
       }
       ++site->launches;
@@ -141,7 +157,7 @@ class Tuner {
     expected_ = std::move(*logits);
     llvm::Expected<double> first = rig_.time(untuned_graph_, 4);
     if (!first) return first.takeError();
-    tokens_ = static_cast<uint32_t>(std::clamp(kMeasureUs / *first, 4.0, 200.0));
+    tokens_ = static_cast<uint32_t>(std::clamp(kMeasureUs / *first, kLeastTokens, 200.0));
     tokens_ = std::min(tokens_, planned->program.context - 1);
     return llvm::Error::success();
   }
@@ -279,7 +295,9 @@ class Tuner {
     const auto faster = [](const Candidate* a, const Candidate* b) { return a->ratio < b->ratio; };
     llvm::sort(own, faster);
     if (own.size() > kShortlist) own.resize(kShortlist);
+    site.leading.clear();
     for (Candidate* candidate : own) {
+      site.leading.push_back(candidate->variant);
       if (candidate->ratio > 1) continue;
       if (llvm::Error error = measure(*candidate, base, kSecondLook)) return error;
     }
@@ -341,12 +359,15 @@ class Tuner {
   double base_us_ = 0;   // a token of the plan that the last measurement compared with
 };
 
-llvm::Error check_device(const TuneOptions& options, const DeviceFacts& facts,
-                         target::Target* target) {
-  if (target->is_host) {
+llvm::Error check_target(const target::Target& target) {
+  if (target.is_host) {
     return fail(ExitCode::kUsage, "the host backend has no variants to tune; name a GPU's target");
   }
-  if (llvm::Error error = target::check_compilable(*target)) return error;
+  return target::check_compilable(target);
+}
+
+llvm::Error check_device(const TuneOptions& options, const DeviceFacts& facts,
+                         target::Target* target) {
   const uint32_t found = facts.compute_capability, wanted = target->compute_capability;
   if (found != wanted && !(options.newer_device && found > wanted)) {
     return fail(
@@ -384,6 +405,7 @@ double tolerance(kernels::Activations mode, size_t launches) {
 llvm::Error tune(const TuneOptions& options, llvm::raw_ostream& out) {
   llvm::Expected<target::Target> target = target::find(options.target);
   if (!target) return target.takeError();
+  if (llvm::Error error = check_target(*target)) return error;
   Rig rig;
   if (llvm::Error error = rig.open()) return error;
   if (llvm::Error error = check_device(options, rig.facts(), &*target)) return error;

@@ -18,7 +18,7 @@ struct TuneOptions {
   PlanOptions plan;
   std::string nvrtc;
   bool newer_device = false;  // the target's code as PTX on a newer GPU
-  bool quick = false;         // one round instead of as many as bring something
+  bool quick = false;         // only the variants that the cost model likes best
 };
 
 // Progress goes to stderr, the result as a table to `out`.

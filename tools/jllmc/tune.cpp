@@ -22,7 +22,7 @@ cl::opt<std::string> target_name("target", cl::Required, cl::value_desc("NAME[@M
                                  cl::sub(command), cl::cat(options_category()));
 cl::opt<std::string> output("o", cl::value_desc("FILE.json"), cl::desc("the table to write"),
                             cl::sub(command), cl::cat(options_category()));
-cl::opt<bool> quick("quick", cl::desc("one round of the search only"), cl::sub(command),
+cl::opt<bool> quick("quick", cl::desc("measure only the variants that the cost model likes best"), cl::sub(command),
                     cl::cat(options_category()));
 cl::opt<bool> newer_device("newer-device",
                            cl::desc("measure the target's code on a GPU newer than the target: a "

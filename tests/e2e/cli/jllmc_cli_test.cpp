@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tests/e2e/cli/process.h"
+#include "tests/support/files.h"
 #include "tests/support/tiny_plan.h"
 
 namespace jllm {
@@ -115,10 +116,11 @@ TEST_F(Jllmc, HelpNamesEveryOption) {
       {"compile",
        {"--target", "--context", "--kv=", "--kv-k", "--kv-v", "--prefill-chunk", "--speculate",
         "--budget", "--reserve", "--nvrtc", "--report", "--dump-after", "--no-fuse", "--no-cache",
-        "-o=", "MODEL.gguf", "PLAN.jllm"}},
+        "--tuning", "-o=", "MODEL.gguf", "PLAN.jllm"}},
       {"fit", {"--target", "--all", "--context", "--kv=", "--speculate", "--budget", "--json"}},
       {"inspect", {"--json", "--map", "--svg", "--verify"}},
       {"targets", {"--json"}},
+      {"tune", {"--target", "--quick", "--newer-device", "--nvrtc", "-o=", "MODEL.gguf"}},
       {"synth", {"--like", "--type", "--layers", "--seed", "-o=", "OUT.gguf"}},
   };
   const ProcessResult general = jllmc({"--help"});
@@ -133,6 +135,26 @@ TEST_F(Jllmc, HelpNamesEveryOption) {
       EXPECT_NE(help.out.find(word), std::string::npos) << command.name << " " << word;
     }
   }
+}
+
+TEST_F(Jllmc, TuningTablesThatAreNoneAreRefused) {
+  const std::string table = dir_.file("table.json");
+  expect_failure(compile({"--target", "h200", "--tuning", table}), 1,
+                 {"table.json", "No such file"});
+  const auto write = [&](const std::string& text) {
+    test::write_file(table, text.data(), text.size());
+  };
+  write("{\"format\": 1}");
+  expect_failure(compile({"--target", "h200", "--tuning", table}), 4,
+                 {"table.json", "'compute_capability' is missing", "jllmc tune"});
+  write(
+      "{\"format\": 1, \"compute_capability\": 87, \"sm_count\": 8, \"source\": \"\", "
+      "\"entries\": [{\"kernel\": \"head\", \"types\": [\"q6_k\"], "
+      "\"activations\": \"q8r\", \"k\": 2048, \"n\": 128256, \"threads\": 512, "
+      "\"blocks\": 2, \"rows\": 2, \"split\": 1, \"in_flight\": 4}]}");
+  expect_failure(compile({"--target", "h200", "--tuning", table}), 2,
+                 {"compute capability 87", "h200", "--tuning none"});
+  EXPECT_FALSE(has_plan());
 }
 
 TEST_F(Jllmc, ListsItsTargets) {
