@@ -143,13 +143,21 @@ std::vector<GemvVariant> in_flight_variants(const GemvProblem& problem,
 
 std::vector<GemvVariant> legal_variants(const GemvProblem& problem) {
   std::vector<GemvVariant> out;
+  const auto add = [&](GemvVariant v, uint32_t most_in_flight) {
+    v.in_flight = v.rows;
+    while (v.in_flight + v.rows <= most_in_flight) v.in_flight += v.rows;
+    while (v.in_flight > v.rows && !why_illegal(problem, v).empty()) v.in_flight -= v.rows;
+    const bool known = std::find(out.begin(), out.end(), v) != out.end();
+    if (!known && why_illegal(problem, v).empty()) out.push_back(v);
+  };
   for (const Blocks& b : kBlockChoices) {
     for (const uint32_t rows : kRowChoices) {
       for (const uint32_t split : kSplitChoices) {
-        GemvVariant v = {b.threads, b.blocks, rows, split, rows};
-        while (v.in_flight + rows <= own_in_flight(problem)) v.in_flight += rows;
-        while (v.in_flight > rows && !why_illegal(problem, v).empty()) v.in_flight -= rows;
-        if (why_illegal(problem, v).empty()) out.push_back(v);
+        const uint32_t own = own_in_flight(problem);
+        add({b.threads, b.blocks, rows, split, rows}, own);
+        // Where there are registers for it, and rows are long enough.
+        const uint64_t steps = divide_up(most_steps(problem), split);
+        if (2 * own <= steps * rows) add({b.threads, b.blocks, rows, split, rows}, 2 * own);
       }
     }
   }
@@ -216,15 +224,15 @@ Spread spread(const GemvProblem& problem, const GemvVariant& v, uint32_t sm_coun
 }  // namespace
 
 // A launch on a multiprocessor of Hopper at 2 GHz, in microseconds. The constants were fitted to
-// 900 measured variants of 21 launches on 132 and of 7 on 8 multiprocessors; the terms are what was
-// seen to matter there. docs/tuning.md says how close it comes.
+// 900 measured variants of 21 launches on 132 and of 21 on 8 multiprocessors; the terms are what
+// was seen to matter there. docs/tuning.md says how close it comes.
 double cost(const GemvProblem& problem, const GemvVariant& v, uint32_t sm_count) {
   constexpr double kBytesPerUs = 48e3, kLatencyUs = 0.7;
-  constexpr double kMultiplyUs = 0.009, kReadUs = 0.005;  // 32 weights by each lane of a warp
-  constexpr double kStageUs = 0.04, kStageTurnUs = 0.08;  // 1024 values, four of each thread
-  constexpr double kRoundUs = 0.04, kBatchUs = 0.036;     // sums of rows, a wait for loads
-  constexpr double kSplitUs = 0.16, kFullUs = 0.16;       // a barrier; no room for a successor
-  constexpr double kBusiestShare = 0.82, kHiddenShare = 0.07;
+  constexpr double kMultiplyUs = 0.009, kReadUs = 0.005;   // 32 weights by each lane of a warp
+  constexpr double kStageUs = 0.035, kStageTurnUs = 0.08;  // 1024 values, four of each thread
+  constexpr double kRoundUs = 0.04, kBatchUs = 0.024;      // sums of rows, a wait for loads
+  constexpr double kSplitUs = 0.16, kFullUs = 0.16;        // a barrier; no room for a successor
+  constexpr double kBusiestShare = 0.82, kHiddenShare = 0.07, kCrowdShare = 0.03, kGapShare = 0.45;
   const Spread s = spread(problem, v, sm_count);
   const uint64_t all_steps = most_steps(problem), steps = divide_up(all_steps, v.split);
   const uint64_t batch = std::clamp<uint64_t>(v.in_flight / v.rows, 1, steps);
@@ -235,7 +243,10 @@ double cost(const GemvProblem& problem, const GemvVariant& v, uint32_t sm_count)
       s.tile_rows * row * (kBusiestShare * s.busiest + (1 - kBusiestShare) * s.mean);
   const double memory = bytes / std::min(kBytesPerUs, in_flight / kLatencyUs);
   const double work = s.tile_rows * s.busiest * double(problem.k) / (32 * kWarp);
-  const double compute = work * (kMultiplyUs + kReadUs / v.rows);
+  // Blocks beside each other disturb each other; few warps with little in flight leave gaps.
+  const double crowd = 1 + kCrowdShare * (s.blocks - 1);
+  const double gaps = 1 + kGapShare / (s.blocks * v.threads / kWarp * double(batch));
+  const double compute = work * (kMultiplyUs + kReadUs / v.rows) * crowd * gaps;
   const double rounds = s.rounds * s.passes;
   return std::max(memory, compute) + kHiddenShare * std::min(memory, compute) +
          kStageUs * double(problem.k) / 1024 * s.blocks +
@@ -246,7 +257,11 @@ double cost(const GemvProblem& problem, const GemvVariant& v, uint32_t sm_count)
 }
 
 GemvVariant choose_variant(const GemvProblem& problem, uint32_t sm_count) {
-  const std::vector<GemvVariant> variants = legal_variants(problem);
+  std::vector<GemvVariant> variants = legal_variants(problem);
+  const uint32_t own = std::max(own_in_flight(problem), kRowChoices[std::size(kRowChoices) - 1]);
+  variants.erase(std::remove_if(variants.begin(), variants.end(),
+                                [&](const GemvVariant& v) { return v.in_flight > own; }),
+                 variants.end());
   return *std::min_element(variants.begin(), variants.end(),
                            [&](const GemvVariant& a, const GemvVariant& b) {
                              return cost(problem, a, sm_count) < cost(problem, b, sm_count);

@@ -38,7 +38,8 @@ bool has_variants(std::string_view kernel);
 // when it can.
 std::string why_illegal(const GemvProblem& problem, const GemvVariant& variant);
 
-// The legal variants, each with as many units in flight as suit the type and have registers.
+// The legal variants, each with as many units in flight as suit the type, and with twice as many
+// where there are registers for them.
 std::vector<GemvVariant> legal_variants(const GemvProblem& problem);
 // This one with every other legal number of units in flight.
 std::vector<GemvVariant> in_flight_variants(const GemvProblem& problem, const GemvVariant& variant);

@@ -1,6 +1,7 @@
 #include "compiler/tune/tune.h"
 
 #include <llvm/ADT/STLExtras.h>
+#include <llvm/Support/FileSystem.h>
 #include <llvm/Support/FormatVariadic.h>
 
 #include <algorithm>
@@ -381,6 +382,27 @@ llvm::Error check_device(const TuneOptions& options, const DeviceFacts& facts,
   return llvm::Error::success();
 }
 
+// What is at `path` already: a table of the same class, to which this model's entries are added.
+llvm::Expected<tuning::Table> earlier_table(const std::string& path, const target::Target& target) {
+  if (path.empty() || !llvm::sys::fs::exists(path)) return tuning::Table();
+  llvm::Expected<tuning::Table> table = tuning::read(path);
+  if (!table) return table.takeError();
+  if (table->made_for(target.compute_capability, target.sm_count)) return table;
+  return fail(ExitCode::kUsage,
+              "{0} is a table for devices of compute capability {1} with {2} multiprocessors: name "
+              "another file",
+              path, table->compute_capability, table->sm_count);
+}
+
+// The table with entries of the earlier one for other problems.
+tuning::Table merged(tuning::Table table, const tuning::Table& earlier) {
+  for (const tuning::Entry& entry : earlier.entries) {
+    if (table.find(entry.problem) == nullptr) table.entries.push_back(entry);
+  }
+  if (!earlier.source.empty()) table.source = earlier.source + "; " + table.source;
+  return table;
+}
+
 llvm::Error save(const tuning::Table& table, const std::string& path) {
   std::string text;
   llvm::raw_string_ostream stream(text);
@@ -417,9 +439,12 @@ llvm::Error tune(const TuneOptions& options, llvm::raw_ostream& out) {
   search.arch = target->compute_capability;
   llvm::Expected<Nvrtc> nvrtc = Nvrtc::open(search);
   if (!nvrtc) return nvrtc.takeError();
+  llvm::Expected<tuning::Table> earlier = earlier_table(options.output, *target);
+  if (!earlier) return earlier.takeError();
   llvm::Expected<tuning::Table> table = Tuner(options, *file, *target, rig, *nvrtc).run(out);
   if (!table) return table.takeError();
-  return options.output.empty() ? llvm::Error::success() : save(*table, options.output);
+  if (options.output.empty()) return llvm::Error::success();
+  return save(merged(std::move(*table), *earlier), options.output);
 }
 
 }  // namespace jllm::tune

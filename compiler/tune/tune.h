@@ -13,7 +13,7 @@ namespace jllm::tune {
 
 struct TuneOptions {
   std::string input;
-  std::string output;  // the table; empty: none is written
+  std::string output;  // the table; one that is there is added to; empty: none is written
   std::string target;  // empty: the GPU at hand, sm_XX
   PlanOptions plan;
   std::string nvrtc;

@@ -10,6 +10,7 @@
 #include "kernels/attention_shapes.h"
 #include "kernels/catalogue.h"
 #include "kernels/gemm_shapes.h"
+#include "kernels/gemv_shapes.h"
 #include "schema/functions.h"
 #include "schema/kv_layout.h"
 #include "schema/row_layout.h"
@@ -110,6 +111,26 @@ inline std::vector<KernelCase> all_kernel_cases() {
       };
       chosen({512, 2048, {type, type}, {8192, 8192}, true}, {define("ACTIVATION", kSilu)});
       if (type == kRowQ4_K) chosen({512, 2048, {type, type, kRowQ6_K}, {2048, 512, 512}}, {});
+    }
+  }
+  // What the cost model chooses on small and on large devices.
+  for (const unsigned type : {kRowF16, kRowQ4_0, kRowQ8_0, kRowQ4_K, kRowQ6_K}) {
+    const Activations mode = has_int8_products(type) ? Activations::kInt8Pair : Activations::kExact;
+    const std::string image = define("OUT_IMAGE", static_cast<unsigned>(mode));
+    for (const uint32_t sm_count : {8u, 132u}) {
+      const auto chosen = [&](GemvProblem problem, std::vector<std::string> defines) {
+        const std::vector<std::string> variant =
+            gemv_defines(problem, choose_variant(problem, sm_count));
+        defines.insert(defines.end(), variant.begin(), variant.end());
+        add(problem.kernel.c_str(), std::move(defines), true);
+      };
+      chosen({"matmul_add", {type}, mode, 8192, 3072},
+             {define("TYPE", type), "K=8192", "N=3072", "HAS_BIAS=0"});
+      chosen({"gate_up", {type, type}, mode, 3072, 8192},
+             {define("GATE_TYPE", type), define("UP_TYPE", type), "K=3072", "N=8192", epsilon,
+              define("ACTIVATION", kSilu), image});
+      chosen({"head", {type}, mode, 4096, 128256},
+             {define("TYPE", type), "K=4096", "N=128256", epsilon, "TOPS=1"});
     }
   }
   for (unsigned residual : {0, 1}) add("matmul", {define("RESIDUAL", residual)});

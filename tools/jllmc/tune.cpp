@@ -20,10 +20,11 @@ cl::opt<std::string> model_path(cl::Positional, cl::Required, cl::desc("MODEL.gg
 cl::opt<std::string> target_name("target", cl::Required, cl::value_desc("NAME[@MODE]|FILE.json"),
                                  cl::desc("the device at hand (see jllmc targets), or sm_XX"),
                                  cl::sub(command), cl::cat(options_category()));
-cl::opt<std::string> output("o", cl::value_desc("FILE.json"), cl::desc("the table to write"),
-                            cl::sub(command), cl::cat(options_category()));
-cl::opt<bool> quick("quick", cl::desc("measure only the variants that the cost model likes best"), cl::sub(command),
-                    cl::cat(options_category()));
+cl::opt<std::string> output("o", cl::value_desc("FILE.json"),
+                            cl::desc("the table to write, or to add to"), cl::sub(command),
+                            cl::cat(options_category()));
+cl::opt<bool> quick("quick", cl::desc("measure only the variants that the cost model likes best"),
+                    cl::sub(command), cl::cat(options_category()));
 cl::opt<bool> newer_device("newer-device",
                            cl::desc("measure the target's code on a GPU newer than the target: a "
                                     "starting table"),
