@@ -24,6 +24,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
   Bytes* image = (Bytes*)shared;
   constexpr unsigned kTiles = (N + kTile - 1) / kTile;
   const unsigned lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  x += kFirstToken * K;
   release_successor();
   Norm<K> part;
   part.load(norm);
@@ -86,10 +87,10 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
       const unsigned block = this_tile * kSubBlocks + sub_block;
       if (32 * block >= N) continue;
       publish_block<OUT_IMAGE, N>(shelf[t][32 * sub_block + lane], block,
-                                  (Bytes*)out + t * image_stride<OUT_IMAGE, N>());
+                                  (Bytes*)out + (kFirstToken + t) * image_stride<OUT_IMAGE, N>());
     }
 #else
-    if (Sums<ROWS>::lane_speaks() && row < N) out[token * N + row] = value;
+    if (Sums<ROWS>::lane_speaks() && row < N) out[(kFirstToken + token) * N + row] = value;
 #endif
   }
 }

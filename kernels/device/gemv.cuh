@@ -25,9 +25,12 @@
 #ifndef SPLIT
 #define SPLIT 1
 #endif
-// Tokens of a launch, at most 8.
+// Tokens of a launch, at most 8, and how many there are before them.
 #ifndef TOKENS
 #define TOKENS 1
+#endif
+#ifndef FIRST_TOKEN
+#define FIRST_TOKEN 0
 #endif
 // Units that a lane loads before it uses the first, of all its rows; 0: what suits the type.
 #ifndef IN_FLIGHT
@@ -42,7 +45,7 @@ namespace jllm::device {
 
 constexpr unsigned kGemvThreads = THREADS;
 constexpr unsigned kGemvWarps = kGemvThreads / kWarp;
-constexpr unsigned kTokens = TOKENS;
+constexpr unsigned kTokens = TOKENS, kFirstToken = FIRST_TOKEN;
 constexpr unsigned kTokenSlots = kTokens <= 1 ? 1 : kTokens <= 2 ? 2 : kTokens <= 4 ? 4 : 8;
 static_assert(kTokens <= 8);
 template <unsigned kLength>

@@ -23,6 +23,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
   extern __shared__ Float4 shared[];
   __shared__ float squares[kTokens * (round_up(K, 32) / 32)];
   Bytes* image = (Bytes*)shared;
+  x += kFirstToken * K;
   release_successor();
   Norm<K> part;
   part.load(norm);
@@ -39,7 +40,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
       },
       [&](unsigned token, unsigned row, float sum) {
         const float logit = sum * factor;
-        logits[(unsigned long long)token * N + row] = logit;
+        logits[(kFirstToken + token) * (unsigned long long)N + row] = logit;
         const U64 rank = logit != logit ? kNanRank : rank_of(logit, row);
         if (TOPS && rank > top) top = rank;
       });
@@ -53,6 +54,6 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
   const unsigned token = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   if (token >= kTokens) return;
   top = warp_max(lane < kGemvWarps ? warps[token][lane] : 0);
-  if (lane == 0) tops[token * gridDim.x + blockIdx.x] = top;
+  if (lane == 0) tops[(kFirstToken + token) * gridDim.x + blockIdx.x] = top;
 #endif
 }

@@ -28,16 +28,18 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
       [&] {
         wait_for_inputs();
 #if IN_IMAGE
-        stage_images<ACTIVATIONS, kGemvThreads, K, kTokens>((const Bytes*)in, image);
+        constexpr unsigned kOffset = kFirstToken * image_stride<ACTIVATIONS, K>();
+        stage_images<ACTIVATIONS, kGemvThreads, K, kTokens>((const Bytes*)in + kOffset, image);
 #else
-        stage<ACTIVATIONS, kGemvThreads, K, false>(in, nullptr, Norm<K>(), image, nullptr, 0);
+        stage<ACTIVATIONS, kGemvThreads, K, false>(in + kFirstToken * K, nullptr, Norm<K>(), image,
+                                                   nullptr, 0);
 #endif
       },
       [&](unsigned token, unsigned row, float sum) {
 #if HAS_BIAS
         sum += bias[row];
 #endif
-        const unsigned at = token * N + row;
+        const unsigned at = (kFirstToken + token) * N + row;
 #if RESIDUAL
         sum += load_shared_across_blocks(residual + at);
 #endif

@@ -130,6 +130,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
   extern __shared__ Float4 shared[];
   __shared__ float squares[kTokens * (round_up(K, 32) / 32)];
   Bytes* image = (Bytes*)shared;
+  x += kFirstToken * K;
   release_successor();
   Norm<K> part;
   part.load(norm);
@@ -138,19 +139,19 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
 #else
   const Results results = {nullptr, nullptr, nullptr, frequencies, q_out, k_out, v_out};
 #endif
-  const unsigned token = Sums<2>::token();
-  unsigned position;  // of the lane's token
+  const unsigned token = Sums<2>::token();  // whose sums the lane holds
+  unsigned position;
   float factor;
   const auto prepare = [&] {
     wait_for_inputs();
-    position = state->position + token;
+    position = state->position + kFirstToken + token;
     const float squared =
         stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares, token);
     factor = rms_factor(squared, K, EPSILON_BITS);
   };
   const auto ready = [] {};
   const auto store = [&](const Pair& pair, float first, float second) {
-    results.store(pair, first * factor, second * factor, token, position);
+    results.store(pair, first * factor, second * factor, kFirstToken + token, position);
   };
   const auto weights = [&](const Pair& pair) { return pair.is_q ? wq : pair.is_k ? wk : wv; };
   // Neighbours of one type are one run; runs follow each other round the blocks.
