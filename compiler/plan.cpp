@@ -24,20 +24,13 @@ std::vector<uint32_t> prefill_rows(uint32_t chunk, uint32_t context) {
 
 // Rows that one replay verifies: the last token and the drafted ones. Powers of two, so that a
 // short draft does not pay for a long one, up to the longest.
-llvm::Expected<std::vector<uint32_t>> verify_rows(const target::Target& target, uint32_t draft,
-                                                  uint32_t context) {
+llvm::Expected<std::vector<uint32_t>> verify_rows(uint32_t draft, uint32_t context) {
   if (draft > kMaxDraft) {
     return fail(ExitCode::kUsage, "--speculate {0}: a step drafts at most {1} tokens", draft,
                 kMaxDraft);
   }
   std::vector<uint32_t> rows;
   if (draft == 0) return rows;
-  if (!can_verify(target)) {
-    return fail(ExitCode::kUnsupported,
-                "--speculate {0}: there are no kernels yet that verify drafts on {1}; leave the "
-                "option out, or say --speculate 0",
-                draft, target.device_name);
-  }
   const uint32_t most = std::min(draft + 1, context);
   for (uint32_t n = 2; n < most; n *= 2) rows.push_back(n);
   if (most > 1) rows.push_back(most);
@@ -75,7 +68,7 @@ llvm::Expected<model::ProgramOptions> resolve(const model::Model& model,
   resolved.prefill_rows = prefill_rows(
       options.prefill_chunk != 0 ? options.prefill_chunk : target.prefill_chunk, resolved.context);
   llvm::Expected<std::vector<uint32_t>> verify =
-      verify_rows(target, options.speculate.value_or(0), resolved.context);
+      verify_rows(options.speculate.value_or(0), resolved.context);
   if (!verify) return verify.takeError();
   resolved.verify_rows = std::move(*verify);
   return resolved;
@@ -84,8 +77,6 @@ llvm::Expected<model::ProgramOptions> resolve(const model::Model& model,
 }  // namespace
 
 const std::vector<llvm::StringRef> kPlanStages = {"ir", "passes", "select", "memory"};
-
-bool can_verify(const target::Target& target) { return target.is_host; }
 
 llvm::Expected<PlannedModel> plan_model(const gguf::File& file, const target::Target& target,
                                         const PlanOptions& options, const StageObserver& observe) {

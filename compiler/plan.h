@@ -19,10 +19,7 @@ namespace jllm {
 
 constexpr uint32_t kDefaultContext = 4096;
 constexpr uint32_t kMaxPrefillChunk = 2048;
-constexpr uint32_t kDefaultDraft = 4;
-
-// Whether there are kernels that verify drafts.
-bool can_verify(const target::Target& target);
+constexpr uint32_t kDefaultDraft = 3;
 
 struct PlanOptions {
   uint32_t context = 0;                  // positions; 0: the model's own, at most kDefaultContext

@@ -52,7 +52,6 @@ llvm::Expected<PlanOptions> Planner::resolve(const target::Target& target, PlanO
                                              const BudgetOptions& budget) {
   if (options.speculate) return options;
   options.speculate = 0;
-  if (!can_verify(target)) return options;
   PlanOptions speculating = options;
   speculating.speculate = kDefaultDraft;
   llvm::Expected<Footprint> plan = footprint(target, speculating, budget);

@@ -126,7 +126,7 @@ LaunchShape DecodeAttention::shape() const {
 
 bool may_overlap(std::string_view kernel) {
   for (const char* name : {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head",
-                           "sample", "rms_norm"}) {
+                           "sample", "accept", "rms_norm"}) {
     if (kernel == name) return true;
   }
   return false;
@@ -165,6 +165,12 @@ LaunchShape matmul_shape(uint32_t rows, uint64_t n) {
 LaunchShape finish_chunk_shape() {
   LaunchShape shape;
   shape.block = 256;
+  return shape;
+}
+
+LaunchShape draft_shape() {
+  LaunchShape shape;
+  shape.block = 32;
   return shape;
 }
 

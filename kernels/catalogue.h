@@ -81,6 +81,7 @@ uint64_t kv_append_items(uint32_t kv_type, uint32_t heads, uint32_t head_dim);
 LaunchShape matmul_shape(uint32_t rows, uint64_t n);
 
 LaunchShape finish_chunk_shape();  // one block
-LaunchShape sample_shape();        // one block
+LaunchShape sample_shape();        // sample, accept: one block
+LaunchShape draft_shape();         // one warp
 
 }  // namespace jllm::kernels

@@ -14,6 +14,8 @@ constexpr uint32_t kSubBlock = 32;       // rows that gate_up hands on as one
 constexpr uint32_t kRegisters = 65536;   // of a multiprocessor
 constexpr uint32_t kFullThreads = 1024;  // with all registers of a multiprocessor
 constexpr uint32_t kOwnRegisters = 32;   // that a lane needs beside its loads
+// The same with several tokens, beside their sums.
+constexpr uint32_t kOwnRegistersOfSeveral = 70;
 
 uint64_t divide_up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
@@ -79,6 +81,18 @@ uint64_t tile_rows(const GemvVariant& v) {
   return std::max(kSubBlock, v.threads / uint32_t{kWarp} * v.rows);
 }
 
+// Registers that a lane needs beside its loads.
+uint32_t own_registers(const GemvProblem& problem, uint32_t rows) {
+  return problem.tokens == 1 ? kOwnRegisters : kOwnRegistersOfSeveral + problem.tokens * rows;
+}
+
+// Shared memory that a block of the device may take.
+uint64_t most_shared_bytes(uint32_t compute_capability) {
+  const bool large = compute_capability == 80 || compute_capability == 87;
+  const bool largest = compute_capability >= 90 && compute_capability < 120;
+  return (largest ? 227 : large ? 163 : 99) * uint64_t{1024};
+}
+
 uint64_t row_groups(const GemvProblem& problem, uint32_t rows) {
   return divide_up(problem.n, rows);
 }
@@ -123,7 +137,8 @@ std::string why_illegal(const GemvProblem& problem, const GemvVariant& v) {
   uint32_t raw = 0;
   for (const unsigned type : problem.types) raw = std::max(raw, unit_of(type).registers);
   const uint32_t registers = std::min(kRegisters / (v.threads * v.blocks), 255u);
-  if (v.in_flight > registers || v.in_flight * raw + kOwnRegisters > registers) {
+  const uint32_t own = own_registers(problem, v.rows);
+  if (v.in_flight > registers || v.in_flight * raw + own > registers) {
     return text(v.in_flight) + " units in flight do not fit in " + text(registers) + " registers";
   }
   return "";
@@ -268,10 +283,38 @@ GemvVariant choose_variant(const GemvProblem& problem, uint32_t sm_count) {
                            });
 }
 
+GemvVariant with_tokens(const GemvProblem& problem, const GemvVariant& single, uint32_t sm_count) {
+  if (problem.tokens == 1) return single;
+  GemvVariant variant = single;  // the split decides the bits
+  variant.threads = 512, variant.blocks = 1;
+  const uint64_t warps = variant.threads / kWarp * uint64_t{sm_count};
+  // Rows share their reads of the vectors, which are what there is most of; but half of the warps
+  // should have something to do.
+  for (const uint32_t rows : kRowChoices) {
+    const uint64_t teams = row_groups(problem, rows) * variant.split;
+    if (rows > 1 && problem.kernel != "qkv" && 2 * teams < warps) break;
+    GemvVariant more = variant;
+    more.rows = rows;
+    more.in_flight = std::max(own_in_flight(problem) / rows, 1u) * rows;
+    while (more.in_flight > rows && !why_illegal(problem, more).empty()) more.in_flight -= rows;
+    if (why_illegal(problem, more).empty()) variant = more;
+  }
+  return variant;
+}
+
+uint32_t tokens_per_launch(const GemvProblem& problem, uint32_t compute_capability) {
+  constexpr uint64_t kOwnShared = 8192;  // for sums, at most
+  const uint64_t of_token = image_bytes(problem.mode, problem.k) + divide_up(problem.k, 32) * 4;
+  const uint64_t room = most_shared_bytes(compute_capability) - kOwnShared;
+  const uint64_t most = std::max<uint64_t>(room / of_token, 1);
+  const uint64_t launches = divide_up(problem.tokens, most);
+  return static_cast<uint32_t>(divide_up(problem.tokens, launches));
+}
+
 LaunchShape gemv_shape(const GemvProblem& problem, const GemvVariant& variant, uint32_t sm_count) {
   LaunchShape shape;
   shape.block = variant.threads;
-  shape.shared_bytes = image_bytes(problem.mode, problem.k);
+  shape.shared_bytes = problem.tokens * image_bytes(problem.mode, problem.k);
   const uint64_t warps = row_groups(problem, variant.rows) * variant.split;
   const uint64_t blocks = problem.kernel == "gate_up" ? divide_up(problem.n, tile_rows(variant))
                                                       : divide_up(warps, variant.threads / kWarp);
@@ -287,6 +330,7 @@ std::vector<std::string> gemv_defines(const GemvProblem& problem, const GemvVari
     if (value != by_default) out.push_back(std::string(name) + "=" + std::to_string(value));
   };
   add("ACTIVATIONS", static_cast<uint64_t>(problem.mode), 0);
+  add("TOKENS", problem.tokens, 1);
   add("THREADS", variant.threads, kDefault.threads);
   add("BLOCKS", variant.blocks, kDefault.blocks);
   add("ROWS", variant.rows, kDefault.rows);

@@ -28,6 +28,7 @@ struct GemvProblem {
   std::vector<unsigned> types;  // qkv: of q, k, v; gate_up: of gate, up
   Activations mode = Activations::kExact;
   uint64_t k = 0, n = 0;
+  uint32_t tokens = 1;  // that follow each other
 
   friend bool operator==(const GemvProblem&, const GemvProblem&) = default;
 };
@@ -48,6 +49,14 @@ std::vector<GemvVariant> in_flight_variants(const GemvProblem& problem, const Ge
 // the least.
 double cost(const GemvProblem& problem, const GemvVariant& variant, uint32_t sm_count);
 GemvVariant choose_variant(const GemvProblem& problem, uint32_t sm_count);
+
+// The variant that multiplies the problem's tokens with the bits that `single`, one for a single
+// token, has for each of them.
+GemvVariant with_tokens(const GemvProblem& problem, const GemvVariant& single, uint32_t sm_count);
+
+// How many of the problem's tokens a launch takes, in shares as equal as may be: their vectors
+// stand in shared memory.
+uint32_t tokens_per_launch(const GemvProblem& problem, uint32_t compute_capability);
 
 LaunchShape gemv_shape(const GemvProblem& problem, const GemvVariant& variant, uint32_t sm_count);
 

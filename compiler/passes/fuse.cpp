@@ -352,16 +352,15 @@ bool fuse_matmuls(const Program& program, Editor& e, size_t norm) {
 void fuse(Program& program) {
   for (Graph& graph : program.graphs) {
     Editor e(graph);
-    const bool single_row = graph.kind != ir::GraphKind::kPrefill;
+    const bool few_rows = graph.kind != ir::GraphKind::kPrefill;
     for (size_t i = 0; i < e.size(); ++i) {
       if (!e.alive(i)) continue;
-      if (single_row && (fuse_qkv(program, e, i) || fuse_gate_up(e, i) || fuse_head(e, i)))
-        continue;
+      if (few_rows && (fuse_qkv(program, e, i) || fuse_gate_up(e, i) || fuse_head(e, i))) continue;
       if (fuse_rope_append(program, e, i)) continue;
-      if (!single_row && fuse_matmul_glu(program, e, i)) continue;
+      if (!few_rows && fuse_matmul_glu(program, e, i)) continue;
       fuse_matmul_add(e, i);
     }
-    for (size_t i = 0; i < e.size() && !single_row; ++i) {
+    for (size_t i = 0; i < e.size() && !few_rows; ++i) {
       if (e.alive(i)) fuse_matmuls(program, e, i);
     }
   }

@@ -52,7 +52,7 @@ class CudaSelector {
       case ir::Op::kLayerNorm:
         return layer_norm();
       case ir::Op::kMatmul:
-        return graph_.rows == 1 ? matvec(false) : matmul();
+        return few_tokens() ? matvec(false) : matmul();
       case ir::Op::kMatmuls:
       case ir::Op::kMatmulGlu:
         return matmul();
@@ -63,7 +63,7 @@ class CudaSelector {
       case ir::Op::kKvAppend:
         return kv_append();
       case ir::Op::kAttention:
-        return graph_.rows == 1 ? attention_decode() : attention();
+        return few_tokens() ? attention_decode() : attention();
       case ir::Op::kGlu:
         return glu();
       case ir::Op::kUnary:
@@ -79,19 +79,26 @@ class CudaSelector {
       case ir::Op::kRopeAppend:
         return rope_append();
       case ir::Op::kMatmulAdd:
-        return graph_.rows == 1 ? matvec(true) : matmul();
+        return few_tokens() ? matvec(true) : matmul();
       case ir::Op::kGateUp:
         return gate_up();
       case ir::Op::kHead:
         return head();
       case ir::Op::kDraft:
+        return emit("draft", {define("ROWS", graph_.rows)},
+                    {step_, tensor(program_.bindings.tokens), tensor(program_.bindings.draft)},
+                    kernels::draft_shape());
       case ir::Op::kAccept:
-        break;  // plan_model() lets no verify graph come here yet
+        return accept();
     }
     return fail(ExitCode::kFailed, "internal: no CUDA kernel for '{0}'", ir::op_name(n.op));
   }
 
  private:
+  // Whether products are made row by row of the weights, with the bits of a decode step for each
+  // token, and not tile by tile.
+  bool few_tokens() const { return graph_.kind != ir::GraphKind::kPrefill; }
+
   const ir::Tensor& info(size_t i) const { return program_[n_->inputs[i]]; }
   Argument in(size_t i) const { return tensor(n_->inputs[i]); }
   Argument result() const { return tensor(n_->outputs[0]); }
@@ -211,7 +218,7 @@ class CudaSelector {
         if (node.inputs[i] != id) continue;
         const bool takes_image =
             node.op == ir::Op::kMatmuls || node.op == ir::Op::kMatmulGlu ||
-            (graph_.rows > 1 && (node.op == ir::Op::kMatmul || node.op == ir::Op::kMatmulAdd));
+            (!few_tokens() && (node.op == ir::Op::kMatmul || node.op == ir::Op::kMatmulAdd));
         if (i != 0 || !takes_image ||
             !kernels::has_gemm(static_cast<unsigned>(program_[node.inputs[1]].type))) {
           return false;
@@ -271,7 +278,7 @@ class CudaSelector {
       }
       if (!node.outputs.empty() && node.outputs[0] == id) maker = &node;
     }
-    if (graph_.rows != 1 || maker == nullptr || reader == nullptr ||
+    if (!few_tokens() || maker == nullptr || reader == nullptr ||
         (reader->op != ir::Op::kMatmulAdd && reader->op != ir::Op::kMatmul) ||
         reader->inputs[0] != id) {
       return Activations::kExact;
@@ -301,6 +308,9 @@ class CudaSelector {
     const tuning::Entry* entry = table_ != nullptr ? table_->find(problem) : nullptr;
     choice.measured = entry != nullptr;
     choice.variant = entry != nullptr ? entry->variant : kernels::choose_variant(problem, sms_);
+    problem.tokens = graph_.rows;
+    problem.tokens = kernels::tokens_per_launch(problem, compute_capability_);
+    choice.variant = kernels::with_tokens(problem, choice.variant, sms_);
     return choice;
   }
   LaunchShape shape_of(const GemvChoice& choice) const {
@@ -309,10 +319,21 @@ class CudaSelector {
   static Defines defines_of(const GemvChoice& choice) {
     return kernels::gemv_defines(choice.problem, choice.variant);
   }
-  llvm::Error emit(const GemvChoice& choice, Defines defines, Args args) {
-    launch_kernel(choice.problem.kernel.c_str(), std::move(defines), std::move(args),
-                  shape_of(choice), n_->label, choice);
+  // Launches for all tokens of the graph; `defines` lack those of the choice.
+  llvm::Error emit(GemvChoice choice, const Defines& defines, const Args& args) {
+    const uint32_t per_launch = choice.problem.tokens;
+    for (uint32_t first = 0; first < graph_.rows; first += per_launch) {
+      choice.problem.tokens = std::min(per_launch, graph_.rows - first);
+      Defines all = join({defines, defines_of(choice)});
+      if (first > 0) all.push_back(define("FIRST_TOKEN", first));
+      launch_kernel(choice.problem.kernel.c_str(), std::move(all), args, shape_of(choice),
+                    n_->label, choice);
+    }
     return llvm::Error::success();
+  }
+
+  Defines tokens_define() const {
+    return graph_.rows > 1 ? Defines{define("TOKENS", graph_.rows)} : Defines{};
   }
 
   Defines head_defines() const {
@@ -380,7 +401,7 @@ class CudaSelector {
   llvm::Error attention_decode() {
     const ir::Attributes& a = attributes();
     const kernels::DecodeAttention decode =
-        kernels::decode_attention(a.heads, a.kv_heads, a.head_dim, sms_);
+        kernels::decode_attention(a.heads, a.kv_heads, a.head_dim, sms_, graph_.rows);
     const bool append = n_->inputs.size() > 3, head_norms = n_->inputs.size() > 5;
     Args args = {step_, in(0)};
     if (append) args.insert(args.end(), {in(3), in(4)});
@@ -391,10 +412,12 @@ class CudaSelector {
     }
     args.insert(args.end(), {in(1), in(2), result(),
                              out_.scratch(n_->label + "/partial", decode.partial_bytes() / 4),
-                             out_.persistent("attention_tickets", decode.ticket_bytes() / 4)});
+                             out_.persistent("attention_tickets/" + std::to_string(graph_.rows),
+                                             decode.ticket_bytes() / 4)});
     return emit("attention_decode",
                 join({attention_defines(),
                       {define("SPLITS", decode.splits), define("APPEND", append ? 1 : 0)},
+                      tokens_define(),
                       norms,
                       image_defines()}),
                 std::move(args), decode.shape());
@@ -423,17 +446,15 @@ class CudaSelector {
                       rope_defines(),
                       {define("HAS_BIAS", bias ? 1 : 0), define("APPEND", append ? 1 : 0)},
                       cache_defines(program_[k], program_[v]),
-                      {define_bits("EPSILON_BITS", a.epsilon)},
-                      defines_of(choice)}),
-                std::move(args));
+                      {define_bits("EPSILON_BITS", a.epsilon)}}),
+                args);
   }
 
   llvm::Error matvec(bool residual) {
     const Activations mode = mode_for({weight_type(1)});
     const GemvChoice choice = choose("matmul_add", {1}, mode, info(1).rows);
-    Defines defines = join({{define("TYPE", type(1)), define("K", width(1)),
-                             define("N", info(1).rows), define("HAS_BIAS", 0)},
-                            defines_of(choice)});
+    Defines defines = {define("TYPE", type(1)), define("K", width(1)), define("N", info(1).rows),
+                       define("HAS_BIAS", 0)};
     if (image_of(n_->inputs[0]) != Activations::kExact) defines.push_back("IN_IMAGE=1");
     Args args = {in(0), in(1)};
     if (residual) {
@@ -442,7 +463,7 @@ class CudaSelector {
       defines.push_back("RESIDUAL=0");
     }
     args.push_back(result());
-    return emit(choice, std::move(defines), std::move(args));
+    return emit(choice, defines, args);
   }
 
   llvm::Error gate_up() {
@@ -453,7 +474,6 @@ class CudaSelector {
         join({{define("GATE_TYPE", type(2)), define("UP_TYPE", type(3)), define("K", width(0)),
                define("N", info(2).rows), define_bits("EPSILON_BITS", attributes().epsilon),
                define("ACTIVATION", attributes().activation)},
-              defines_of(choice),
               image_defines()}),
         {in(0), in(1), in(2), in(3), result()});
   }
@@ -465,23 +485,23 @@ class CudaSelector {
     Defines tops;
     if (is_sampled(n_->outputs[0])) {
       top_count_ = shape_of(choice).grid_x;
-      tops_ = out_.scratch(n_->label + "/tops", uint64_t{2} * top_count_);
+      tops_ = out_.scratch(n_->label + "/tops", uint64_t{2} * top_count_ * graph_.rows);
       args.push_back(tops_);
       tops.push_back(define("TOPS", 1));
     }
     return emit(choice,
                 join({{define("TYPE", type(2)), define("K", width(0)), define("N", info(2).rows),
                        define_bits("EPSILON_BITS", attributes().epsilon)},
-                      defines_of(choice),
                       tops}),
-                std::move(args));
+                args);
   }
 
   // Whether the sampler reads this node's result as it is: softcaps and biases work in place.
   bool is_sampled(ir::TensorId id) const {
     bool sampled = false;
     for (const ir::Node& node : graph_.nodes) {
-      sampled |= node.op == ir::Op::kSample && node.inputs[0] == id;
+      const bool samples = node.op == ir::Op::kSample || node.op == ir::Op::kAccept;
+      sampled |= samples && node.inputs[0] == id;
       if (&node != n_ && llvm::is_contained(node.outputs, id)) return false;
     }
     return sampled;
@@ -493,14 +513,21 @@ class CudaSelector {
   }
 
   llvm::Error sample() {
-    Defines defines = {define("VOCAB", width(0)), define("ADVANCE", attributes().advance ? 1 : 0)};
+    return sampler("sample", {define("ADVANCE", attributes().advance ? 1 : 0)}, {});
+  }
+  llvm::Error accept() {
+    return sampler("accept", {define("ROWS", graph_.rows)}, {tensor(program_.bindings.draft)});
+  }
+  llvm::Error sampler(const char* kernel, Defines defines, const Args& more) {
+    defines.push_back(define("VOCAB", width(0)));
     Args args = {step_, tensor(program_.bindings.tokens), in(0),
                  out_.scratch(n_->label + "/work", width(0)), tensor(program_.bindings.ring)};
+    args.insert(args.end(), more.begin(), more.end());
     if (top_count_ != 0) {
       defines.push_back(define("TOPS", top_count_));
       args.push_back(tops_);
     }
-    return emit("sample", std::move(defines), std::move(args), kernels::sample_shape());
+    return emit(kernel, std::move(defines), std::move(args), kernels::sample_shape());
   }
 
   const ir::Program& program_;

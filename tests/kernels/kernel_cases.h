@@ -90,6 +90,14 @@ inline std::vector<KernelCase> all_kernel_cases() {
       }
       add("head", {define("TYPE", type), "K=2048", "N=128256", epsilon, activations, "TOPS=1"},
           true);
+      for (const uint32_t tokens : {2u, 8u}) {
+        GemvProblem problem = {"matmul_add", {type}, static_cast<Activations>(mode), 4096, 4096};
+        problem.tokens = tokens;
+        std::vector<std::string> defines =
+            gemv_defines(problem, with_tokens(problem, choose_variant(problem, 132), 132));
+        defines.insert(defines.end(), {define("TYPE", type), "K=4096", "N=4096", "HAS_BIAS=0"});
+        add("matmul_add", defines, true);
+      }
     }
     qkv(type, type, type, 2048, 32, 8, 64, 32, false, false, 1);
     qkv(type, type, type == kRowQ4_K ? kRowQ6_K : type, 1536, 12, 2, 128, 64, true, true, 0);
@@ -226,6 +234,11 @@ inline std::vector<KernelCase> all_kernel_cases() {
     add("sample", {"VOCAB=128256", define("ADVANCE", advance)});
     add("sample", {"VOCAB=512", define("ADVANCE", advance)});
     add("sample", {"VOCAB=512", define("ADVANCE", advance), "TOPS=264"});
+  }
+  for (const unsigned rows : {2u, 8u}) {
+    add("accept", {"VOCAB=128256", define("ROWS", rows)});
+    add("accept", {"VOCAB=128256", define("ROWS", rows), "TOPS=264"});
+    add("draft", {define("ROWS", rows)});
   }
   return out;
 }

@@ -178,5 +178,130 @@ TEST(Sample, OddLogits) {
   }
 }
 
+// A verify replay's rows against steps of the reference one after another, with a draft that is
+// right for `right` tokens.
+void check_accept(const StepState& start, unsigned rows, unsigned right, unsigned vocab,
+                  Random& random, bool with_tops) {
+  std::vector<uint32_t> tokens(kContext);
+  for (uint32_t& token : tokens) token = uint32_t(random.below(std::min(vocab, 40u)));
+  const RingSlot empty = {7, 7, 7, 7};
+  std::vector<RingSlot> ring(kRingSlots, empty);
+  std::vector<float> logits;
+  std::vector<uint64_t> tops;
+  for (unsigned row = 0; row < rows; ++row) {
+    const std::vector<float> own = random.normals(vocab, 5);
+    logits.insert(logits.end(), own.begin(), own.end());
+    const std::vector<uint64_t> own_tops = tops_of(own);
+    tops.insert(tops.end(), own_tops.begin(), own_tops.end());
+  }
+  // What plain steps make of them; the draft has it, up to the first that is wrong.
+  const std::vector<uint32_t> before = tokens;
+  std::vector<uint32_t> guesses;
+  StepState expected = start;
+  unsigned sampled = 0;
+  for (bool more = true; more && sampled < rows;) {
+    const unsigned place = expected.count;
+    reference::sample(expected, tokens, std::span(logits).subspan(size_t(sampled) * vocab, vocab),
+                      ring, true);
+    ++sampled;
+    more = expected.done == kRunning && sampled <= right;
+    if (place < kContext) guesses.push_back(tokens[place] ^ (more ? 0u : 1u));
+  }
+  guesses.resize(std::min<size_t>(rows - 1, kContext - start.count), 0);
+
+  std::vector<uint32_t> drafted = before;
+  std::copy(guesses.begin(), guesses.end(), drafted.begin() + start.count);
+  StepState behind_draft = start;
+  behind_draft.count += unsigned(guesses.size());
+  const Buffer state(std::vector<StepState>{behind_draft}), token_buffer(drafted),
+      logit_buffer(logits), work(size_t(vocab) * 4),
+      ring_buffer(std::vector<RingSlot>(kRingSlots, empty)), draft(std::vector<Draft>{{}}),
+      top_buffer(tops);
+  std::vector<std::string> defines = {define("VOCAB", vocab), define("ROWS", rows)};
+  std::vector<Argument> arguments = {state, token_buffer, logit_buffer, work, ring_buffer, draft};
+  if (with_tops) {
+    defines.push_back(define("TOPS", kTops));
+    arguments.push_back(top_buffer);
+  }
+  launch("accept", defines, kernels::sample_shape(), arguments);
+
+  const std::string what = "rows " + std::to_string(rows) + " right " + std::to_string(right);
+  EXPECT_EQ(draft.values<Draft>()[0].sampled, sampled) << what;
+  const StepState got = state.values<StepState>()[0];
+  EXPECT_EQ(std::memcmp(&got, &expected, sizeof(got)), 0)
+      << what << ": count " << got.count << " for " << expected.count;
+  std::vector<uint32_t> got_tokens = token_buffer.values<uint32_t>();
+  got_tokens.resize(got.count);
+  tokens.resize(expected.count);
+  EXPECT_EQ(got_tokens, tokens) << what;
+  const auto got_ring = ring_buffer.values<RingSlot>();
+  EXPECT_EQ(std::memcmp(got_ring.data(), ring.data(), sizeof(RingSlot) * kRingSlots), 0) << what;
+}
+
+TEST(Accept, DrawsAsStepsOneAfterAnother) {
+  JLLM_NEEDS_GPU();
+  Random random(1900);
+  for (const unsigned rows : {2u, 4u, 5u, 8u}) {
+    for (unsigned right = 0; right < rows; ++right) {
+      for (const bool with_tops : {false, true}) {
+        StepState state = start_state(random);
+        check_accept(state, rows, right, 32003, random, with_tops);
+        state.repeat_penalty = 1.7f;
+        state.repeat_last_n = 20;
+        check_accept(state, rows, right, 512, random, with_tops);
+        state.temperature = 0.8f;
+        state.top_k = 40;
+        check_accept(state, rows, right, 512, random, with_tops);
+        // Among few tokens the end comes soon.
+        check_accept(state, rows, right, 7, random, with_tops);
+        state = start_state(random);
+        state.position = kContext - 3, state.count = kContext - 2;  // room for two more
+        check_accept(state, rows, right, 512, random, with_tops);
+      }
+    }
+  }
+}
+
+TEST(Accept, NothingBehindTheEnd) {
+  JLLM_NEEDS_GPU();
+  Random random(1950);
+  StepState start = start_state(random);
+  start.done = kEndToken;
+  const Buffer state(std::vector<StepState>{start}), tokens(kContext * 4), logits(4 * 512 * 4),
+      work(512 * 4), ring(kRingSlots * sizeof(RingSlot)), draft(sizeof(Draft));
+  launch("draft", {"ROWS=4"}, kernels::draft_shape(), {state, tokens, draft});
+  launch("accept", {"VOCAB=512", "ROWS=4"}, kernels::sample_shape(),
+         {state, tokens, logits, work, ring, draft});
+  const StepState got = state.values<StepState>()[0];
+  EXPECT_EQ(std::memcmp(&got, &start, sizeof(got)), 0);
+  for (const Buffer* buffer : {&tokens, &ring, &draft}) {
+    for (const uint32_t word : buffer->values<uint32_t>()) ASSERT_EQ(word, 0xffffffffu);
+  }
+}
+
+TEST(Draft, AppendsWhatHasRoom) {
+  JLLM_NEEDS_GPU();
+  Random random(1960);
+  for (const unsigned count : {30u, kContext - 2, kContext}) {
+    for (const unsigned drafted : {0u, 1u, 3u, 1000u}) {
+      StepState start = start_state(random);
+      start.position = count - 1, start.count = count;
+      Draft draft = {};
+      draft.count = drafted;
+      for (unsigned i = 0; i < kMaxDraft; ++i) draft.tokens[i] = 100 + i;
+      const Buffer state(std::vector<StepState>{start}), tokens(kContext * 4),
+          draft_buffer(std::vector<Draft>{draft});
+      launch("draft", {"ROWS=4"}, kernels::draft_shape(), {state, tokens, draft_buffer});
+      const unsigned taken = std::min({drafted, 3u, kContext - count});
+      EXPECT_EQ(state.values<StepState>()[0].count, count + taken);
+      const auto got = tokens.values<uint32_t>();
+      for (unsigned i = 0; i < kContext; ++i) {
+        const bool is_new = i >= count && i < count + taken;
+        EXPECT_EQ(got[i], is_new ? 100 + i - count : 0xffffffffu) << i;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace jllm::test
