@@ -24,8 +24,8 @@ class Planner {
   llvm::Expected<Footprint> footprint(const target::Target& target, const PlanOptions& options,
                                       const BudgetOptions& budget);
 
-  // The options with speculation decided: as asked, else kDefaultDraft where the target has kernels
-  // for it and the plan fits with them as it does without.
+  // The options with speculation decided: as asked, else kDefaultDraft where the plan fits with
+  // it as it does without.
   llvm::Expected<PlanOptions> resolve(const target::Target& target, PlanOptions options,
                                       const BudgetOptions& budget);
 

@@ -207,7 +207,8 @@ JLLM_DEVICE float stage(const float* in, const float* norm,
       const bool inside = all < kAllGroups;
       Bytes* own = image + Part::token_of(all) * image_stride<kMode, kLength>();
       if constexpr (kNorm) {
-        const float sum = sub_block_sum(v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w);
+        const float sum = sub_block_sum(sum_of_products(v.x, v.x, v.y, v.y) +
+                                        sum_of_products(v.z, v.z, v.w, v.w));
         if (inside && group % 8 == 0) squares[all / 8] = sum;
         if (4 * group < kLength) {
           const Float4 w = turn < Part::kHeld ? part.held[turn < Part::kHeld ? turn : 0]

@@ -78,6 +78,12 @@ JLLM_DEVICE float exp2_approx(float value) {
   return out;
 }
 
+// a * b + c * d, rounded in one way: left to itself, the compiler joins an addition with either
+// product, and two builds of a kernel may differ.
+JLLM_DEVICE float sum_of_products(float a, float b, float c, float d) {
+  return __fmaf_rn(a, b, __fmul_rn(c, d));
+}
+
 constexpr float kLog2E = 1.44269504f;
 
 // --- Functions of schema/functions.h ---
@@ -282,8 +288,8 @@ JLLM_DEVICE void rotate(float* first, float* second, unsigned position, float fr
   s *= magnitude;
   c *= magnitude;
   const float x = *first, y = *second;
-  *first = x * c - y * s;
-  *second = x * s + y * c;
+  *first = sum_of_products(x, c, -y, s);
+  *second = sum_of_products(x, s, y, c);
 }
 
 // Elements of pair `pair` (< head_dim / 2) of a head: the rotated pairs come first, then what is

@@ -49,7 +49,7 @@ struct ExactProduct {
 #pragma unroll
     for (unsigned r = 0; r < kRows; ++r) {
       if constexpr (W::kTwoScales) {
-        out[r] += W::scale(raw[r], 0) * low[r] + W::scale(raw[r], 1) * high[r];
+        out[r] += sum_of_products(W::scale(raw[r], 0), low[r], W::scale(raw[r], 1), high[r]);
       } else {
         out[r] += W::scale(raw[r], 0) * (low[r] + high[r]);
       }
@@ -128,7 +128,7 @@ struct Product {
         const float scaled = (float)(dot * (int)W::scale_bits(raw));
         const float lowered = (float)(part.meta.sum * (int)W::minimum_bits(raw));
         return part.meta.scale *
-               (low_half(raw.header.x) * scaled - high_half(raw.header.x) * lowered);
+               sum_of_products(low_half(raw.header.x), scaled, -high_half(raw.header.x), lowered);
       }
     } else {
       Uint4 low, high;
@@ -141,7 +141,8 @@ struct Product {
         const int a = first - 32 * part.first_sum;
         const int b = second - 32 * (part.meta.sum - part.first_sum);
         return half_to_float(raw.super) * part.meta.scale *
-               ((float)a * W::signed_scale(raw, 0) + (float)b * W::signed_scale(raw, 1));
+               sum_of_products((float)a, W::signed_scale(raw, 0), (float)b,
+                               W::signed_scale(raw, 1));
       }
     }
   }

@@ -85,26 +85,32 @@ struct View {
   }
 };
 
-// Visits every logit, with as many loads in flight as a lone block needs.
+// Visits every logit, each thread's in ascending order, with as many loads in flight as a lone
+// block needs.
 template <typename Visit>
 JLLM_DEVICE void each_logit(const float* logits, const Visit& visit) {
-  constexpr unsigned kBatch = 8, kQuads = VOCAB / 4;
-  for (unsigned base = threadIdx.x; base < kQuads; base += kBatch * kThreads) {
+  constexpr unsigned kBatch = 8;
+  // Up to where whole quads begin.
+  const unsigned apart = (unsigned)((unsigned long long)logits / 4) % 4, front = (4 - apart) % 4;
+  const unsigned start = front < VOCAB ? front : VOCAB, quads = (VOCAB - start) / 4;
+  if (threadIdx.x < start) visit(logits[threadIdx.x], threadIdx.x);
+  for (unsigned base = threadIdx.x; base < quads; base += kBatch * kThreads) {
     Float4 v[kBatch];
 #pragma unroll
     for (unsigned b = 0; b < kBatch; ++b) {
       const unsigned quad = base + b * kThreads;
-      if (quad < kQuads) v[b] = ((const Float4*)logits)[quad];
+      if (quad < quads) v[b] = ((const Float4*)(logits + start))[quad];
     }
 #pragma unroll
     for (unsigned b = 0; b < kBatch; ++b) {
       const unsigned quad = base + b * kThreads;
-      if (quad >= kQuads) break;
-      visit(v[b].x, 4 * quad), visit(v[b].y, 4 * quad + 1);
-      visit(v[b].z, 4 * quad + 2), visit(v[b].w, 4 * quad + 3);
+      if (quad >= quads) break;
+      const unsigned id = start + 4 * quad;
+      visit(v[b].x, id), visit(v[b].y, id + 1);
+      visit(v[b].z, id + 2), visit(v[b].w, id + 3);
     }
   }
-  for (unsigned i = 4 * kQuads + threadIdx.x; i < VOCAB; i += kThreads) visit(logits[i], i);
+  for (unsigned i = start + 4 * quads + threadIdx.x; i < VOCAB; i += kThreads) visit(logits[i], i);
 }
 
 JLLM_DEVICE U64 block_max(U64 value, Shared* shared) {

@@ -54,7 +54,7 @@ PlanArguments::PlanArguments(cl::SubCommand& command, const char* context_help)
                      cl::cat(options_category())),
       speculate_("speculate", cl::value_desc("N"),
                  cl::desc("tokens that a step may draft from the text so far and verify at once, "
-                          "at most 7; 0: none (default: 4 where there is room; host plans only)"),
+                          "at most 7; 0: none (default: 3 where there is room)"),
                  cl::sub(command), cl::cat(options_category())),
       budget_("budget", cl::value_desc("SIZE"),
               cl::desc("memory that the plan may take, e.g. 3.5G (default: the target's)"),

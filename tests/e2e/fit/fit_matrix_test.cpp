@@ -146,7 +146,7 @@ TEST_F(FitMatrix, EveryArenaAgreesToTheByte) {
           }
           ASSERT_TRUE(verdict->footprint);
           const PlanOptions resolved = value_of(planner.resolve(target, question.plan, {}));
-          EXPECT_EQ(resolved.speculate, target.is_host ? kDefaultDraft : 0);
+          EXPECT_EQ(resolved.speculate, kDefaultDraft);
           const test::PlanInMemory plan = compiled(file, target, resolved);
           ASSERT_EQ(plan.error, Error::kOk) << plan.message;
           expect_arenas(plan, verdict->footprint->budget);

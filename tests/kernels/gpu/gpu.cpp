@@ -141,7 +141,7 @@ void launch(const std::string& kernel, const std::vector<std::string>& defines,
   const cuda::Function function = build(kernel, defines);
   if (function == nullptr) return;
   const cuda::CudaApi& api = device().api;
-  if (shape.shared_bytes > 48 * 1024) {
+  if (shape.shared_bytes > 0) {
     require(device(),
             api.func_set_attribute(function, cuda::kFunctionMaxDynamicSharedSizeBytes,
                                    static_cast<int>(shape.shared_bytes)),
