@@ -122,7 +122,7 @@ inline std::vector<KernelCase> all_kernel_cases() {
     }
   }
   // What the cost model chooses on small and on large devices.
-  for (const unsigned type : {kRowF16, kRowQ4_0, kRowQ8_0, kRowQ4_K, kRowQ6_K}) {
+  for (const unsigned type : {kRowF16, kRowQ4_K, kRowQ6_K}) {
     const Activations mode = has_int8_products(type) ? Activations::kInt8Pair : Activations::kExact;
     const std::string image = define("OUT_IMAGE", static_cast<unsigned>(mode));
     for (const uint32_t sm_count : {8u, 132u}) {

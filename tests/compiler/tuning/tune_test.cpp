@@ -155,7 +155,7 @@ TEST_F(Tuned, MeasuresOnTheGpuAtHand) {
 }
 
 TEST(TuneTolerance, GrowsWithRoundingAndLaunches) {
-  EXPECT_LT(tolerance(Activations::kExact, 9), tolerance(Activations::kInt8Pair, 9));
+  EXPECT_LT(tolerance(Activations::kExact, 9), tolerance(Activations::kInt8, 9));
   EXPECT_LT(tolerance(Activations::kInt8Pair, 9), tolerance(Activations::kInt8, 9));
   EXPECT_DOUBLE_EQ(tolerance(Activations::kInt8, 36), 2 * tolerance(Activations::kInt8, 9));
   // Far below what a wrong row would do.
