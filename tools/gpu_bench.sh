@@ -57,7 +57,7 @@ P
 agreement() {
   local model=$here/examples/models/tiny-workshop-5m.q4_k_m.gguf name=$1 mode
   [[ $name == tiny ]] || model=$work/m.gguf
-  "$bin/jllmc" compile "$model" --target host --kv f16 --context 512 -o "$work/host.jllm"
+  "$bin/jllmc" compile "$model" --target host --activations f32 --kv f16 --context 512 -o "$work/host.jllm"
   "$bin/jllm" eval "$work/host.jllm" --tokens "$work/tokens" --logits "$work/ref.f32" > /dev/null 2>&1
   for mode in f32 q8 q8r; do
     "$bin/jllmc" compile "$model" --target "$target" --activations "$mode" --context 512 -o "$work/g.jllm"

@@ -42,7 +42,7 @@ for entry in "${models[@]}"; do
   type=${entry##*:}
   name=$model.$type
   "$bin/jllmc" synth --like "$model" --type "$type" --seed 1 -o "$work/m.gguf"
-  "$bin/jllmc" compile "$work/m.gguf" --target host --kv "$kv" --context 1024 -o "$work/host.jllm"
+  "$bin/jllmc" compile "$work/m.gguf" --target host --activations f32 --kv "$kv" --context 1024 -o "$work/host.jllm"
   "$bin/jllmc" compile "$work/m.gguf" --target "$target" --kv "$kv" --context 1024 -o "$work/gpu.jllm" \
     --report json > "$out/$name.compile.json"
   rm "$work/m.gguf"

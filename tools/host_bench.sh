@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Holds the host backend against llama.cpp's CPU backend on one file: a model of true shape with random weights.
 # The two take turns, one test at a time, so that other load on the machine meets both; what is printed are the
-# medians over all rounds and the median of the rounds' ratios. PYTHON needs llama-cpp-python.
+# medians over all rounds and the median of the rounds' ratios, of tokens per second and of processor time per
+# token. The latter hardly depends on other load, but with several threads it counts their waiting for one another:
+# on a busy machine look at it with --threads 1. PYTHON needs llama-cpp-python.
 #
 #   tools/host_bench.sh --python PYTHON [--bin build/bin] [--like tinyllama] [--type q4_k_m] [--threads 2]
-#                       [--rounds 5] [--gen 128] [--prompts 128,512] [--activations q8] [--model FILE.gguf]
+#                       [--rounds 5] [--gen 128] [--prompts 128,512] [--activations auto] [--model FILE.gguf]
 # PYTHON may also come from JLLM_ORACLE_PYTHON, the folder for model and plan from JLLM_WORK (default /tmp).
 set -euo pipefail
 
@@ -22,7 +24,7 @@ while (($#)); do
     --prompts) prompts=$2; shift 2 ;;
     --activations) activations=$2; shift 2 ;;
     --model) model=$2; shift 2 ;;
-    -h | --help) sed -n '2,9p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,11p' "$0"; exit 0 ;;
     *) echo "host_bench.sh: unknown option $1; see --help" >&2; exit 2 ;;
   esac
 done
@@ -57,29 +59,34 @@ def decode(tokens):
     lib.llama_get_logits_ith(context, -1)
 
 
+# Both: tokens per second, and milliseconds of processor time per token.
 def peer(kind, count):
     lib.llama_memory_clear(lib.llama_get_memory(context), True)
     tokens = [(7919 * i + 1) % vocab for i in range(count)]
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     for piece in [tokens] if kind == "prompt" else [[t] for t in tokens]:
         decode(piece)
-    return count / (time.perf_counter() - start)
+    return count / (time.perf_counter() - start), (time.process_time() - busy) / count * 1e3
 
 
 def own(kind, count):
     options = ["-p", str(count), "-n", "0"] if kind == "prompt" else ["-p", "0", "-n", str(count)]
     command = [bench, "bench", plan, "-r", "1", "--threads", str(threads), "--json", *options]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[0]["median_ts"]
+    test = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[0]
+    return test["median_ts"], test["host_us_per_token"] / 1e3
 
 
+median = statistics.median
 peer("prompt", 128)  # pages the file in
 print(f"llama-cpp-python {lib.__version__}, {threads} threads, {rounds} rounds")
-print(f"{'test':<18}{'tok/s':>9}{'llama.cpp':>11}{'ratio':>8}   of each round")
+print(f"{'test':<16}{'tok/s':>8}{'llama.cpp':>11}{'ratio':>7}{'CPU ms':>9}{'llama.cpp':>11}{'ratio':>7}   rounds")
 for kind, count in tests:
     pairs = [(own(kind, count), peer(kind, count)) for _ in range(rounds)]
-    ratios = [a / b for a, b in pairs]
-    mine, theirs = (statistics.median(side) for side in zip(*pairs))
-    print(f"{kind + ' ' + str(count):<18}{mine:9.2f}{theirs:11.2f}{statistics.median(ratios):8.2f}   "
-          + " ".join(f"{r:.2f}" for r in ratios), flush=True)
+    speeds = [a[0] / b[0] for a, b in pairs]
+    loads = [b[1] / a[1] for a, b in pairs]
+    a, b = ([median(column) for column in zip(*side)] for side in zip(*pairs))
+    print(f"{kind + ' ' + str(count):<16}{a[0]:8.2f}{b[0]:11.2f}{median(speeds):7.2f}"
+          f"{a[1]:9.2f}{b[1]:11.2f}{median(loads):7.2f}   "
+          + " ".join(f"{s:.2f}/{l:.2f}" for s, l in zip(speeds, loads)), flush=True)
 P
 "$python" "$work/turns.py" "$bin/jllm" "$work/m.jllm" "$model" "$threads" "$rounds" "$gen" "$prompts"

@@ -30,7 +30,7 @@ for i in range(count):  # enough of each for a whole context
         out.write("\n\n".join(documents[i::count]))
 PY
 
-"$bin/jllmc" compile "$model" --kv f32 -o "$work/f32.jllm"
+"$bin/jllmc" compile "$model" --activations f32 --kv f32 -o "$work/f32.jllm"
 for ((i = 0; i < texts; i++)); do
   "$bin/jllm" eval "$work/f32.jllm" -f "$work/text.$i" -n 512 --logits "$work/ref.$i" --json > "$work/f32.$i.json"
 done
@@ -38,7 +38,7 @@ printf '%-26s %10s %10s %10s %8s\n' cache kl_mean kl_max top1 ppl
 for options in "--kv f32" "--kv f16" "--kv q8_0" "--kv-k q8_0 --kv-v q4_0" "--kv-k q4_0 --kv-v q8_0" "--kv q4_0" \
                "--kv-k q4_0 --kv-v f32" "--kv-k q4_0 --kv-v f32 --no-kv-rotation" "--kv-k f32 --kv-v q4_0"; do
   # shellcheck disable=SC2086
-  "$bin/jllmc" compile "$model" $options -o "$work/plan.jllm"
+  "$bin/jllmc" compile "$model" --activations f32 $options -o "$work/plan.jllm"
   for ((i = 0; i < texts; i++)); do
     "$bin/jllm" eval "$work/plan.jllm" -f "$work/text.$i" -n 512 --reference "$work/ref.$i" --json > "$work/out.$i.json"
   done

@@ -47,8 +47,8 @@ cl::opt<bool> no_cache("no-cache", cl::desc("neither read nor write the cache of
 
 cl::opt<std::string> activations(
     "activations", cl::value_desc("MODE"), cl::init("auto"),
-    cl::desc("how kernels read activations beside quantised weights: f32, "
-             "q8, q8r (q8 with residual) or auto (default)"),
+    cl::desc("how activations are read beside quantised weights, on host targets too: f32 (exact, "
+             "the slowest), q8 (8 bits, the fastest), q8r (15 bits) or auto (default: q8r)"),
     cl::sub(command), cl::cat(options_category()));
 cl::opt<std::string> tuning_table(
     "tuning", cl::value_desc("FILE.json|none"),

@@ -123,12 +123,17 @@ class HostCudaAgreement : public testing::TestWithParam<Shape> {
     return test::read_file(options.output);
   }
 
+  // The host as reference: no rounding of activations.
+  std::vector<uint8_t> exact_host_plan() const {
+    return compile_for("host", true, select::ActivationMode::kF32);
+  }
+
   test::TempDir dir_;
 };
 
 TEST_P(HostCudaAgreement, AtEveryPosition) {
   const Tokens tokens = test::random_tokens(kTokens, 1000, 4);
-  const PlanInMemory host_plan(compile_for("host", true));
+  const PlanInMemory host_plan(exact_host_plan());
   RunningPlan host(host_plan);
   ASSERT_TRUE(host.ok()) << host.create_message;
   const std::vector<Logits> expected = host.force_all(tokens);
@@ -143,7 +148,7 @@ TEST_P(HostCudaAgreement, AtEveryPosition) {
 
 TEST_P(HostCudaAgreement, WithEveryPrecisionOfActivations) {
   const Tokens tokens = test::random_tokens(kTokens, 1000, 4);
-  const PlanInMemory host_plan(compile_for("host", true));
+  const PlanInMemory host_plan(exact_host_plan());
   RunningPlan host(host_plan);
   ASSERT_TRUE(host.ok()) << host.create_message;
   const std::vector<Logits> expected = host.force_all(tokens);
@@ -236,7 +241,9 @@ TEST(HostCudaMix, Q4_K_M) {
   const Tokens tokens = test::random_tokens(kTokens, model.vocab, 4);
   CompileOptions options;
   options.plan.kv_k = options.plan.kv_v = WeightType::kF16;
+  options.plan.select.activations = select::ActivationMode::kF32;
   const PlanInMemory host_plan(test::plan_bytes(model, options));
+  options.plan.select.activations = select::ActivationMode::kAuto;
   options.target = test::gpu_target();
   const PlanInMemory gpu_plan(test::plan_bytes(model, options));
   RunningPlan host(host_plan);
@@ -262,7 +269,9 @@ TEST(HostCudaMix, Q1_0WithAnInt8Cache) {
   const Tokens tokens = test::random_tokens(kTokens, model.vocab, 4);
   CompileOptions options;
   options.plan.kv_k = options.plan.kv_v = WeightType::kQ8_0;
+  options.plan.select.activations = select::ActivationMode::kF32;
   const PlanInMemory host_plan(test::plan_bytes(model, options));
+  options.plan.select.activations = select::ActivationMode::kAuto;
   RunningPlan host(host_plan);
   ASSERT_TRUE(host.ok()) << host.create_message;
   const std::vector<Logits> expected = host.force_all(tokens);

@@ -103,6 +103,17 @@ inline Ints sum_steps(const Bytes* steps, const ActivationGroup& in, unsigned be
   return sum;
 }
 
+// Asks for the part of the next records that group `g` of a record takes: a single row is bound by
+// memory, and processors stop at the end of a page.
+template <WeightType kType>
+inline void prefetch_ahead(const uint8_t* record, unsigned g) {
+  constexpr uint64_t kAhead = 4096, kLine = 64;
+  constexpr uint64_t kPart = (panel_record_bytes(kType) + kGroups<kType> - 1) / kGroups<kType>;
+  for (uint64_t offset = 0; offset < kPart; offset += kLine) {
+    __builtin_prefetch(record + kAhead + g * kPart + offset);
+  }
+}
+
 template <WeightType kType, unsigned kRows>
 void multiply_strip(const Strip& strip, Floats* out) {
   constexpr unsigned kPerGroup = kFactors<kType>;
@@ -116,6 +127,7 @@ void multiply_strip(const Strip& strip, Floats* out) {
     load_factors<kType>(record, strip.lane, scales, minima);
 #pragma GCC unroll 1
     for (unsigned g = 0; g < kGroups<kType>; ++g) {
+      if constexpr (kRows == 1) prefetch_ahead<kType>(record, g);
       Bytes steps[kSteps];
       load_group<kType>(record, g, strip.lane, steps);
       for (unsigned r = 0; r < kRows; ++r) {
