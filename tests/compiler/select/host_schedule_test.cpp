@@ -85,7 +85,7 @@ TEST_F(HostSchedule, OnlyLaunchesWorthTheirThreadsAreShared) {
   EXPECT_GE(shares("product", "blk.0.ffn_down", kDecode), 8u);
   EXPECT_GT(shares("product", "blk.0.ffn_down", kPrefill),
             shares("product", "blk.0.ffn_down", kDecode));
-  EXPECT_GE(launches_of(planned, "glu", kPrefill).at(0).grid[0], 8u);
+  EXPECT_GT(launches_of(planned, "glu", kPrefill).at(0).grid[0], 1u);
 }
 
 }  // namespace
