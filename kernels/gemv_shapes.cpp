@@ -3,6 +3,7 @@
 #include "kernels/gemv_shapes.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "schema/row_layout.h"
 
@@ -202,7 +203,6 @@ struct Spread {
   double blocks = 0;     // that share a multiprocessor
   double rounds = 0;     // tiles of the busiest block
   double busiest = 0;    // tiles of the busiest multiprocessor, heavy ones counted as more
-  double mean = 0;       // tiles of a multiprocessor
 };
 
 Spread spread(const GemvProblem& problem, const GemvVariant& v, uint32_t sm_count) {
@@ -221,7 +221,6 @@ Spread spread(const GemvProblem& problem, const GemvVariant& v, uint32_t sm_coun
   out.blocks = double(std::min<uint64_t>(v.blocks, divide_up(grid, sm_count)));
   out.rounds = double(divide_up(tiles, grid));
   out.busiest = double(divide_up(tiles, sm_count));
-  out.mean = double(tiles) / sm_count;
   const RowBytes bytes = row_bytes(problem);
   if (problem.kernel == "qkv" && bytes.most > bytes.mean) {
     // The last rows are those of v, usually a sixth, and usually it is they that have more bits.
@@ -239,39 +238,41 @@ Spread spread(const GemvProblem& problem, const GemvVariant& v, uint32_t sm_coun
 }  // namespace
 
 // A launch on a multiprocessor of Hopper at 2 GHz, in microseconds. The constants were fitted to
-// 900 measured variants of 21 launches on 132 and of 21 on 8 multiprocessors; the terms are what
+// 2500 measured variants of 55 launches on 132 and of 21 on 8 multiprocessors; the terms are what
 // was seen to matter there. docs/tuning.md says how close it comes.
 double cost(const GemvProblem& problem, const GemvVariant& v, uint32_t sm_count) {
-  constexpr double kBytesPerUs = 48e3, kLatencyUs = 0.7;
-  constexpr double kMultiplyUs = 0.009, kReadUs = 0.005;   // 32 weights by each lane of a warp
-  constexpr double kStageUs = 0.035, kStageTurnUs = 0.08;  // 1024 values, four of each thread
-  constexpr double kRoundUs = 0.04, kBatchUs = 0.024;      // sums of rows, a wait for loads
-  constexpr double kSplitUs = 0.16, kFullUs = 0.16;        // a barrier; no room for a successor
-  constexpr double kBusiestShare = 0.82, kHiddenShare = 0.07, kCrowdShare = 0.03, kGapShare = 0.45;
+  constexpr double kBytesPerUs = 44e3, kLatencyUs = 0.69, kSharpness = 4.7;
+  constexpr double kMultiplyUs = 0.009, kReadUs = 0.004;  // 32 weights by each lane of a warp
+  constexpr double kStageTurnUs = 0.086;                  // four values of the vector per thread
+  constexpr double kRoundUs = 0.05, kBatchUs = 0.022;     // sums of rows, a wait for loads
+  constexpr double kSplitUs = 0.12, kFullUs = 0.25;       // a barrier; no room for a successor
+  constexpr double kFourRowsUs = 0.04;
+  constexpr double kCrowdShare = 0.093, kLoadCrowdShare = 0.0056, kGapShare = 1.5;
   const Spread s = spread(problem, v, sm_count);
   const uint64_t all_steps = most_steps(problem), steps = divide_up(all_steps, v.split);
   const uint64_t batch = std::clamp<uint64_t>(v.in_flight / v.rows, 1, steps);
-  const double teams = s.blocks * v.threads / (kWarp * v.split), row = row_bytes(problem).mean;
-  const double in_flight =
-      teams * v.rows * row * double(std::min(batch * v.split, all_steps)) / double(all_steps);
-  const double bytes =
-      s.tile_rows * row * (kBusiestShare * s.busiest + (1 - kBusiestShare) * s.mean);
-  const double memory = bytes / std::min(kBytesPerUs, in_flight / kLatencyUs);
-  const double work = s.tile_rows * s.busiest * double(problem.k) / (32 * kWarp);
+  const double warps = s.blocks * v.threads / kWarp, row = row_bytes(problem).mean;
+  const double in_flight = warps / v.split * v.rows * row *
+                           double(std::min(batch * v.split, all_steps)) / double(all_steps);
+  // Either limit, rounded off where they meet.
+  const double us_per_byte =
+      std::pow(std::pow(1 / kBytesPerUs, kSharpness) + std::pow(kLatencyUs / in_flight, kSharpness),
+               1 / kSharpness);
+  const double rows = s.tile_rows * s.busiest;
+  const double memory = rows * row * us_per_byte * (1 + kLoadCrowdShare * (s.blocks - 1));
   // Blocks beside each other disturb each other; few warps with little in flight leave gaps.
-  const double crowd = 1 + kCrowdShare * (s.blocks - 1);
-  const double gaps = 1 + kGapShare / (s.blocks * v.threads / kWarp * double(batch));
-  const double compute = work * (kMultiplyUs + kReadUs / v.rows) * crowd * gaps;
+  const double compute = rows * double(problem.k) / (32 * kWarp) *
+                         (kMultiplyUs + kReadUs / v.rows) * (1 + kCrowdShare * (s.blocks - 1)) *
+                         (1 + kGapShare / (warps * double(batch)));
   const double rounds = s.rounds * s.passes;
-  return std::max(memory, compute) + kHiddenShare * std::min(memory, compute) +
-         kStageUs * double(problem.k) / 1024 * s.blocks +
-         kStageTurnUs * double(divide_up(problem.k, 4 * v.threads)) + kRoundUs * rounds +
-         kBatchUs * rounds * double(divide_up(steps, batch)) +
-         (v.split > 1 ? kSplitUs * s.rounds : 0) +
+  return std::max(memory, compute) + kStageTurnUs * double(divide_up(problem.k, 4 * v.threads)) +
+         rounds * (kRoundUs + kBatchUs * double(divide_up(steps, batch))) +
+         (v.split > 1 ? kSplitUs * s.rounds : 0) + (v.rows == 4 ? kFourRowsUs : 0) +
          (v.threads * v.blocks >= kFullThreads ? kFullUs : 0);
 }
 
 GemvVariant choose_variant(const GemvProblem& problem, uint32_t sm_count) {
+  // Not those with more in flight than usual: whether that helps, only measurements tell.
   std::vector<GemvVariant> variants = legal_variants(problem);
   const uint32_t own = std::max(own_in_flight(problem), kRowChoices[std::size(kRowChoices) - 1]);
   variants.erase(std::remove_if(variants.begin(), variants.end(),
