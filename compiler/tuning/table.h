@@ -39,8 +39,8 @@ struct Table {
   friend bool operator==(const Table&, const Table&) = default;
 };
 
-// kInvalidFile, naming the field, for whatever is unknown, missing or cannot be built. `name` stands
-// in errors.
+// kInvalidFile, naming the field, for whatever is unknown, missing or cannot be built. Errors hold
+// `name`.
 llvm::Expected<Table> parse(llvm::StringRef json, llvm::StringRef name);
 llvm::Expected<Table> read(const std::string& path);
 void write(const Table& table, llvm::raw_ostream& os);

@@ -1,5 +1,5 @@
 // jllmc tune: measures kernel variants on the GPU at hand.
-#include "compiler/tune/tune.h"
+#include "tools/tune/tune.h"
 
 #include <llvm/Support/raw_ostream.h>
 

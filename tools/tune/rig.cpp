@@ -1,4 +1,4 @@
-#include "compiler/tune/rig.h"
+#include "tools/tune/rig.h"
 
 #include <cstddef>
 #include <cstring>

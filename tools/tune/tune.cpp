@@ -1,4 +1,4 @@
-#include "compiler/tune/tune.h"
+#include "tools/tune/tune.h"
 
 #include <llvm/ADT/STLExtras.h>
 #include <llvm/Support/FileSystem.h>
@@ -14,8 +14,8 @@
 #include "compiler/support/error.h"
 #include "compiler/support/output_file.h"
 #include "compiler/support/progress.h"
-#include "compiler/tune/rig.h"
 #include "compiler/tuning/table.h"
+#include "tools/tune/rig.h"
 
 namespace jllm::tune {
 namespace {

@@ -14,7 +14,7 @@ namespace jllm::tune {
 struct TuneOptions {
   std::string input;
   std::string output;  // the table; one that is there is added to; empty: none is written
-  std::string target;  // empty: the GPU at hand, sm_XX
+  std::string target;
   PlanOptions plan;
   std::string nvrtc;
   bool newer_device = false;  // the target's code as PTX on a newer GPU

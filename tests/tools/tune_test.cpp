@@ -1,5 +1,5 @@
 // What a table does to a plan, and jllmc tune as far as it goes without a GPU.
-#include "compiler/tune/tune.h"
+#include "tools/tune/tune.h"
 
 #include <gtest/gtest.h>
 
