@@ -13,9 +13,13 @@ uint32_t match_length(const uint32_t* tokens, uint32_t count, uint32_t end, uint
 }  // namespace
 
 uint32_t PromptLookup::draft(const uint32_t* tokens, uint32_t count, uint32_t most,
-                             uint32_t* draft) const {
+                             uint32_t* draft) {
   most = most < length_ ? most : length_;
   if (most == 0 || count <= kShortestMatch) return 0;
+  if (pause_ > 0) {
+    --pause_;
+    return 0;
+  }
   const uint32_t last = tokens[count - 1];
   uint32_t best = kShortestMatch - 1;
   uint32_t from = 0;  // behind the best match
@@ -35,6 +39,12 @@ uint32_t PromptLookup::draft(const uint32_t* tokens, uint32_t count, uint32_t mo
 }
 
 void PromptLookup::learn(uint32_t drafted, uint32_t accepted) {
+  if (accepted > 0) {
+    next_pause_ = 0;
+  } else {
+    pause_ = next_pause_;
+    next_pause_ = next_pause_ < kMaxPause / 2 ? 2 * next_pause_ + 1 : kMaxPause;
+  }
   if (accepted < drafted) {
     length_ = accepted > kLeastLength ? accepted : kLeastLength;
   } else {

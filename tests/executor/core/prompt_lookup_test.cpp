@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace jllm {
@@ -10,7 +11,7 @@ namespace {
 
 using Tokens = std::vector<uint32_t>;
 
-Tokens draft(const Tokens& tokens, uint32_t most, const PromptLookup& lookup = {}) {
+Tokens draft(const Tokens& tokens, uint32_t most, PromptLookup lookup = {}) {
   Tokens guesses(most);
   guesses.resize(
       lookup.draft(tokens.data(), static_cast<uint32_t>(tokens.size()), most, guesses.data()));
@@ -82,7 +83,7 @@ TEST(PromptLookup, DraftsGrowWhileTheyHoldAndShrinkWhereTheyFail) {
   EXPECT_EQ(length(lookup), 5u);
   lookup.learn(5, 0);
   EXPECT_EQ(length(lookup), 3u);  // it goes on trying
-  lookup.learn(3, 0);
+  lookup.learn(3, 1);
   EXPECT_EQ(length(lookup), 3u);
   lookup.learn(3, 3);
   EXPECT_EQ(length(lookup), 6u);
@@ -90,6 +91,35 @@ TEST(PromptLookup, DraftsGrowWhileTheyHoldAndShrinkWhereTheyFail) {
   EXPECT_EQ(length(lookup), 64u);
   lookup.reset();
   EXPECT_EQ(length(lookup), first);
+}
+
+// Of 1000 steps over text that repeats but never goes on as before, few draft.
+TEST(PromptLookup, PausesGrowWhereNothingHolds) {
+  const Tokens text(100, 3);
+  PromptLookup lookup;
+  Tokens guesses(4);
+  std::vector<unsigned> pauses;
+  unsigned pause = 0;
+  for (unsigned step = 0; step < 1000; ++step) {
+    if (lookup.draft(text.data(), 100, 4, guesses.data()) == 0) {
+      ++pause;
+      continue;
+    }
+    pauses.push_back(pause);
+    pause = 0;
+    lookup.learn(3, 0);
+  }
+  const std::vector<unsigned> start(pauses.begin(), pauses.begin() + 6);
+  EXPECT_EQ(start, std::vector<unsigned>({0, 0, 1, 3, 7, 15}));
+  EXPECT_EQ(*std::max_element(pauses.begin(), pauses.end()), 64u);
+  EXPECT_LT(pauses.size(), 25u);
+  // One that holds in part, and it tries every time again.
+  while (lookup.draft(text.data(), 100, 4, guesses.data()) == 0) {
+  }
+  lookup.learn(3, 1);
+  EXPECT_GT(lookup.draft(text.data(), 100, 4, guesses.data()), 0u);
+  lookup.learn(3, 0);
+  EXPECT_GT(lookup.draft(text.data(), 100, 4, guesses.data()), 0u);
 }
 
 }  // namespace
