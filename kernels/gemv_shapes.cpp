@@ -15,8 +15,8 @@ constexpr uint32_t kSubBlock = 32;       // rows that gate_up hands on as one
 constexpr uint32_t kRegisters = 65536;   // of a multiprocessor
 constexpr uint32_t kFullThreads = 1024;  // with all registers of a multiprocessor
 constexpr uint32_t kOwnRegisters = 32;   // that a lane needs beside its loads
-// The same with several tokens, beside their sums.
-constexpr uint32_t kOwnRegistersOfSeveral = 70;
+// The same with several tokens, beside their sums: with vectors as integers, as floats.
+constexpr uint32_t kOwnRegistersOfSeveral = 70, kOwnRegistersOfFloats = 102;
 
 uint64_t divide_up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
@@ -84,7 +84,9 @@ uint64_t tile_rows(const GemvVariant& v) {
 
 // Registers that a lane needs beside its loads.
 uint32_t own_registers(const GemvProblem& problem, uint32_t rows) {
-  return problem.tokens == 1 ? kOwnRegisters : kOwnRegistersOfSeveral + problem.tokens * rows;
+  if (problem.tokens == 1) return kOwnRegisters;
+  const bool floats = problem.mode == Activations::kExact;
+  return (floats ? kOwnRegistersOfFloats : kOwnRegistersOfSeveral) + problem.tokens * rows;
 }
 
 // Shared memory that a block of the device may take.

@@ -21,6 +21,7 @@ TEST(Verdict, TheBudgetDecidesToTheByte) {
   SomeModel model;
   Question question;
   question.plan = plan_of(1024);
+  question.plan.speculate = 0;  // else it takes what room there is
   const uint64_t total = model.total(device("orin-nano-8gb", 0), question.plan);
   const auto answer = [&](uint64_t budget) {
     return value_of(judge(model.planner, device("orin-nano-8gb", budget), question));

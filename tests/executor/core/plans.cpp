@@ -9,6 +9,7 @@ const std::vector<uint8_t>& host_plan_bytes() {
     CompileOptions options;
     options.plan.context = kContext;
     options.plan.prefill_chunk = 32;
+    options.plan.speculate = 4;
     return plan_bytes(tiny_model(), options);
   }();
   return bytes;
