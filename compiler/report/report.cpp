@@ -95,12 +95,16 @@ void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
   }
   os << "\n  kernels (launches in decode):\n";
   const std::vector<uint32_t> counts = decode_counts(facts.planned->schedule);
+  size_t others = 0;
   for (size_t i = 0; i < facts.planned->schedule.kernels.size(); ++i) {
     const select::KernelSpec& kernel = facts.planned->schedule.kernels[i];
+    others += counts[i] == 0;
+    if (counts[i] == 0) continue;
     std::string defines;
     for (const std::string& define : kernel.defines) defines += readable(define);
     os << formatv("    {0,-20} {1,4}x {2}\n", kernel.name, counts[i], defines);
   }
+  os << formatv("    and {0} for prompts and drafts (--report=json has them)\n", others);
   if (!facts.nvrtc.empty()) os << formatv("  nvrtc: {0}\n", facts.nvrtc);
   if (!facts.output.empty()) {
     os << formatv("\n{0}: {1}\n", facts.output, format_bytes(facts.file_bytes));

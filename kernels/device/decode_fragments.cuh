@@ -3,7 +3,6 @@
 #pragma once
 
 #include "kernels/device/kv_fragments.cuh"
-#include "kernels/device/mma.cuh"
 #include "kernels/device/scores.cuh"
 
 // 1: heads of q and of the appended k still have to go through a norm and rope.

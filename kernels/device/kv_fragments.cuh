@@ -4,15 +4,9 @@
 #pragma once
 
 #include "kernels/device/kv_cache.cuh"
+#include "kernels/device/mma.cuh"
 
 namespace jllm::device {
-
-// a * b + c in two halves at once.
-JLLM_DEVICE unsigned fma_halves(unsigned a, unsigned b, unsigned c) {
-  unsigned out;
-  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(a), "r"(b), "r"(c));
-  return out;
-}
 
 // The float pair as the sum of two pairs of halves.
 struct TwoHalves {
@@ -71,11 +65,11 @@ struct KvPiece {
       // 1024 + (quant + 128) in a half, less 1152.
       const unsigned biased = words[i / 2] ^ 0x80808080u;
       const unsigned magic = __byte_perm(biased, 0x64646464u, i % 2 == 0 ? 0x4140 : 0x4342);
-      return fma_halves(magic, 0x3c003c00u, 0xe480e480u);
+      return half2_fma(magic, 0x3c003c00u, 0xe480e480u);
     } else {
       // 1024 + nibble, less 1032; 1024 + 16 nibble, divided by 16, less 72.
       const unsigned twice = __byte_perm(words[i / 4], 0, i % 4 * 0x0101u | 0x4040u);
-      return fma_halves((twice & 0x00f0000fu) | 0x64006400u, 0x2c003c00u, 0xd480e408u);
+      return half2_fma((twice & 0x00f0000fu) | 0x64006400u, 0x2c003c00u, 0xd480e408u);
     }
   }
 };

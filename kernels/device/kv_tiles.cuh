@@ -5,7 +5,6 @@
 #pragma once
 
 #include "kernels/device/kv_fragments.cuh"
-#include "kernels/device/mma.cuh"
 
 namespace jllm::device {
 
