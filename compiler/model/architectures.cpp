@@ -5,12 +5,14 @@
 
 namespace jllm::model {
 
-extern const Architecture kGemma2, kGemma3, kLlama, kNemotron, kPhi3, kQwen2, kQwen3, kStableLm;
+extern const Architecture kGemma2, kGemma3, kGranite, kLlama, kNemotron, kOlmo2, kPhi3, kQwen2,
+    kQwen3, kSmolLm3, kStableLm;
 
 namespace {
 
-constexpr const Architecture* kArchitectures[] = {&kLlama, &kGemma2, &kGemma3, &kNemotron,
-                                                  &kPhi3,  &kQwen2,  &kQwen3,  &kStableLm};
+constexpr const Architecture* kArchitectures[] = {&kLlama,    &kGemma2,  &kGemma3,  &kGranite,
+                                                  &kNemotron, &kOlmo2,   &kPhi3,    &kQwen2,
+                                                  &kQwen3,    &kSmolLm3, &kStableLm};
 
 }  // namespace
 

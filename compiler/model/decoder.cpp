@@ -18,7 +18,8 @@ TensorId Norm::apply(GraphBuilder& b, TensorId x, const char* name) const {
 TensorId Attention::apply(GraphBuilder& b, TensorId x) const {
   const auto head_norm = [&](TensorId y, const std::optional<Norm>& norm, uint32_t heads,
                              const char* name) {
-    return norm ? b.rms_norm(y, norm->weight, norm->epsilon, name, heads) : y;
+    if (!norm) return y;
+    return b.rms_norm(y, norm->weight, norm->epsilon, name, norms_whole_rows ? 1 : heads);
   };
   ir::Attributes a = attributes;
   const TensorId q_raw = head_norm(q.apply(b, x, "attn_q"), q_norm, a.heads, "attn_q_norm");
@@ -50,6 +51,13 @@ TensorId SandwichBlock::operator()(GraphBuilder& b, TensorId x) const {
   const TensorId y = attention.apply(b, attn_norm.apply(b, x, "attn_norm"));
   x = b.add(post_attention_norm.apply(b, y, "post_attention_norm"), x, "attn_residual");
   const TensorId z = feed_forward.apply(b, ffn_norm.apply(b, x, "ffn_norm"));
+  return b.add(post_ffw_norm.apply(b, z, "post_ffw_norm"), x, "ffn_residual");
+}
+
+TensorId PostNormBlock::operator()(GraphBuilder& b, TensorId x) const {
+  const TensorId y = attention.apply(b, x);
+  x = b.add(post_attention_norm.apply(b, y, "post_attention_norm"), x, "attn_residual");
+  const TensorId z = feed_forward.apply(b, x);
   return b.add(post_ffw_norm.apply(b, z, "post_ffw_norm"), x, "ffn_residual");
 }
 
@@ -136,6 +144,13 @@ void DecoderLoader::add_head_norms(uint32_t layer, Attention* attention) {
   attention->k_norm = norm(block_name(layer) + "attn_k_norm", p_.head_dim);
 }
 
+void DecoderLoader::add_row_norms(uint32_t layer, Attention* attention) {
+  const std::string blk = block_name(layer);
+  attention->q_norm = norm(blk + "attn_q_norm", uint64_t{p_.head_count} * p_.head_dim);
+  attention->k_norm = norm(blk + "attn_k_norm", uint64_t{p_.head_count_kv} * p_.head_dim);
+  attention->norms_whole_rows = true;
+}
+
 GatedFeedForward DecoderLoader::gated_feed_forward(uint32_t layer, bool fused) {
   const std::string blk = block_name(layer);
   const uint64_t width = p_.feed_forward_length;
@@ -193,6 +208,9 @@ TensorId head(const Decoder& decoder, GraphBuilder& b, TensorId x,
   const TensorId logits =
       place ? b.matmul_into(y, weight, *place, "output") : b.matmul(y, weight, "output");
   if (decoder.output.bias) b.add_bias_in_place(logits, *decoder.output.bias, "output");
+  if (decoder.logit_scale != 1) {
+    b.unary_in_place(logits, kScale, decoder.logit_scale, "logit_scale");
+  }
   if (decoder.logit_softcap != 0) {
     b.unary_in_place(logits, kSoftcap, decoder.logit_softcap, "logit_softcap");
   }

@@ -32,7 +32,8 @@ struct Norm {
 // Causal attention from a normed x to the output matrix's result, caches appended on the way.
 struct Attention {
   Linear q, k, v, output;
-  std::optional<Norm> q_norm, k_norm;  // of each head, before its rotation
+  std::optional<Norm> q_norm, k_norm;  // of each head, before its rotation,
+  bool norms_whole_rows = false;       // or of all heads together
   ir::TensorId frequencies = 0, k_cache = 0, v_cache = 0;
   uint32_t kv_heads = 0;
   ir::Attributes attributes;  // of attention and rope; heads: of the queries
@@ -72,6 +73,16 @@ struct SandwichBlock {
   ir::TensorId operator()(ir::GraphBuilder& b, ir::TensorId x) const;
 };
 
+// The Block of OLMo 2: a norm behind each part only, before its sum.
+struct PostNormBlock {
+  Attention attention;
+  Norm post_attention_norm;
+  GatedFeedForward feed_forward;
+  Norm post_ffw_norm;
+
+  ir::TensorId operator()(ir::GraphBuilder& b, ir::TensorId x) const;
+};
+
 // A stack of blocks between the embedding and the output matrix.
 struct Decoder {
   ir::TensorId token_embd = 0;
@@ -79,6 +90,7 @@ struct Decoder {
   std::vector<Block> blocks;
   Norm output_norm;
   Linear output;
+  float logit_scale = 1;
   float logit_softcap = 0;  // 0: none
 };
 
@@ -115,6 +127,8 @@ class DecoderLoader {
   Attention attention(uint32_t layer, const RopeTable& rope, Pairing pairing);
   // The norms attn_q_norm and attn_k_norm, which work on single heads.
   void add_head_norms(uint32_t layer, Attention* attention);
+  // The same names, but over all heads of q and of k.
+  void add_row_norms(uint32_t layer, Attention* attention);
   // ffn_gate, ffn_up, ffn_down; `fused`: ffn_up holds the gate's rows and then its own.
   GatedFeedForward gated_feed_forward(uint32_t layer, bool fused = false);
   SandwichBlock sandwich_block(uint32_t layer, const RopeTable& rope);

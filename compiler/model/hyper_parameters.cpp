@@ -1,6 +1,8 @@
 // Reads and checks the metadata keys that every architecture's graph is built from.
+#include <algorithm>
 #include <cmath>
 
+#include "compiler/model/decoder.h"
 #include "compiler/model/model.h"
 #include "compiler/support/error.h"
 
@@ -29,6 +31,23 @@ class KeyReader {
   // Where 0 and absence mean the same.
   uint32_t u32_or_zero(const char* key, uint64_t max) {
     return bounded(key, file_.get_u64_or(prefix_ + key, 0), 0, max);
+  }
+  // A number, or a flag per layer as converters write it for some models.
+  uint32_t sliding_period(uint32_t layers) {
+    const char* key = "attention.sliding_window_pattern";
+    if (!file_.array_shape(prefix_ + key)) return u32_or_zero(key, kMaxBlocks);
+    const std::vector<uint64_t> slides = take(file_.get_u64_array(prefix_ + key));
+    const auto first_full = std::find(slides.begin(), slides.end(), 0u);
+    const auto period = static_cast<uint32_t>(first_full - slides.begin() + 1);
+    bool is_periodic = slides.size() == layers;
+    for (uint32_t i = 0; is_periodic && i < layers; ++i) {
+      is_periodic = (slides[i] != 0) == is_sliding(i, period);
+    }
+    if (is_periodic) return period;
+    keep(fail(ExitCode::kUnsupported,
+              "{0}: {1}{2} is supported where it has a flag per layer and every n-th is off",
+              file_.path(), prefix_, key));
+    return 0;
   }
   float f32_or(const char* key, double fallback) {
     return static_cast<float>(take(file_.get_f64_or(prefix_ + key, fallback)));
@@ -116,7 +135,7 @@ void read_attention(KeyReader& keys, HyperParameters& p) {
   p.attention_softcap = keys.f32_or("attn_logit_softcapping", 0);
   p.final_softcap = keys.f32_or("final_logit_softcapping", 0);
   p.sliding_window = keys.u32_or_zero("attention.sliding_window", kMaxContext);
-  p.sliding_period = keys.u32_or_zero("attention.sliding_window_pattern", kMaxBlocks);
+  p.sliding_period = keys.sliding_period(p.block_count);
   keys.require(p.head_count % p.head_count_kv == 0, "head_count is no multiple of head_count_kv");
   keys.require(p.head_dim % 8 == 0, "the head dimension is no multiple of 8");
   keys.require(value_dim == p.head_dim, "keys and values have different head dimensions");

@@ -97,6 +97,43 @@ constexpr ModelShape nemotron(ModelShape s) {
   return s;
 }
 
+constexpr ModelShape smollm3(ModelShape s) {
+  s.architecture = "smollm3";
+  s.tokenizer = Tokenizer::kLlamaBpe;  // its own, smaug-bpe, splits alike
+  s.rope_freq_base = 5000000;
+  s.norm_epsilon = 1e-6f;
+  return s;
+}
+
+constexpr ModelShape granite(ModelShape s) {
+  s.architecture = "granite";
+  s.tokenizer = Tokenizer::kSmolBpe;  // its own, refact, splits alike
+  s.rope_freq_base = 10000000;
+  s.embedding_scale = 12;
+  s.residual_scale = 0.22f;
+  s.attention_scale = 0.015625f;
+  s.logit_scale = 8;
+  return s;
+}
+
+constexpr ModelShape olmo2(ModelShape s) {
+  s.architecture = "olmo2";
+  s.tokenizer = Tokenizer::kPhi4Bpe;  // dbrx, as well
+  s.rope_freq_base = 500000;
+  s.norm_epsilon = 1e-6f;
+  s.row_norms = true;
+  s.attn_norm = s.ffn_norm = false;
+  s.post_norms = true;
+  return s;
+}
+
+constexpr ModelShape olmo3(ModelShape s) {
+  s = olmo2(s);
+  s.sliding_window = 4096;
+  s.yarn_factor = 8;
+  return s;
+}
+
 constexpr Tokenizer kLlamaBpe = Tokenizer::kLlamaBpe, kSmolBpe = Tokenizer::kSmolBpe,
                     kTekken = Tokenizer::kTekkenBpe, kSpm = Tokenizer::kSpm;
 
@@ -134,6 +171,10 @@ constexpr ModelShape kShapes[] = {
     phi4_mini({"phi-4-mini", 32, 3072, 8192, 24, 8, 128, 200064, 131072, true}),
     phi4({"phi-4", 40, 5120, 17920, 40, 10, 128, 100352, 16384, false}),
     stablelm({"stablelm-2-1.6b", 24, 2048, 5632, 32, 32, 64, 100352, 4096, false}),
+    olmo2({"olmo-2-1b", 16, 2048, 8192, 16, 16, 128, 100352, 4096, false}),
+    olmo3({"olmo-3-7b", 32, 4096, 11008, 32, 32, 128, 100278, 65536, false}),
+    granite({"granite-3.3-2b", 40, 2048, 8192, 32, 8, 64, 49159, 131072, true}),
+    smollm3({"smollm3-3b", 36, 2048, 11008, 16, 4, 128, 128256, 65536, true}),
     nemotron({"nemotron-mini-4b", 32, 3072, 9216, 24, 8, 128, 256000, 4096, false}),
 };
 

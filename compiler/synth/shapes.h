@@ -30,15 +30,20 @@ struct ModelShape {
   uint32_t rope_dimension_count = 0;   // 0: whole heads
   float llama3_factor = 0;             // of the Llama 3 frequencies: a rope_freqs tensor
   float linear_factor = 0;             // rope.scaling of type linear
+  float yarn_factor = 0;               // rope.scaling of type yarn, of context_length / factor
   uint32_t rope_original_context = 0;  // longrope: rope_factors_long and _short
   uint32_t sliding_window = 0;
   float attention_softcap = 0;
   float final_softcap = 0;
+  // Factors of Granite.
+  float embedding_scale = 0, residual_scale = 0, attention_scale = 0, logit_scale = 0;
 
   // Which tensors a block has.
   bool layer_norm = false;  // layer norms with biases instead of RMS norms
   bool qkv_bias = false;
-  bool head_norms = false;  // attn_q_norm, attn_k_norm
+  bool head_norms = false;  // attn_q_norm, attn_k_norm of a head
+  bool row_norms = false;   // the same, over all heads
+  bool attn_norm = true;
   bool post_norms = false;  // post_attention_norm, post_ffw_norm
   bool fused = false;       // attn_qkv; ffn_up holds the gate's rows too
   bool gated = true;        // ffn_gate

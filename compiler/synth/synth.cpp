@@ -94,7 +94,7 @@ class Synthesiser {
   void add_feed_forward(const std::string& prefix);
   // Of the kind that the model has; `name` without ".weight".
   void add_norm(const std::string& name);
-  void add_head_norm(const std::string& name);
+  void add_rms_norm(const std::string& name, uint64_t width);
   void add_bias(const std::string& name, uint64_t size);
   void add_matrix(const std::string& name, uint64_t row, uint64_t rows, float gain = 1);
   void add_random(const std::string& name, llvm::ArrayRef<uint64_t> shape, RandomTensor tensor);
@@ -128,6 +128,10 @@ void Synthesiser::set_metadata() {
   if (shape_.sliding_window != 0) set_u32("attention.sliding_window", shape_.sliding_window);
   if (shape_.attention_softcap != 0) set_f32("attn_logit_softcapping", shape_.attention_softcap);
   if (shape_.final_softcap != 0) set_f32("final_logit_softcapping", shape_.final_softcap);
+  if (shape_.embedding_scale != 0) set_f32("embedding_scale", shape_.embedding_scale);
+  if (shape_.residual_scale != 0) set_f32("residual_scale", shape_.residual_scale);
+  if (shape_.attention_scale != 0) set_f32("attention.scale", shape_.attention_scale);
+  if (shape_.logit_scale != 0) set_f32("logit_scale", shape_.logit_scale);
   // Required by llama.cpp, which asks whether both parts of a block read the same input.
   if (shape_.layer_norm && shape_.gated)
     writer_.set_bool(prefixed("use_parallel_residual"), !shape_.ffn_norm);
@@ -141,6 +145,14 @@ void Synthesiser::set_rope_metadata() {
   if (shape_.linear_factor != 0) {
     writer_.set_string(prefixed("rope.scaling.type"), "linear");
     set_f32("rope.scaling.factor", shape_.linear_factor);
+  }
+  if (shape_.yarn_factor != 0) {
+    writer_.set_string(prefixed("rope.scaling.type"), "yarn");
+    set_f32("rope.scaling.factor", shape_.yarn_factor);
+    set_u32("rope.scaling.original_context_length",
+            static_cast<uint32_t>(float(shape_.context_length) / shape_.yarn_factor));
+    // Said by the files themselves, on top of what YaRN does with the factor.
+    set_f32("rope.scaling.attn_factor", 1 + 0.1f * std::log(shape_.yarn_factor));
   }
   if (shape_.rope_original_context != 0) {
     const auto original = float(shape_.rope_original_context);
@@ -170,7 +182,7 @@ void Synthesiser::add_rope_tensors() {
 
 void Synthesiser::add_layer(uint32_t layer) {
   const std::string prefix = "blk." + std::to_string(layer) + ".";
-  add_norm(prefix + "attn_norm");
+  if (shape_.attn_norm) add_norm(prefix + "attn_norm");
   add_attention(prefix);
   if (shape_.post_norms) add_norm(prefix + "post_attention_norm");
   if (shape_.ffn_norm) add_norm(prefix + "ffn_norm");
@@ -193,9 +205,9 @@ void Synthesiser::add_attention(const std::string& prefix) {
     add("attn_k", kv_rows);
     add("attn_v", kv_rows);
   }
-  if (shape_.head_norms) {
-    add_head_norm(prefix + "attn_q_norm");
-    add_head_norm(prefix + "attn_k_norm");
+  if (shape_.head_norms || shape_.row_norms) {
+    add_rms_norm(prefix + "attn_q_norm", shape_.row_norms ? q_rows : shape_.head_dim);
+    add_rms_norm(prefix + "attn_k_norm", shape_.row_norms ? kv_rows : shape_.head_dim);
   }
   add_matrix(prefix + "attn_output.weight", q_rows, embedding);
 }
@@ -209,12 +221,12 @@ void Synthesiser::add_feed_forward(const std::string& prefix) {
 }
 
 void Synthesiser::add_norm(const std::string& name) {
-  add_random(name + ".weight", {shape_.embedding_length}, {WeightType::kF32, 1, kNormSpread, 0});
+  add_rms_norm(name, shape_.embedding_length);
   if (shape_.layer_norm) add_bias(name + ".bias", shape_.embedding_length);
 }
 
-void Synthesiser::add_head_norm(const std::string& name) {
-  add_random(name + ".weight", {shape_.head_dim}, {WeightType::kF32, 1, kNormSpread, 0});
+void Synthesiser::add_rms_norm(const std::string& name, uint64_t width) {
+  add_random(name + ".weight", {width}, {WeightType::kF32, 1, kNormSpread, 0});
 }
 
 void Synthesiser::add_bias(const std::string& name, uint64_t size) {

@@ -109,6 +109,30 @@ TEST(HyperParameters, WindowsAndSoftcapsAreOptional) {
   EXPECT_EQ(p.rope_freq_base_swa, 20000);
 }
 
+TEST(HyperParameters, SlidingLayersMayBeFlagged) {
+  const auto with_flags = [](const std::vector<int32_t>& flags) {
+    TinyLlama tiny;
+    tiny.layers = 5;
+    tiny.more_keys = [flags](Writer& w) {
+      w.set_i32_array("llama.attention.sliding_window_pattern", flags);
+    };
+    return tiny;
+  };
+  const std::pair<std::vector<int32_t>, uint32_t> cases[] = {
+      {{1, 1, 1, 0, 1}, 4}, {{1, 0, 1, 0, 1}, 2}, {{0, 0, 0, 0, 0}, 1}, {{1, 1, 1, 1, 1}, 6}};
+  const TempFolder folder;
+  for (const auto& [flags, period] : cases) {
+    const gguf::File file = write_and_open(with_flags(flags), folder.file("m.gguf"));
+    EXPECT_EQ(value_of(load(file)).params.sliding_period, period);
+  }
+  for (const std::vector<int32_t>& flags :
+       {std::vector<int32_t>{0, 1, 1, 0, 1}, {1, 1, 0, 1, 0}, {1, 1, 1, 0}, {}}) {
+    const auto [code, text] = load_error(with_flags(flags));
+    EXPECT_EQ(code, ExitCode::kUnsupported) << text;
+    EXPECT_NE(text.find("llama.attention.sliding_window_pattern"), std::string::npos) << text;
+  }
+}
+
 TEST(HyperParameters, SoftcapsAndRopeParametersOutOfRangeAreRefused) {
   const std::pair<const char*, float> cases[] = {{"llama.attn_logit_softcapping", -1.0f},
                                                  {"llama.final_logit_softcapping", NAN},

@@ -215,15 +215,16 @@ File header_of(const TempFolder& folder, const std::string& like, const std::str
 // A wrong number in the table of shapes would show in the number of weights.
 TEST(Synth, ShapesGiveThePublishedParameterCounts) {
   const std::pair<const char*, double> published[] = {
-      {"llama-3.2-1b", 1.236e9},     {"llama-3.2-3b", 3.213e9},    {"llama-3.1-8b", 8.030e9},
-      {"tinyllama", 1.100e9},        {"smollm2-135m", 134.5e6},    {"smollm2-360m", 361.8e6},
-      {"smollm2-1.7b", 1.711e9},     {"mistral-7b", 7.248e9},      {"mistral-nemo", 12.248e9},
-      {"qwen2.5-0.5b", 494.0e6},     {"qwen2.5-1.5b", 1.5437e9},   {"qwen2.5-3b", 3.0859e9},
-      {"qwen2.5-7b", 7.6156e9},      {"qwen3-0.6b", 596.05e6},     {"qwen3-1.7b", 1.7206e9},
-      {"qwen3-4b", 4.0225e9},        {"qwen3-8b", 8.1907e9},       {"bonsai-8b", 8.1907e9},
-      {"gemma-2-2b", 2.6143e9},      {"gemma-3-1b", 999.89e6},     {"gemma-3-4b", 3.880e9},
-      {"phi-3-mini", 3.8211e9},      {"phi-4-mini", 3.8360e9},     {"phi-4", 14.6595e9},
-      {"stablelm-2-1.6b", 1.6445e9}, {"nemotron-mini-4b", 4.191e9}};
+      {"llama-3.2-1b", 1.236e9},     {"llama-3.2-3b", 3.213e9},  {"llama-3.1-8b", 8.030e9},
+      {"tinyllama", 1.100e9},        {"smollm2-135m", 134.5e6},  {"smollm2-360m", 361.8e6},
+      {"smollm2-1.7b", 1.711e9},     {"mistral-7b", 7.248e9},    {"mistral-nemo", 12.248e9},
+      {"qwen2.5-0.5b", 494.0e6},     {"qwen2.5-1.5b", 1.5437e9}, {"qwen2.5-3b", 3.0859e9},
+      {"qwen2.5-7b", 7.6156e9},      {"qwen3-0.6b", 596.05e6},   {"qwen3-1.7b", 1.7206e9},
+      {"qwen3-4b", 4.0225e9},        {"qwen3-8b", 8.1907e9},     {"bonsai-8b", 8.1907e9},
+      {"gemma-2-2b", 2.6143e9},      {"gemma-3-1b", 999.89e6},   {"gemma-3-4b", 3.880e9},
+      {"phi-3-mini", 3.8211e9},      {"phi-4-mini", 3.8360e9},   {"phi-4", 14.6595e9},
+      {"stablelm-2-1.6b", 1.6445e9}, {"olmo-2-1b", 1.4849e9},    {"olmo-3-7b", 7.298e9},
+      {"granite-3.3-2b", 2.5335e9},  {"smollm3-3b", 3.0751e9},   {"nemotron-mini-4b", 4.191e9}};
   EXPECT_EQ(std::size(published), model_shapes().size());
   TempFolder folder;
   for (const auto& [name, parameters] : published) {
@@ -296,6 +297,16 @@ TEST(Synth, EveryArchitectureHasItsTensors) {
        "attn_norm.weight attn_norm.bias attn_q.weight attn_q.bias attn_k.weight attn_k.bias "
        "attn_v.weight attn_v.bias attn_output.weight ffn_norm.weight ffn_norm.bias "
        "ffn_gate.weight ffn_up.weight ffn_down.weight "},
+      {"olmo-2-1b",
+       "attn_q.weight attn_k.weight attn_v.weight attn_q_norm.weight attn_k_norm.weight "
+       "attn_output.weight post_attention_norm.weight ffn_gate.weight ffn_up.weight "
+       "ffn_down.weight post_ffw_norm.weight "},
+      {"granite-3.3-2b",
+       "attn_norm.weight attn_q.weight attn_k.weight attn_v.weight attn_output.weight "
+       "ffn_norm.weight ffn_gate.weight ffn_up.weight ffn_down.weight "},
+      {"smollm3-3b",
+       "attn_norm.weight attn_q.weight attn_k.weight attn_v.weight attn_output.weight "
+       "ffn_norm.weight ffn_gate.weight ffn_up.weight ffn_down.weight "},
       {"nemotron-mini-4b",
        "attn_norm.weight attn_norm.bias attn_q.weight attn_k.weight attn_v.weight "
        "attn_output.weight ffn_norm.weight ffn_norm.bias ffn_up.weight ffn_down.weight "},
@@ -306,6 +317,22 @@ TEST(Synth, EveryArchitectureHasItsTensors) {
     EXPECT_EQ(block_tensors(file), tensors) << name;
     EXPECT_EQ(value_of(file.get_string("general.architecture")), find_shape(name)->architecture);
   }
+}
+
+TEST(Synth, Olmo2NormalisesAllHeadsTogether) {
+  TempFolder folder;
+  const File file = make(folder, small("olmo-2-1b", "f32"));
+  EXPECT_EQ(file.find_tensor("blk.1.attn_q_norm.weight")->elements(), 256u);  // 8 heads of 32
+  EXPECT_EQ(file.find_tensor("blk.1.attn_k_norm.weight")->elements(), 64u);   // 2
+}
+
+TEST(Synth, GraniteHasItsFactors) {
+  TempFolder folder;
+  const File file = make(folder, small("granite-3.3-2b", "f32"));
+  EXPECT_EQ(value_of(file.get_f64("granite.embedding_scale")), 12.0);
+  EXPECT_EQ(value_of(file.get_f64("granite.residual_scale")), double{0.22f});
+  EXPECT_EQ(value_of(file.get_f64("granite.attention.scale")), 1.0 / 64);
+  EXPECT_EQ(value_of(file.get_f64("granite.logit_scale")), 8.0);
 }
 
 TEST(Synth, LongropeAndPartsOfHeadsScaleWithTheShape) {
@@ -324,10 +351,15 @@ TEST(Synth, LongropeAndPartsOfHeadsScaleWithTheShape) {
 
 TEST(Synth, TokenizersAreOfTheModelsFamily) {
   const std::tuple<const char*, const char*, const char*> cases[] = {
-      {"qwen3-0.6b", "gpt2", "qwen2"},          {"stablelm-2-1.6b", "gpt2", "stablelm2"},
-      {"phi-4-mini", "gpt2", "gpt-4o"},         {"phi-4", "gpt2", "dbrx"},
-      {"mistral-nemo", "gpt2", "tekken"},       {"phi-3-mini", "llama", "default"},
-      {"nemotron-mini-4b", "llama", "default"}, {"gemma-2-2b", "llama", "default"}};
+      {"qwen3-0.6b", "gpt2", "qwen2"},
+      {"stablelm-2-1.6b", "gpt2", "stablelm2"},
+      {"phi-4-mini", "gpt2", "gpt-4o"},
+      {"phi-4", "gpt2", "dbrx"},
+      {"mistral-nemo", "gpt2", "tekken"},
+      {"phi-3-mini", "llama", "default"},
+      {"nemotron-mini-4b", "llama", "default"},
+      {"gemma-2-2b", "llama", "default"},
+      {"olmo-2-1b", "gpt2", "dbrx"}};
   TempFolder folder;
   for (const auto& [name, model, pre] : cases) {
     const File file = make(folder, small(name, "f32"));
@@ -345,7 +377,8 @@ TEST(Synth, RefusesWhatItDoesNotKnow) {
             "llama-3.1-8b, tinyllama, smollm2-135m, smollm2-360m, smollm2-1.7b, mistral-7b, "
             "mistral-nemo, qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-3b, qwen2.5-7b, qwen3-0.6b, "
             "qwen3-1.7b, qwen3-4b, qwen3-8b, bonsai-8b, gemma-2-2b, gemma-3-1b, gemma-3-4b, "
-            "phi-3-mini, phi-4-mini, phi-4, stablelm-2-1.6b, nemotron-mini-4b");
+            "phi-3-mini, phi-4-mini, phi-4, stablelm-2-1.6b, olmo-2-1b, olmo-3-7b, "
+            "granite-3.3-2b, smollm3-3b, nemotron-mini-4b");
   EXPECT_EQ(error_of(small("tinyllama", "q3_k")),
             "synth: unknown --type 'q3_k'; choose one of f32, f16, bf16, q4_0, q5_0, q8_0, q4_k, "
             "q4_k_m, q6_k, q1_0");

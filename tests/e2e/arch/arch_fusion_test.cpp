@@ -52,6 +52,11 @@ TEST(ArchitectureFusion, NodesOfALayer) {
       {"phi3", five},
       {"phi4_mini_long", five},
       {"qwen3", five},
+      {"granite", five},
+      {"smollm3", five},
+      {"olmo3",
+       "matmul rms_norm matmul rms_norm matmul rope_append attention matmul rms_norm add matmul "
+       "matmul glu matmul rms_norm add"},
       {"gemma2", "qkv attention matmul rms_norm add gate_up matmul rms_norm add"},
       {"gemma3", "qkv attention matmul rms_norm add gate_up matmul rms_norm add"},
       {"stablelm",

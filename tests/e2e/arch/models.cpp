@@ -50,6 +50,13 @@ synth::SynthOptions tiny_phi4_mini(uint32_t original_context) {
   return options;
 }
 
+// Five layers: the fourth sees everything, and is the only one that YaRN stretches.
+synth::SynthOptions tiny_olmo3() {
+  synth::SynthOptions options = tiny("olmo-3-7b", {5, 128, 344, 4, 4, 32});
+  options.sliding_window = 8;
+  return options;
+}
+
 synth::SynthOptions tiny_stablelm(bool parallel) {
   synth::SynthOptions options = tiny("stablelm-2-1.6b", {3, 128, 352, 4, 4, 32});
   options.without_ffn_norm = parallel;
@@ -70,7 +77,11 @@ std::vector<ArchModel> arch_models() {
           {"phi4", tiny("phi-4", {3, 160, 560, 4, 1, 40})},
           {"stablelm", tiny_stablelm(false)},
           {"stablelm_parallel", tiny_stablelm(true)},
-          {"nemotron", tiny("nemotron-mini-4b", {3, 96, 288, 3, 1, 32})}};
+          {"nemotron", tiny("nemotron-mini-4b", {3, 96, 288, 3, 1, 32})},
+          {"olmo2", tiny("olmo-2-1b", {3, 128, 512, 4, 4, 32})},
+          {"olmo3", tiny_olmo3()},
+          {"granite", tiny("granite-3.3-2b", {3, 128, 512, 4, 1, 32})},
+          {"smollm3", tiny("smollm3-3b", {5, 128, 688, 4, 1, 32})}};
 }
 
 void write_model(const ArchModel& model, const std::string& path) {
