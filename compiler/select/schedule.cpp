@@ -83,11 +83,12 @@ llvm::Expected<Schedule> select(ir::Program& program, const target::Target& targ
                                 const SelectOptions& options) {
   if (options.tuning && !options.tuning->entries.empty() &&
       !options.tuning->made_for(target.compute_capability, target.sm_count)) {
-    return fail(ExitCode::kUsage,
-                "the tuning table is for devices of compute capability {0} with {1} "
-                "multiprocessors, {2} has {3} and {4}; make one with jllmc tune, or say --tuning none",
-                options.tuning->compute_capability, options.tuning->sm_count, target.name,
-                target.compute_capability, target.sm_count);
+    return fail(
+        ExitCode::kUsage,
+        "the tuning table is for devices of compute capability {0} with {1} "
+        "multiprocessors, {2} has {3} and {4}; make one with jllmc tune, or say --tuning none",
+        options.tuning->compute_capability, options.tuning->sm_count, target.name,
+        target.compute_capability, target.sm_count);
   }
   ScheduleBuilder builder(program);
   if (target.is_host) choose_panels(program, options, builder);

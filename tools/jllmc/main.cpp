@@ -32,9 +32,9 @@ llvm::Error run_command(llvm::ArrayRef<const tool::Command*> commands) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const tool::Command* const commands[] = {&tool::fit_command(), &tool::compile_command(),
+  const tool::Command* const commands[] = {&tool::fit_command(),     &tool::compile_command(),
                                            &tool::inspect_command(), &tool::targets_command(),
-                                           &tool::synth_command(), &tool::tune_command()};
+                                           &tool::synth_command(),   &tool::tune_command()};
   cl::SetVersionPrinter([](llvm::raw_ostream& os) { os << "jllmc " JLLM_VERSION "\n"; });
   for (const tool::Command* command : commands) {
     cl::HideUnrelatedOptions(tool::options_category(), command->options);

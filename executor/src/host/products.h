@@ -1,7 +1,7 @@
 // Integer products of activations and panels, compiled once per instruction set (folder isa/) and
-// chosen at run time. Activations become the same integers everywhere and the sums of their products
-// are exact; the sets differ in nothing but whether they round between a multiplication and an
-// addition of floats (only `portable` on x86-64 does).
+// chosen at run time. Activations become the same integers everywhere and the sums of their
+// products are exact; the sets differ in nothing but whether they round between a multiplication
+// and an addition of floats (only `portable` on x86-64 does).
 #pragma once
 
 #include <cstdint>
