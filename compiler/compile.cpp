@@ -9,7 +9,7 @@
 #include "compiler/emit/plan_writer.h"
 #include "compiler/emit/tokenizer_segment.h"
 #include "compiler/fit/advice.h"
-#include "compiler/gguf/file.h"
+#include "compiler/gguf/requantise.h"
 #include "compiler/planner.h"
 #include "compiler/report/report.h"
 #include "compiler/support/error.h"
@@ -134,6 +134,11 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   }
   llvm::Expected<gguf::File> file = gguf::File::open(options.input);
   if (!file) return file.takeError();
+  if (!options.weights.empty()) {
+    llvm::Expected<gguf::File> requantised = gguf::requantised(*file, options.weights);
+    if (!requantised) return requantised.takeError();
+    *file = std::move(*requantised);
+  }
   PlanOptions plan;
   Planner planner(*file);
   if (llvm::Error error = resolve_options(planner, *target, options, &plan)) return error;
@@ -165,12 +170,13 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     if (!budget.fits()) return does_not_fit(planner, facts, options, plan);
   }
 
-  Progress progress("repacking weights");
+  Progress progress(options.weights.empty() ? "repacking weights" : "quantising weights");
   inputs.planned = &*planned;
   inputs.modules = &modules;
   inputs.end_tokens = end_tokens(*tokenizer, planned->model.params.vocab_size);
   inputs.tokenizer = std::move(*tokenizer);
   inputs.options = provenance_options(*planned);
+  if (!options.weights.empty()) inputs.options.push_back("weights=" + options.weights);
   inputs.progress = [&](uint64_t done, uint64_t total) { progress.update(done, total); };
   llvm::Expected<emit::PlanSizes> sizes = emit::write_plan(inputs, options.output);
   if (!sizes) return sizes.takeError();

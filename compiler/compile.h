@@ -20,6 +20,7 @@ struct CompileOptions {
   std::string output;
   std::string target = "host";
   PlanOptions plan;
+  std::string weights;  // a mix of types (gguf/type_mix.h) for what are floats; empty: as stored
   bool context_max = false;  // take the largest context that fits instead of plan.context
   BudgetOptions budget;
   bool desktop = false;    // budget of a system with a desktop; budget.limit goes before it

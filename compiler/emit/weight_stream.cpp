@@ -7,6 +7,7 @@
 
 #include "compiler/emit/repack.h"
 #include "compiler/gguf/quants.h"
+#include "compiler/gguf/requantise.h"
 #include "compiler/support/error.h"
 #include "schema/panel_layout.h"
 
@@ -46,23 +47,15 @@ class Pipeline {
   uint64_t written_ = 0;
 };
 
-// The part of its source that the tensor takes: whole rows, thus whole blocks.
-llvm::ArrayRef<uint8_t> source_bytes(const gguf::File& file, const ir::Tensor& tensor) {
-  const BlockShape block = block_shape(tensor.source->type());
-  const auto bytes = [&](uint64_t elements) { return elements / block.elements * block.bytes; };
-  return file.data(*tensor.source).slice(bytes(tensor.source_offset), bytes(tensor.elements()));
-}
-
-llvm::Error stream_rows(llvm::ArrayRef<uint8_t> data, const ir::Tensor& tensor, bool is_host,
+llvm::Error stream_rows(gguf::RowReader source, const ir::Tensor& tensor, bool is_host,
                         Pipeline& out) {
-  const uint64_t source_row = data.size() / tensor.rows;
   if (tensor.panels) {
     const uint64_t panel = panel_bytes(tensor.type, tensor.cols);
     const uint64_t rows_per_piece = std::max<uint64_t>(1, kPieceBytes / panel) * kPanelRows;
     for (uint64_t first = 0; first < tensor.rows; first += rows_per_piece) {
       const uint64_t n = std::min(rows_per_piece, tensor.rows - first);
       std::vector<uint8_t> piece(panel_count(n) * panel);
-      repack_panels(tensor.type, data.data() + first * source_row, n, tensor.cols, piece.data());
+      repack_panels(tensor.type, source.read(first, n), n, tensor.cols, piece.data());
       if (llvm::Error error = out.push(std::move(piece))) return error;
     }
     return llvm::Error::success();
@@ -71,7 +64,7 @@ llvm::Error stream_rows(llvm::ArrayRef<uint8_t> data, const ir::Tensor& tensor, 
   const uint64_t rows_per_piece = std::max<uint64_t>(1, kPieceBytes / row);
   for (uint64_t first = 0; first < tensor.rows; first += rows_per_piece) {
     const uint64_t n = std::min(rows_per_piece, tensor.rows - first);
-    const uint8_t* from = data.data() + first * source_row;
+    const uint8_t* from = source.read(first, n);
     std::vector<uint8_t> piece;
     if (is_host) {
       piece.assign(from, from + n * row);
@@ -86,12 +79,11 @@ llvm::Error stream_rows(llvm::ArrayRef<uint8_t> data, const ir::Tensor& tensor, 
 
 llvm::Error stream_matrix(const gguf::File& file, const ir::Tensor& tensor, bool is_host,
                           Pipeline& out) {
-  if (llvm::Error error = stream_rows(source_bytes(file, tensor), tensor, is_host, out)) {
-    return error;
-  }
+  gguf::RowReader source(file, *tensor.source, tensor.source_offset, tensor.cols);
+  if (llvm::Error error = stream_rows(std::move(source), tensor, is_host, out)) return error;
   // Once the last of its parts has been read.
   if (tensor.source_offset + tensor.elements() == tensor.source->elements()) {
-    file.release(*tensor.source);
+    file.release(file.stored(*tensor.source));
   }
   return llvm::Error::success();
 }
@@ -100,8 +92,8 @@ llvm::Error stream_constant(const gguf::File& file, const ir::Tensor& tensor, Pi
   std::vector<float> values = tensor.values;
   if (tensor.source != nullptr) {
     values.resize(tensor.elements());
-    gguf::dequantise(tensor.source->type(), source_bytes(file, tensor).data(), values.data(),
-                     values.size());
+    gguf::RowReader source(file, *tensor.source, tensor.source_offset, tensor.elements());
+    gguf::dequantise(tensor.source->type(), source.read(0, 1), values.data(), values.size());
   }
   std::vector<uint8_t> bytes(values.size() * sizeof(float));
   std::memcpy(bytes.data(), values.data(), bytes.size());

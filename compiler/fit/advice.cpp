@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "compiler/gguf/type_mix.h"
+#include "compiler/gguf/requantise.h"
 #include "compiler/report/style.h"
 #include "compiler/support/error.h"
 
@@ -20,16 +20,6 @@ constexpr uint32_t kLeastContext = 256;  // positions; a shorter context is no h
 double bytes_of(WeightType type) {
   const BlockShape block = block_shape(type);
   return double(block.bytes) / block.elements;
-}
-
-// The header of the model as the quantiser would make it with this mix.
-gguf::File quantise_header(const gguf::File& file, const gguf::TypeMix& mix, uint32_t block_count) {
-  const gguf::MixedModel model = {block_count, file.find_tensor("output.weight") == nullptr};
-  return file.with_types([&](const gguf::TensorInfo& tensor) {
-    const bool is_matrix =
-        tensor.shape.size() > 1 && llvm::StringRef(tensor.name).take_back(7) == ".weight";
-    return is_matrix ? gguf::mixed_type(mix, model, tensor.name, tensor.shape[0]) : tensor.type();
-  });
 }
 
 }  // namespace
@@ -280,7 +270,7 @@ const std::vector<std::unique_ptr<Adviser::Quantised>>& Adviser::quantised(uint3
   if (!quantised_.empty()) return quantised_;
   for (const char* name : {"q8_0", "q6_k", "q5_0", "q4_k_m", "q4_0"}) {
     quantised_.push_back(std::make_unique<Quantised>(
-        name, quantise_header(planner_.file(), *gguf::find_type_mix(name), block_count)));
+        name, gguf::with_mix(planner_.file(), *gguf::find_type_mix(name), block_count)));
   }
   return quantised_;
 }

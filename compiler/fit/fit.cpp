@@ -4,6 +4,7 @@
 
 #include "compiler/fit/advice.h"
 #include "compiler/fit/show.h"
+#include "compiler/gguf/requantise.h"
 #include "compiler/support/error.h"
 
 namespace jllm::fit {
@@ -30,6 +31,11 @@ llvm::Error run(const FitOptions& options, const report::Style& style, llvm::raw
   open_options.header_only = options.header_only;
   llvm::Expected<gguf::File> file = gguf::File::open(options.input, open_options);
   if (!file) return file.takeError();
+  if (!options.weights.empty()) {
+    llvm::Expected<gguf::File> requantised = gguf::requantised(*file, options.weights);
+    if (!requantised) return requantised.takeError();
+    *file = std::move(*requantised);
+  }
   llvm::Expected<model::Model> model = model::load(*file);
   if (!model) return model.takeError();
 

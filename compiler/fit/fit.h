@@ -19,6 +19,7 @@ struct FitOptions {
   bool modes = false;                // in each of their power modes
   bool header_only = false;          // take a file that ends before its tensors do
   bool json = false;
+  std::string weights;  // as CompileOptions has it
   Question question;
 };
 

@@ -134,6 +134,7 @@ std::string describe(const Value& value) {
 struct File::Impl {
   std::vector<std::shared_ptr<const Part>> parts;  // shared with what with_types() makes
   std::vector<TensorInfo> tensors;
+  std::vector<TensorInfo> stored;        // before with_types(); empty: the same
   std::vector<uint32_t> tensor_by_name;  // indices into `tensors`, sorted by name
 
   const Part& first() const { return *parts.front(); }
@@ -251,6 +252,7 @@ llvm::Expected<File> File::open(llvm::StringRef path, const OpenOptions& options
 
 File File::with_types(const std::function<WeightType(const TensorInfo&)>& type_of) const {
   auto impl = std::make_unique<Impl>(*impl_);
+  if (impl->stored.empty()) impl->stored = impl->tensors;
   for (TensorInfo& tensor : impl->tensors) {
     const WeightType type = type_of(tensor);
     if (type == tensor.type()) continue;
@@ -411,6 +413,11 @@ bool File::has_data(const TensorInfo& tensor) const {
   return range_inside(tensor.offset, tensor.byte_size, size);
 }
 
+const TensorInfo& File::stored(const TensorInfo& tensor) const {
+  if (impl_->stored.empty()) return tensor;
+  return impl_->stored[static_cast<size_t>(&tensor - impl_->tensors.data())];
+}
+
 llvm::ArrayRef<uint8_t> File::data(const TensorInfo& tensor) const {
   return impl_->parts[tensor.part]->mapping.bytes().slice(tensor.offset, tensor.byte_size);
 }
@@ -425,7 +432,7 @@ std::array<uint8_t, 32> File::header_sha256() const {
     const llvm::ArrayRef<uint8_t> bytes = impl_->parts[part]->mapping.bytes();
     uint64_t end = bytes.size();
     for (const TensorInfo& tensor : impl_->tensors) {
-      if (tensor.part == part) end = std::min(end, tensor.offset);
+      if (tensor.part == part) end = std::min(end, stored(tensor).offset);
     }
     hash.update(bytes.take_front(end));
   }

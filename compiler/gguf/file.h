@@ -61,8 +61,8 @@ class File {
   File& operator=(File&&) noexcept;
   ~File();
 
-  // The same model as another quantisation would have it, for asking what that would take: a new
-  // type has a known block shape that divides the tensor's rows.
+  // The same model as another quantisation would have it: a new type has a known block shape that
+  // divides the tensor's rows. What the file holds is found by way of stored().
   File with_types(const std::function<WeightType(const TensorInfo&)>& type_of) const;
 
   uint32_t version() const;
@@ -104,6 +104,9 @@ class File {
   // False for what lies beyond the end of a file that was opened with header_only, and for what
   // with_types() has given another type.
   bool has_data(const TensorInfo& tensor) const;
+  // One of this File's tensors as it stands in the file: with_types() may have given it another
+  // type.
+  const TensorInfo& stored(const TensorInfo& tensor) const;
   // The tensor's bytes in the mapping, which has_data() vouches for. Valid while the File lives.
   llvm::ArrayRef<uint8_t> data(const TensorInfo& tensor) const;
   // Tells the kernel that the tensor's pages are no longer needed, to keep resident memory small.

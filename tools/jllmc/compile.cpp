@@ -50,6 +50,10 @@ cl::opt<std::string> activations(
     cl::desc("how activations are read beside quantised weights, on host targets too: f32 (exact, "
              "the slowest), q8 (8 bits, the fastest), q8r (15 bits) or auto (default: q8r)"),
     cl::sub(command), cl::cat(options_category()));
+cl::opt<std::string> weights(
+    "weights", cl::value_desc("TYPE"),
+    cl::desc("quantise matrices that the file has as floats: q8_0, q6_k, q5_0, q4_k_m, q4_k, q4_0"),
+    cl::sub(command), cl::cat(options_category()));
 cl::opt<std::string> tuning_table(
     "tuning", cl::value_desc("FILE.json|none"),
     cl::desc("kernel variants as jllmc tune measured them (default: the built-in table for the "
@@ -82,6 +86,7 @@ llvm::Error fill_options(CompileOptions* options) {
   options->target = target_name;
   options->nvrtc = nvrtc;
   options->dump_after = dump_after;
+  options->weights = llvm::StringRef(weights).lower();
   options->desktop = plan_arguments.desktop();
   options->plan.fuse = !no_fuse;
   options->plan.select.overlap = !no_overlap;

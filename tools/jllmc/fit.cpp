@@ -29,6 +29,10 @@ cl::opt<bool> header_only("header-only",
                           cl::desc("take a file that ends before its tensors do: the start of a "
                                    "download"),
                           cl::sub(command), cl::cat(options_category()));
+cl::opt<std::string> weights(
+    "weights", cl::value_desc("TYPE"),
+    cl::desc("ask for a plan with matrices quantised by jllmc compile --weights"), cl::sub(command),
+    cl::cat(options_category()));
 cl::opt<bool> as_json("json", cl::desc("print JSON"), cl::sub(command),
                       cl::cat(options_category()));
 
@@ -40,6 +44,7 @@ llvm::Error run() {
   options.modes = modes;
   options.header_only = header_only;
   options.json = as_json;
+  options.weights = llvm::StringRef(weights).lower();
   options.question.desktop = plan_arguments.desktop();
   if (llvm::Error error =
           plan_arguments.fill(&options.question.plan, &options.question.budget, nullptr)) {

@@ -1,0 +1,108 @@
+// jllmc compile --weights: a model of floats becomes the plan that its quantisation would have had,
+// and still says nearly the same.
+#include <gtest/gtest.h>
+
+#include "tests/support/running_plan.h"
+#include "tests/support/tiny_plan.h"
+
+namespace jllm {
+namespace {
+
+using test::Logits;
+using test::PlanInMemory;
+using test::RunningPlan;
+
+synth::SynthOptions model_of(const char* type) {
+  synth::SynthOptions model = test::tiny_model();
+  model.type = type;
+  model.embedding = model.ffn = 256;  // whole blocks of every format
+  model.head_dim = 64;
+  return model;
+}
+
+CompileOptions options_with(const std::string& weights) {
+  CompileOptions options;
+  options.weights = weights;
+  options.plan.select.activations = select::ActivationMode::kF32;
+  return options;
+}
+
+Logits logits_of(const std::vector<uint8_t>& bytes) {
+  const PlanInMemory plan(bytes);
+  EXPECT_EQ(plan.error, Error::kOk) << plan.message;
+  RunningPlan run(plan, {});
+  return run.force_all({1, 17, 300, 45, 260, 7}).back();
+}
+
+// Squared error relative to the reference.
+double nmse(const Logits& got, const Logits& expected) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    error += std::pow(double(got[i]) - double(expected[i]), 2);
+    norm += std::pow(double(expected[i]), 2);
+  }
+  return error / norm;
+}
+
+TEST(Requantise, ThePlanIsThatOfAQuantisedModel) {
+  for (const char* type : {"q8_0", "q4_k_m", "q4_0"}) {
+    for (const select::ActivationMode mode :
+         {select::ActivationMode::kF32, select::ActivationMode::kAuto}) {
+      CompileOptions options = options_with(type);
+      options.plan.select.activations = mode;
+      const PlanInMemory converted(test::plan_bytes(model_of("f16"), options));
+      options.weights.clear();
+      const PlanInMemory quantised(test::plan_bytes(model_of(type), options));
+      ASSERT_EQ(converted.error, Error::kOk) << converted.message;
+      const fb::Plan &a = converted.view().plan(), &b = quantised.view().plan();
+      ASSERT_EQ(a.arenas()->size(), b.arenas()->size());
+      for (unsigned i = 0; i < a.arenas()->size(); ++i) {
+        EXPECT_EQ(a.arenas()->Get(i)->size(), b.arenas()->Get(i)->size()) << type << " arena " << i;
+      }
+      EXPECT_EQ(a.model()->weights_read_per_token(), b.model()->weights_read_per_token()) << type;
+      EXPECT_EQ(a.kernels()->size(), b.kernels()->size()) << type;
+    }
+  }
+}
+
+// A weight of q8_0 is off by half of 1/127 of its block's largest at most, evenly: for normal
+// weights, whose largest of 32 is about 2.1 deviations, an NMSE of (2.1 / 127)^2 / 12 = 2.3e-5; of
+// q4_0 (2.1 / 8)^2 / 12 = 5.7e-3. Fourteen matrices in two layers and the output add theirs; none
+// cancels.
+TEST(Requantise, ErrorsAreThoseOfTheTypes) {
+  const std::vector<uint8_t> f16 = test::plan_bytes(model_of("f16"), options_with(""));
+  const Logits expected = logits_of(f16);
+  const double q8 =
+      nmse(logits_of(test::plan_bytes(model_of("f16"), options_with("q8_0"))), expected);
+  EXPECT_GT(q8, 2.3e-5 / 15);
+  EXPECT_LT(q8, 2.3e-5 * 15);
+  const double q4 =
+      nmse(logits_of(test::plan_bytes(model_of("f16"), options_with("q4_0"))), expected);
+  EXPECT_GT(q4, 5.7e-3 / 15);
+  EXPECT_LT(q4, 5.7e-3 * 15);
+}
+
+TEST(Requantise, RefusalsSayWhatToDo) {
+  const auto refusal = [](const char* type, const char* weights) {
+    const test::TempDir dir;
+    test::make_model(model_of(type), dir.file("model.gguf"));
+    CompileOptions options = options_with(weights);
+    options.input = dir.file("model.gguf");
+    options.output = dir.file("model.jllm");
+    llvm::Error error = compile(options, llvm::nulls());
+    return take_error(std::move(error));
+  };
+  const auto [unknown, unknown_text] = refusal("f16", "q9_9");
+  EXPECT_EQ(unknown, ExitCode::kUsage);
+  EXPECT_NE(unknown_text.find("expected one of f32, f16"), std::string::npos) << unknown_text;
+  // Quantised already, or no smaller.
+  for (const auto& [type, weights] : {std::pair("q8_0", "q4_0"), {"f16", "f32"}, {"f16", "f16"}}) {
+    const auto [code, text] = refusal(type, weights);
+    EXPECT_EQ(code, ExitCode::kUsage);
+    EXPECT_NE(text.find("no matrix of floats that would become smaller"), std::string::npos)
+        << text;
+  }
+}
+
+}  // namespace
+}  // namespace jllm
