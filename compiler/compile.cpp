@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "compiler/chat/chat.h"
 #include "compiler/codegen/modules.h"
 #include "compiler/emit/plan_writer.h"
 #include "compiler/emit/tokenizer_segment.h"
@@ -158,6 +159,14 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   emit::PlanInputs inputs;
   llvm::Expected<std::vector<uint8_t>> tokenizer = emit::build_tokenizer_segment(*file);
   if (!tokenizer) return tokenizer.takeError();
+  llvm::Expected<chat::ChosenFormat> chat =
+      chat::choose_format(*file, *tokenizer, options.chat_format);
+  if (!chat) return chat.takeError();
+  if (!chat->warning.empty()) {
+    llvm::errs() << llvm::formatv("warning: {0}\n  the chat format is {1}\n", chat->warning,
+                                  chat->name);
+  }
+  facts.chat_format = chat->summary;
   std::vector<std::vector<uint8_t>> modules;
   if (!target->is_host) {
     llvm::Expected<std::vector<std::vector<uint8_t>>> code = compile_code(options, facts, inputs);
@@ -175,8 +184,10 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   inputs.modules = &modules;
   inputs.end_tokens = end_tokens(*tokenizer, planned->model.params.vocab_size);
   inputs.tokenizer = std::move(*tokenizer);
+  inputs.chat_format = std::move(chat->segment);
   inputs.options = provenance_options(*planned);
   if (!options.weights.empty()) inputs.options.push_back("weights=" + options.weights);
+  inputs.options.push_back("chat_format=" + chat->name);
   inputs.progress = [&](uint64_t done, uint64_t total) { progress.update(done, total); };
   llvm::Expected<emit::PlanSizes> sizes = emit::write_plan(inputs, options.output);
   if (!sizes) return sizes.takeError();

@@ -23,6 +23,7 @@ struct CompileOptions {
   std::string weights;  // a mix of types (gguf/type_mix.h) for what are floats; empty: as stored
   bool context_max = false;  // take the largest context that fits instead of plan.context
   BudgetOptions budget;
+  std::string chat_format = "auto";  // or template, none, a built-in format's name
   bool desktop = false;    // budget of a system with a desktop; budget.limit goes before it
   std::string nvrtc;       // library or folder; empty: search
   std::string dump_after;  // one of kPlanStages: print its result and stop

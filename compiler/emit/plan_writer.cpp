@@ -97,6 +97,13 @@ class PlanWriter {
     }
     segments_.push_back(
         {fb::SegmentKind::Tokenizer, in_.tokenizer.size(), 0, in_.tokenizer, kUnknownOffset, {}});
+    if (in_.chat_format.empty()) return;
+    segments_.push_back({fb::SegmentKind::ChatFormat,
+                         in_.chat_format.size(),
+                         0,
+                         in_.chat_format,
+                         kUnknownOffset,
+                         {}});
   }
 
   llvm::Error pad_to(OutputFile& file, uint64_t offset) {

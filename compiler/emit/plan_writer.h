@@ -19,6 +19,7 @@ struct PlanInputs {
   const PlannedModel* planned = nullptr;
   const std::vector<std::vector<uint8_t>>* modules = nullptr;  // one per kernel; empty on the host
   std::vector<uint8_t> tokenizer;                              // segment
+  std::vector<uint8_t> chat_format;                            // segment; empty: none
   std::vector<uint32_t> end_tokens;
   uint32_t cuda_version = 0;  // 12060 for 12.6
   std::string nvrtc_version;  // "12.6"

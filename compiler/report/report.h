@@ -19,6 +19,7 @@ struct Facts {
   Footprint footprint;
   std::string nvrtc;   // version and path, empty on the host
   std::string output;  // the plan's path
+  std::string chat_format;  // what it is and what is covered
   uint64_t file_bytes = 0;
 };
 

@@ -29,6 +29,12 @@ PlanArguments plan_arguments(command,
 cl::opt<std::string> nvrtc("nvrtc", cl::value_desc("PATH"),
                            cl::desc("NVRTC library, or a folder that holds one"), cl::sub(command),
                            cl::cat(options_category()));
+cl::opt<std::string> chat_format(
+    "chat-format", cl::value_desc("NAME"), cl::init("auto"),
+    cl::desc("template: the model's own chat template, reduced to a turn grammar and proven against "
+             "python3's jinja2; none; or a built-in format: chatml, gemma, llama3, mistral, phi3, "
+             "zephyr (default: auto, the template where that can be done)"),
+    cl::sub(command), cl::cat(options_category()));
 cl::opt<std::string> report_format("report", cl::value_desc("text|json"),
                                    cl::desc("print the memory budget and the kernels chosen"),
                                    cl::sub(command), cl::cat(options_category()));
@@ -85,6 +91,7 @@ llvm::Error fill_options(CompileOptions* options) {
   options->output = plan_path;
   options->target = target_name;
   options->nvrtc = nvrtc;
+  options->chat_format = chat_format;
   options->dump_after = dump_after;
   options->weights = llvm::StringRef(weights).lower();
   options->desktop = plan_arguments.desktop();
