@@ -293,4 +293,9 @@ const fb::ChatFormat* open_chat_format(const uint8_t* segment, size_t size, cons
   return format;
 }
 
+ChatError render_chat(const fb::ChatFormat& format, const Conversation& conversation,
+                      ChatText* text) {
+  return Renderer(format, conversation, text).run();
+}
+
 }  // namespace jllm

@@ -1,7 +1,7 @@
 #include "compiler/chat/template.h"
 
 #include <llvm/Support/FileSystem.h>
-#include <llvm/Support/FileUtilities.h>
+#include <llvm/ADT/SmallString.h>
 #include <llvm/Support/MemoryBuffer.h>
 #include <llvm/Support/Program.h>
 #include <llvm/Support/raw_ostream.h>
@@ -128,9 +128,9 @@ llvm::Expected<llvm::json::Value> run_script(const TemplateText& text) {
   const llvm::ErrorOr<std::string> python = llvm::sys::findProgramByName("python3");
   if (!python) return fail(ExitCode::kFailed, "python3 is not on the PATH; {0}", kHelp);
   ScratchFile in, out, err;
-  if (llvm::Error error = in.create("json")) return std::move(error);
-  if (llvm::Error error = out.create("json")) return std::move(error);
-  if (llvm::Error error = err.create("txt")) return std::move(error);
+  if (llvm::Error error = in.create("json")) return error;
+  if (llvm::Error error = out.create("json")) return error;
+  if (llvm::Error error = err.create("txt")) return error;
   {
     std::error_code code;
     llvm::raw_fd_ostream file(in.path, code);
@@ -174,7 +174,7 @@ llvm::Expected<uint32_t> prove(const Grammar& grammar, const llvm::json::Array& 
   for (const llvm::json::Value& value : probes) {
     Probe probe;
     if (!parse_probe(value, &probe)) return fail(ExitCode::kFailed, "internal error: a probe");
-    if (llvm::Error error = check_probe(*format, probe)) return std::move(error);
+    if (llvm::Error error = check_probe(*format, probe)) return error;
     if (probe.render) ++rendered;
   }
   if (rendered == 0) {

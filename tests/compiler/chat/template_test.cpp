@@ -1,0 +1,173 @@
+// Chat templates to grammars and their proof, against python3's jinja2: small templates of our own,
+// and the published ones where JLLM_TEST_DATA has them.
+#include "compiler/chat/template.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "compiler/support/error.h"
+#include "tests/compiler/chat/rendered.h"
+
+namespace jllm {
+namespace {
+
+using test::conversation;
+using test::with_system;
+
+bool has_jinja() {
+  static const bool has = std::system("python3 -c 'import jinja2' >/dev/null 2>&1") == 0;
+  return has;
+}
+
+class Template : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!has_jinja()) GTEST_SKIP() << "python3 has no jinja2";
+  }
+
+  static std::vector<uint8_t> reduce(const std::string& jinja) {
+    llvm::Expected<chat::Grammar> grammar = chat::reduce_template({jinja, "<s>", "</s>"});
+    if (!grammar) {
+      ADD_FAILURE() << take_error(grammar.takeError()).second;
+      return {};
+    }
+    EXPECT_GT(grammar->proven, 0u);
+    return chat::to_segment(*grammar);
+  }
+
+  static std::string refusal(const std::string& jinja) {
+    llvm::Expected<chat::Grammar> grammar = chat::reduce_template({jinja, "<s>", "</s>"});
+    if (grammar) return "";
+    auto [code, text] = take_error(grammar.takeError());
+    EXPECT_EQ(code, ExitCode::kUnsupported);
+    return text;
+  }
+};
+
+const std::vector<std::string_view> kOne = {"Hi"};
+const std::vector<std::string_view> kThree = {"a", "<think>\nt\n</think>\n\nb", "c"};
+
+constexpr const char* kPlain =
+    "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% else %}{{ eos_token }}{% endif %}";
+
+TEST_F(Template, APlainLoop) {
+  const std::vector<uint8_t> segment = reduce(kPlain);
+  const test::Rendered r = test::render(segment, with_system(conversation(kOne), " S\u2003"));
+  EXPECT_EQ(r.text, "<s><system>S</>\n<user>Hi</>\n<assistant>");
+  EXPECT_EQ(r.trusted, "[<s><system>][</>\n<user>][</>\n<assistant>]");
+  Conversation c = conversation(kOne);
+  c.generation_prompt = false;
+  EXPECT_EQ(test::render(segment, c).text, "<s><user>Hi</>\n</s>");
+}
+
+TEST_F(Template, TheSystemTextGoesIntoTheLastMessage) {
+  const std::vector<uint8_t> segment = reduce(
+      "{% set system = messages[0].content if messages[0].role == 'system' else 'Be kind.' %}"
+      "{% for m in messages if m.role != 'system' %}{% if m.role == 'user' %}[{% if loop.last %}"
+      "{{ system }}: {% endif %}{{ m.content }}]{% else %}{{ m.content }};{% endif %}{% endfor %}");
+  EXPECT_EQ(test::render(segment, conversation(kOne)).text, "[Be kind.: Hi]");
+  EXPECT_EQ(test::render(segment, with_system(conversation(kThree), "S")).text,
+            "[a]<think>\nt\n</think>\n\nb;[S: c]");
+}
+
+TEST_F(Template, EarlierThoughtsAreLeftOutAndThinkingIsSwitched) {
+  const std::vector<uint8_t> segment = reduce(
+      "{% for m in messages %}({% if m.role == 'assistant' and not loop.last %}"
+      "{{ m.content.split('</think>')[-1].lstrip('\\n') }}{% else %}{{ m.content }}{% endif %})"
+      "{% endfor %}{% if add_generation_prompt %}>{% if enable_thinking is defined and not "
+      "enable_thinking %}<think></think>{% endif %}{% endif %}");
+  Conversation c = conversation(kThree);
+  EXPECT_EQ(test::render(segment, c).text, "(a)(b)(c)>");
+  c.thinking = Thinking::kOff;
+  EXPECT_EQ(test::render(segment, c).text, "(a)(b)(c)><think></think>");
+}
+
+TEST_F(Template, ADateIsFilledInOnTheDevice) {
+  const std::vector<uint8_t> segment =
+      reduce("{{ strftime_now('%d %b %Y') }}{% for m in messages %}|{{ m.content }}{% endfor %}");
+  Conversation c = conversation(kOne);
+  c.date.tm_year = 130;
+  c.date.tm_mon = 1;
+  c.date.tm_mday = 3;
+  EXPECT_EQ(test::render(segment, c).text, "03 Feb 2030|Hi");
+}
+
+TEST_F(Template, ASystemTextThatTheTemplateRefuses) {
+  const std::vector<uint8_t> segment = reduce(
+      "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+      "{% for m in messages %}|{{ m.content }}{% endfor %}");
+  EXPECT_EQ(test::render(segment, with_system(conversation(kOne), "S")).error,
+            ChatError::kSystemRefused);
+  EXPECT_STREQ(fb::GetChatFormat(segment.data())->system_refusal()->c_str(), "no system");
+  EXPECT_EQ(test::render(segment, conversation(kOne)).text, "|Hi");
+}
+
+TEST_F(Template, WhatIsNoTurnGrammarIsRefusedWithTheReason) {
+  // The number of messages, the text's own words, its length: none of these is in the grammar.
+  for (const char* jinja :
+       {"{{ messages | length }}{% for m in messages %}|{{ m.content }}{% endfor %}",
+        "{% for m in messages %}|{{ m.content | upper }}{% endfor %}",
+        "{% for m in messages %}|{{ m.content }}{{ m.content | length }}{% endfor %}",
+        "{% for m in messages %}|{{ m.content }}{% if 'mill' in m.content %}!{% endif %}{% endfor %}",
+        "{% for m in messages[-2:] %}|{{ m.content }}{% endfor %}"}) {
+    EXPECT_NE(refusal(jinja).find("no turn grammar"), std::string::npos) << jinja;
+  }
+  EXPECT_NE(refusal("{% for %}").find("TemplateSyntaxError"), std::string::npos);
+  EXPECT_NE(refusal("{{ raise_exception('never') }}").find("never"), std::string::npos);
+}
+
+TEST_F(Template, ATemplateIsNoWayOutOfTheSandbox) {
+  EXPECT_NE(refusal("{{ messages.__class__.__base__.__subclasses__() }}"), "");
+}
+
+// Any literal that differs by one byte must fail the proof: the probes reach every sequence.
+void expect_every_literal_proven(const std::string& jinja) {
+  llvm::Expected<llvm::json::Value> output = chat::run_script({jinja, "<s>", "</s>"});
+  ASSERT_TRUE(bool(output)) << take_error(output.takeError()).second;
+  const llvm::json::Object& object = *output->getAsObject();
+  ASSERT_NE(object.getObject("grammar"), nullptr);
+  llvm::Expected<chat::Grammar> grammar = chat::parse_grammar(*object.getObject("grammar"));
+  ASSERT_TRUE(bool(grammar));
+  const llvm::json::Array& probes = *object.getArray("probes");
+  ASSERT_TRUE(bool(chat::prove(*grammar, probes)));
+  for (size_t s = 0; s < grammar->sequences.size(); ++s) {
+    for (size_t p = 0; p < grammar->sequences[s].size(); ++p) {
+      chat::Grammar wrong = *grammar;
+      chat::Part& part = wrong.sequences[s][p];
+      if (part.kind <= fb::PartKind::Date) {
+        part.text += "?";
+      } else {
+        wrong.sequences[s].erase(wrong.sequences[s].begin() + static_cast<std::ptrdiff_t>(p));
+      }
+      llvm::Expected<uint32_t> proven = chat::prove(wrong, probes);
+      EXPECT_FALSE(bool(proven)) << "sequence " << s << " part " << p;
+      if (!proven) llvm::consumeError(proven.takeError());
+    }
+  }
+}
+
+TEST_F(Template, TheProofReachesEverySequence) { expect_every_literal_proven(kPlain); }
+
+TEST_F(Template, PublishedTemplatesAreProven) {
+  const char* data = std::getenv("JLLM_TEST_DATA");
+  const std::filesystem::path folder = std::string(data ? data : "") + "/chat-templates";
+  if (data == nullptr || !std::filesystem::is_directory(folder)) {
+    GTEST_SKIP() << "JLLM_TEST_DATA names no folder with chat-templates/";
+  }
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    SCOPED_TRACE(entry.path().filename());
+    std::ifstream file(entry.path());
+    const std::string jinja((std::istreambuf_iterator<char>(file)), {});
+    EXPECT_FALSE(reduce(jinja).empty());
+    expect_every_literal_proven(jinja);
+    ++count;
+  }
+  EXPECT_GT(count, 0u);
+}
+
+}  // namespace
+}  // namespace jllm
