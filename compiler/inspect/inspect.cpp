@@ -3,6 +3,10 @@
 #include <llvm/Support/FileSystem.h>
 #include <llvm/Support/MemoryBuffer.h>
 
+#include <cstring>
+#include <vector>
+
+#include "compiler/chat/chat.h"
 #include "compiler/support/error.h"
 #include "compiler/support/output_file.h"
 
@@ -96,6 +100,17 @@ llvm::Error inspect(const InspectOptions& options, llvm::raw_ostream& out) {
       read_slice(options.path, std::min<uint64_t>(size, 4));
   if (!start) return start.takeError();
   return (*start)->getBuffer() == "JLLM" ? inspect_plan(options, out) : inspect_gguf(options, out);
+}
+
+std::string chat_format_line(const PlanFile& file) {
+  const fb::Segment* segment = file.view().find_segment(fb::SegmentKind::ChatFormat);
+  if (segment == nullptr) return "none";
+  auto bytes = llvm::MemoryBuffer::getFileSlice(file.path(), segment->size(), segment->offset());
+  if (!bytes) return "unreadable: " + bytes.getError().message();
+  // FlatBuffers reads numbers where they stand, which takes alignment.
+  std::vector<uint64_t> aligned((segment->size() + 7) / 8);
+  std::memcpy(aligned.data(), (*bytes)->getBufferStart(), (*bytes)->getBufferSize());
+  return chat::describe({reinterpret_cast<const uint8_t*>(aligned.data()), segment->size()});
 }
 
 const char* arena_kind_name(fb::ArenaKind kind) {

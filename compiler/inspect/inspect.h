@@ -55,6 +55,9 @@ std::string draw_svg(const fb::Plan& plan);
 // is wrong.
 llvm::Error verify_plan(const PlanFile& file);
 
+// What the plan's chat format is and covers, one line.
+std::string chat_format_line(const PlanFile& file);
+
 const char* arena_kind_name(fb::ArenaKind kind);
 const char* graph_kind_name(fb::GraphKind kind);
 // Index of the graph with the most rows of a kind, -1 when there is none.

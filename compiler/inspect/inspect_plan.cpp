@@ -93,6 +93,7 @@ void print_plan_text(const PlanFile& file, llvm::raw_ostream& out) {
     out << formatv(", sm_{0}, code by CUDA {1}.{2}", target.compute_capability(),
                    target.cuda_version() / 1000, target.cuda_version() % 1000 / 10);
   }
+  out << formatv("\nchat    {0}", chat_format_line(file));
   out << "\n\narenas\n";
   for (const fb::Arena* arena : *plan.arenas()) {
     out << formatv("  {0,-12} {1,14}\n", arena_kind_name(arena->kind()),
@@ -162,6 +163,7 @@ void print_plan_json(const PlanFile& file, llvm::raw_ostream& out) {
       json.attribute("compute_capability", int64_t(plan.target()->compute_capability()));
       json.attribute("cuda_version", int64_t(plan.target()->cuda_version()));
     });
+    json.attribute("chat_format", chat_format_line(file));
     json.attributeArray("arenas", [&] {
       for (const fb::Arena* arena : *plan.arenas()) {
         json.object([&] {

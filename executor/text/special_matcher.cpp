@@ -23,9 +23,10 @@ SpecialMatcher::SpecialMatcher(const Vocabulary& vocabulary, bool user_defined_o
   });
 }
 
-bool SpecialMatcher::find(std::string_view text, size_t from, SpecialMatch* match) const {
+bool SpecialMatcher::find(std::string_view text, size_t from, size_t end,
+                          SpecialMatch* match) const {
   if (ids_.empty()) return false;
-  for (size_t i = from; i < text.size(); ++i) {
+  for (size_t i = from; i < end; ++i) {
     if (!begins_[static_cast<uint8_t>(text[i])] || !match_at(text.substr(i), match)) continue;
     match->begin = i;
     return true;

@@ -22,8 +22,8 @@ class SpecialMatcher {
   // `user_defined_only`: leave out control and unknown tokens.
   SpecialMatcher(const Vocabulary& vocabulary, bool user_defined_only);
 
-  // The first special token at or behind `from`; false when there is none.
-  bool find(std::string_view text, size_t from, SpecialMatch* match) const;
+  // The first special token that begins in [from, end); false when there is none.
+  bool find(std::string_view text, size_t from, size_t end, SpecialMatch* match) const;
 
  private:
   bool match_at(std::string_view text, SpecialMatch* match) const;

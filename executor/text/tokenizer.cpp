@@ -63,13 +63,60 @@ std::vector<uint32_t> Tokenizer::encode(std::string_view text, const EncodeOptio
   const fb::Vocabulary& data = vocabulary_->data();
   std::vector<uint32_t> ids;
   if (options.add_special && data.add_bos()) ids.push_back(data.bos());
-  encode_fragments(split(text, options.parse_special), &ids);
+  std::vector<TextRange> trusted;
+  if (options.parse_special) trusted.push_back({0, text.size()});
+  encode_fragments(split(text, trusted), &ids);
   if (options.add_special && data.add_eos()) ids.push_back(data.eos());
   return ids;
 }
 
-std::vector<Tokenizer::Fragment> Tokenizer::split(std::string_view text, bool parse_special) const {
-  const SpecialMatcher& matcher = parse_special ? *all_specials_ : *user_defined_;
+std::vector<uint32_t> Tokenizer::encode_chat(std::string_view text,
+                                             const std::vector<TextRange>& trusted) const {
+  std::vector<TextRange> ranges = trusted;
+  std::string repaired;
+  if (!is_valid_utf8(text)) {
+    size_t from = 0;
+    for (TextRange& range : ranges) {
+      append_valid_utf8(text.substr(from, range.begin - from), &repaired);
+      const size_t begin = repaired.size();
+      append_valid_utf8(text.substr(range.begin, range.end - range.begin), &repaired);
+      from = range.end;
+      range = {begin, repaired.size()};
+    }
+    append_valid_utf8(text.substr(from), &repaired);
+    text = repaired;
+  }
+  std::vector<uint32_t> ids;
+  encode_fragments(split(text, ranges), &ids);
+  const fb::Vocabulary& data = vocabulary_->data();
+  if (data.add_bos() && (ids.empty() || ids[0] != data.bos())) ids.insert(ids.begin(), data.bos());
+  return ids;
+}
+
+// The first special token at or behind `from`: user-defined ones anywhere, all others in a trusted
+// stretch only. What would reach from such a stretch into the text beside it is no control token.
+bool Tokenizer::find_special(std::string_view text, size_t from,
+                             const std::vector<TextRange>& trusted, SpecialMatch* match) const {
+  for (const TextRange& range : trusted) {
+    if (range.end <= from) continue;
+    if (from < range.begin && user_defined_->find(text, from, range.begin, match)) return true;
+    from = std::max(from, range.begin);
+    SpecialMatch user = {};
+    const bool found = all_specials_->find(text.substr(0, range.end), from, range.end, match);
+    const size_t end = found ? match->begin + 1 : range.end;
+    if (user_defined_->find(text, from, end, &user) &&
+        (!found || user.begin < match->begin || user.size > match->size)) {
+      *match = user;
+      return true;
+    }
+    if (found) return true;
+    from = range.end;
+  }
+  return user_defined_->find(text, from, text.size(), match);
+}
+
+std::vector<Tokenizer::Fragment> Tokenizer::split(std::string_view text,
+                                                  const std::vector<TextRange>& trusted) const {
   const auto* strips_right = vocabulary_->data().strips_right();
   const auto strips = [&](uint32_t id) {
     return strips_right != nullptr &&
@@ -80,7 +127,7 @@ std::vector<Tokenizer::Fragment> Tokenizer::split(std::string_view text, bool pa
   bool behind_special = true;
   size_t at = 0;
   SpecialMatch match;
-  while (matcher.find(text, at, &match)) {
+  while (find_special(text, at, trusted, &match)) {
     if (match.begin > at) {
       fragments.push_back({text.substr(at, match.begin - at), kNone, behind_special});
     }

@@ -10,9 +10,12 @@
 #include <string_view>
 #include <vector>
 
+#include "schema/chat_format.h"
+
 namespace jllm::text {
 
 class SpecialMatcher;
+struct SpecialMatch;
 class Vocabulary;
 
 struct EncodeOptions {
@@ -33,6 +36,12 @@ class Tokenizer {
 
   // What is not UTF-8 in `text` is read as U+FFFD. `text` is shorter than 4 GiB.
   std::vector<uint32_t> encode(std::string_view text, const EncodeOptions& options) const;
+
+  // A rendered conversation (render_chat): control tokens become their ids only where they lie
+  // wholly in one of the `trusted` stretches, which ascend. BOS is added where the model asks for
+  // it and the text does not begin with it.
+  std::vector<uint32_t> encode_chat(std::string_view text,
+                                    const std::vector<TextRange>& trusted) const;
 
   // The bytes that a token stands for; empty for control tokens unless `with_special`. SPM's U+2581
   // is already a space here. An id >= vocab_size() gives an empty string.
@@ -65,7 +74,9 @@ class Tokenizer {
   const Vocabulary& vocabulary() const { return *vocabulary_; }
 
  private:
-  std::vector<Fragment> split(std::string_view text, bool parse_special) const;
+  std::vector<Fragment> split(std::string_view text, const std::vector<TextRange>& trusted) const;
+  bool find_special(std::string_view text, size_t from, const std::vector<TextRange>& trusted,
+                    SpecialMatch* match) const;
 
   std::unique_ptr<const Vocabulary> vocabulary_;
   std::unique_ptr<const SpecialMatcher> all_specials_;
