@@ -62,6 +62,7 @@ TEST_F(Jllmc, UsageErrorsAreCode2) {
   expect_failure(compile({"--speculate", "8"}), 2, {"--speculate 8", "at most 7"});
   expect_failure(compile({"--budget", "lots"}), 2, {"--budget lots", "3.5G"});
   expect_failure(compile({"--budget", "-1G"}), 2, {"--budget -1G"});
+  expect_failure(compile({"--chat-format", "chatter"}), 2, {"--chat-format chatter", "chatml"});
   expect_failure(compile({"--report", "xml"}), 2, {"--report xml", "json"});
   expect_failure(compile({"--dump-after", "magic"}), 2, {"magic", "memory"});
   expect_failure(jllmc({"synth", "--like", "gpt-9", "-o", plan()}), 2, {"gpt-9", "llama-3.2-1b"});
@@ -116,7 +117,7 @@ TEST_F(Jllmc, HelpNamesEveryOption) {
       {"compile",
        {"--target", "--context", "--kv=", "--kv-k", "--kv-v", "--prefill-chunk", "--speculate",
         "--budget", "--reserve", "--nvrtc", "--report", "--dump-after", "--no-fuse", "--no-cache",
-        "--tuning", "-o=", "MODEL.gguf", "PLAN.jllm"}},
+        "--tuning", "--chat-format", "-o=", "MODEL.gguf", "PLAN.jllm"}},
       {"fit", {"--target", "--all", "--context", "--kv=", "--speculate", "--budget", "--json"}},
       {"inspect", {"--json", "--map", "--svg", "--verify"}},
       {"targets", {"--json"}},
