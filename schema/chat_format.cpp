@@ -84,8 +84,7 @@ class Renderer {
     Thinking thinking = in_.thinking;
     if (in_.has_system && !take_system(&thinking)) return ChatError::kTooSmall;
     const uint32_t system = !in_.has_system ? 0 : system_.empty() ? 1 : 2;
-    const uint16_t choice =
-        format_.choices()->Get(static_cast<uint32_t>(thinking) * 3 + system);
+    const uint16_t choice = format_.choices()->Get(static_cast<uint32_t>(thinking) * 3 + system);
     if (choice == kRefused) return ChatError::kSystemRefused;
     const fb::ChatLayout& layout = *format_.layouts()->Get(choice);
     for (size_t i = 0; i < in_.count; ++i) {
@@ -154,8 +153,8 @@ class Renderer {
         return append_trusted(view(part.text()));
       case fb::PartKind::Date: {
         char date[kMaxDateBytes];
-        return append_trusted({date, std::strftime(date, sizeof date, part.text()->c_str(),
-                                                   &in_.date)});
+        return append_trusted(
+            {date, std::strftime(date, sizeof date, part.text()->c_str(), &in_.date)});
       }
       case fb::PartKind::System:
         return append(system_);
@@ -197,9 +196,9 @@ class Renderer {
 };
 
 struct Room {
-  size_t bytes = 0;      // of literals and dates
+  size_t bytes = 0;  // of literals and dates
   size_t literals = 0;
-  size_t slots = 0;      // of texts
+  size_t slots = 0;  // of texts
 };
 
 // The most that any sequence takes.

@@ -1,5 +1,5 @@
-// Fills in a plan's chat format: a conversation becomes the text that the model was trained on, with
-// marks on the template's own text, so that a user's text never becomes a control token.
+// Fills in a plan's chat format: a conversation becomes the text that the model was trained on,
+// with marks on the template's own text, so that a user's text never becomes a control token.
 // Allocates nothing; the compiler proves every format with this very code.
 #pragma once
 
@@ -43,7 +43,7 @@ struct ChatText {
 
 enum class ChatError : uint8_t {
   kOk = 0,
-  kTooSmall,      // the text or its list of stretches: chat_room() says how much is enough
+  kTooSmall,  // the text or its list of stretches: chat_room() says how much is enough
   kNoMessages,
   kSystemRefused,  // the template takes no system text: ChatFormat.system_refusal says why
   kEndRefused,     // the template refuses a conversation that ends like this
@@ -56,7 +56,8 @@ const char* chat_error_text(ChatError error);
 void chat_room(const fb::ChatFormat& format, const Conversation& conversation, size_t* bytes,
                size_t* ranges);
 
-// Null unless the bytes are a chat format whose every index and count holds; `*why` says what is wrong.
+// Null unless the bytes are a chat format whose every index and count holds; `*why` says what is
+// wrong.
 const fb::ChatFormat* open_chat_format(const uint8_t* segment, size_t size, const char** why);
 
 ChatError render_chat(const fb::ChatFormat& format, const Conversation& conversation,

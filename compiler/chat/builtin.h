@@ -1,4 +1,5 @@
-// Chat formats that need no template: for models without one, and where a template cannot be reduced.
+// Chat formats that need no template: for models without one, and where a template cannot be
+// reduced.
 #pragma once
 
 #include <llvm/ADT/StringRef.h>

@@ -52,9 +52,10 @@ std::string describe(llvm::ArrayRef<uint8_t> segment) {
   if (format == nullptr) return llvm::formatv("damaged: {0}", why);
   std::string text = format->proven() == 0
                          ? llvm::formatv("built-in {0}", format->name()->c_str()).str()
-                         : llvm::formatv("the model's template, equal to jinja2 on {0} "
-                                         "conversations",
-                                         format->proven())
+                         : llvm::formatv(
+                               "the model's template, equal to jinja2 on {0} "
+                               "conversations",
+                               format->proven())
                                .str();
   const auto* choices = format->choices();
   const bool thinks = !std::equal(choices->begin(), choices->begin() + 3, choices->begin() + 3) ||
@@ -85,8 +86,10 @@ llvm::Expected<ChosenFormat> choose_format(const gguf::File& file,
   }
   if (text.jinja.empty()) {
     if (choice == "auto") return nothing("the model has no chat template (--chat-format NAME)");
-    return fail(ExitCode::kUnsupported, "{0}: no {1}; choose a built-in format with --chat-format: "
-                "{2}", file.path(), kTemplateKey, builtin_names());
+    return fail(ExitCode::kUnsupported,
+                "{0}: no {1}; choose a built-in format with --chat-format: "
+                "{2}",
+                file.path(), kTemplateKey, builtin_names());
   }
   llvm::Expected<Grammar> grammar = reduce_template(text);
   if (grammar) return chosen(*grammar);

@@ -20,7 +20,8 @@ struct ChosenFormat {
 };
 
 // `choice`: "auto" (the model's template, else the built-in format that it resembles, else none),
-// "template" (that or an error), "none", or a built-in format's name. `tokenizer` is the plan's segment.
+// "template" (that or an error), "none", or a built-in format's name. `tokenizer` is the plan's
+// segment.
 llvm::Expected<ChosenFormat> choose_format(const gguf::File& file,
                                            llvm::ArrayRef<uint8_t> tokenizer,
                                            llvm::StringRef choice);

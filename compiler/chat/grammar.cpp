@@ -25,8 +25,8 @@ bool parse_strip(const MaybeText& name, fb::Strip* strip) {
 }
 
 bool parse_kind(llvm::StringRef name, fb::PartKind* kind) {
-  static constexpr const char* kNames[] = {"literal", "date", "system", "content", "answer",
-                                           "reasoning"};
+  static constexpr const char* kNames[] = {"literal", "date",   "system",
+                                           "content", "answer", "reasoning"};
   for (size_t i = 0; i < std::size(kNames); ++i) {
     if (name != kNames[i]) continue;
     *kind = static_cast<fb::PartKind>(i);

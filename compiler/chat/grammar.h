@@ -41,7 +41,8 @@ struct Grammar {
   uint32_t proven = 0;
 };
 
-// What llvm::json gives for text that may be absent (the type's name differs between LLVM's versions).
+// What llvm::json gives for text that may be absent (the type's name differs between LLVM's
+// versions).
 using MaybeText = decltype(std::declval<llvm::json::Value>().getAsString());
 std::string text_or_empty(const MaybeText& text);
 

@@ -1,7 +1,7 @@
 #include "compiler/chat/template.h"
 
-#include <llvm/Support/FileSystem.h>
 #include <llvm/ADT/SmallString.h>
+#include <llvm/Support/FileSystem.h>
 #include <llvm/Support/MemoryBuffer.h>
 #include <llvm/Support/Program.h>
 #include <llvm/Support/raw_ostream.h>
@@ -144,11 +144,10 @@ llvm::Expected<llvm::json::Value> run_script(const TemplateText& text) {
     }
   }
   std::string why;
-  const MaybeText redirects[] = {
-      llvm::StringRef(in.path), llvm::StringRef(out.path), llvm::StringRef(err.path)};
-  const int code =
-      llvm::sys::ExecuteAndWait(*python, {*python, "-c", scripts()[0].text}, {}, redirects,
-                                kSeconds, kMegabytes, &why);
+  const MaybeText redirects[] = {llvm::StringRef(in.path), llvm::StringRef(out.path),
+                                 llvm::StringRef(err.path)};
+  const int code = llvm::sys::ExecuteAndWait(*python, {*python, "-c", scripts()[0].text}, {},
+                                             redirects, kSeconds, kMegabytes, &why);
   const auto printed = llvm::MemoryBuffer::getFile(out.path);
   const auto errors = llvm::MemoryBuffer::getFile(err.path);
   if (code != 0 || !printed) {

@@ -21,8 +21,8 @@ struct TemplateText {
 // template is no turn grammar.
 llvm::Expected<Grammar> reduce_template(const TemplateText& text);
 
-// How many of reduce.py's probes the grammar fills in as the template does; an error names the first
-// that differs.
+// How many of reduce.py's probes the grammar fills in as the template does; an error names the
+// first that differs.
 llvm::Expected<uint32_t> prove(const Grammar& grammar, const llvm::json::Array& probes);
 
 // What reduce.py prints for a template: {"grammar", "probes"} or {"refused"}.

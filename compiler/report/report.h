@@ -17,8 +17,8 @@ namespace jllm::report {
 struct Facts {
   const PlannedModel* planned = nullptr;
   Footprint footprint;
-  std::string nvrtc;   // version and path, empty on the host
-  std::string output;  // the plan's path
+  std::string nvrtc;        // version and path, empty on the host
+  std::string output;       // the plan's path
   std::string chat_format;  // what it is and what is covered
   uint64_t file_bytes = 0;
 };

@@ -20,9 +20,7 @@ class EncodeChat : public testing::Test {
     bpe_ = make(maker_);
   }
 
-  Ids bytes(std::string_view text) const {
-    return bpe_->encode(text, EncodeOptions{false, false});
-  }
+  Ids bytes(std::string_view text) const { return bpe_->encode(text, EncodeOptions{false, false}); }
   static Ids join(std::vector<Ids> parts) {
     Ids all;
     for (const Ids& part : parts) all.insert(all.end(), part.begin(), part.end());
@@ -75,7 +73,8 @@ TEST_F(EncodeChat, RandomBorders) {
       const Ids ids = bpe_->encode_chat(text, {{begin, end}});
       const Ids inside = bpe_->encode(text.substr(begin, end - begin), {false, true});
       const auto controls = [&](const Ids& of) {
-        return std::count_if(of.begin(), of.end(), [&](uint32_t id) { return bpe_->is_control(id); });
+        return std::count_if(of.begin(), of.end(),
+                             [&](uint32_t id) { return bpe_->is_control(id); });
       };
       EXPECT_LE(controls(ids), controls(inside));
       EXPECT_EQ(bpe_->decode(ids, true), text);

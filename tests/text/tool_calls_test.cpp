@@ -59,8 +59,7 @@ TEST(ToolCalls, WhatIsCutStaysText) {
 
 TEST(ToolCalls, WhatIsNoCallStaysText) {
   for (const char* text :
-       {"<tool_call>{\"name\": \"f\"}</tool_call>",
-        "<tool_call>{\"arguments\": {}}</tool_call>",
+       {"<tool_call>{\"name\": \"f\"}</tool_call>", "<tool_call>{\"arguments\": {}}</tool_call>",
         "<tool_call>{\"name\": 1, \"arguments\": {}}</tool_call>",
         "<tool_call>{\"name\": \"f\", \"arguments\": \"x\"}</tool_call>",
         "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\" 1}}</tool_call>",
@@ -71,9 +70,9 @@ TEST(ToolCalls, WhatIsNoCallStaysText) {
     EXPECT_EQ(answer.content, text);
   }
   const std::string deep(100000, '[');
-  EXPECT_TRUE(parse_tool_calls("<tool_call>{\"name\": \"f\", \"arguments\": " + deep,
-                               ToolNotation::kHermes)
-                  .calls.empty());
+  EXPECT_TRUE(
+      parse_tool_calls("<tool_call>{\"name\": \"f\", \"arguments\": " + deep, ToolNotation::kHermes)
+          .calls.empty());
   EXPECT_EQ(parse_tool_calls(kHermesCall, ToolNotation::kNone).content, kHermesCall);
 }
 

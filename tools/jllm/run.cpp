@@ -18,7 +18,8 @@ constexpr uint32_t kAhead = 4;
 volatile std::sig_atomic_t interrupted = 0;
 
 struct RunOptions {
-  std::string plan, prompt, file;
+  std::string plan, prompt, file, system, think;
+  bool chat = false;  // the prompt is a message
   uint64_t max_tokens = UINT32_MAX;
   uint64_t threads = 0, device = 0, seed = 0;
   uint64_t top_k = 40, repeat_last_n = 64;
@@ -61,6 +62,11 @@ bool parse(int argc, char** argv, RunOptions* o) {
   a.positional("PLAN.jllm", &o->plan);
   a.text("-p", "--prompt", &o->prompt, "the prompt (default: empty, the model starts by itself)");
   a.text("-f", "--file", &o->file, "read the prompt from a file (- for standard input)");
+  a.flag("", "--chat", &o->chat,
+         "the prompt is a message to the model: put it into the plan's chat format");
+  a.text("", "--system", &o->system, "the system text of the conversation; implies --chat");
+  a.text("", "--think", &o->think,
+         "on or off, for models that can do both; implies --chat (default: the model's)");
   a.integer("-n", "--tokens", &o->max_tokens, UINT32_MAX,
             "tokens to make at most (default: to the end)");
   a.number("-t", "--temp", &o->temperature, 0, 100,
@@ -89,6 +95,10 @@ bool parse(int argc, char** argv, RunOptions* o) {
          "CUDA plans: launch kernel by kernel, without graphs (debugging)");
   if (!a.parse(argc, argv)) return false;
   o->speculate = parse_speculate(speculate);
+  if (!o->think.empty() && o->think != "on" && o->think != "off") {
+    throw Failure(kUsage, "--think " + o->think + ": expected on or off");
+  }
+  o->chat = o->chat || !o->system.empty() || !o->think.empty();
   if (!o->file.empty()) o->prompt = read_text(o->file);
   if (seed.empty()) {
     std::random_device random;
@@ -101,8 +111,26 @@ bool parse(int argc, char** argv, RunOptions* o) {
   return true;
 }
 
-std::vector<uint32_t> encode_prompt(OpenPlan& plan, const std::string& prompt) {
-  std::vector<uint32_t> tokens = plan.tokenizer().encode(prompt, {true, true});
+// The prompt as a conversation of one message.
+std::vector<uint32_t> encode_message(OpenPlan& plan, const RunOptions& o) {
+  const std::string_view message = o.prompt;
+  Conversation conversation;
+  conversation.has_system = !o.system.empty();
+  conversation.system = o.system;
+  conversation.messages = &message;
+  conversation.count = 1;
+  if (!o.think.empty()) conversation.thinking = o.think == "on" ? Thinking::kOn : Thinking::kOff;
+  std::vector<uint32_t> tokens;
+  std::string reason;
+  if (!plan.chat_format().encode(plan.tokenizer(), conversation, &tokens, &reason)) {
+    throw Failure(kUsage, reason);
+  }
+  return tokens;
+}
+
+std::vector<uint32_t> encode_prompt(OpenPlan& plan, const RunOptions& o) {
+  std::vector<uint32_t> tokens =
+      o.chat ? encode_message(plan, o) : plan.tokenizer().encode(o.prompt, {true, true});
   if (tokens.empty() && plan.tokenizer().bos() >= 0) {
     tokens.push_back(static_cast<uint32_t>(plan.tokenizer().bos()));
   }
@@ -148,7 +176,7 @@ class Printer {
 RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session) {
   RunResult result;
   Executor& executor = session.executor();
-  const std::vector<uint32_t> prompt = encode_prompt(plan, o.prompt);
+  const std::vector<uint32_t> prompt = encode_prompt(plan, o);
   result.prompt_tokens = prompt.size();
   result.load_seconds = session.load_seconds();
   Sampling sampling;

@@ -73,16 +73,36 @@ OpenPlan::OpenPlan(const std::string& path) : path_(path) {
 
 const text::Tokenizer& OpenPlan::tokenizer() {
   if (tokenizer_) return *tokenizer_;
-  const fb::Segment* segment = view_.find_segment(fb::SegmentKind::Tokenizer);
-  if (segment == nullptr) throw Failure(kInvalidFile, path_ + ": the plan has no tokenizer");
-  tokenizer_segment_.resize(segment->size());
-  if (source_.read(segment->offset(), segment->size(), tokenizer_segment_.data()) != Error::kOk) {
-    throw Failure(kFailed, path_ + ": cannot read the tokenizer");
+  if (!read_segment(fb::SegmentKind::Tokenizer, "tokenizer", &tokenizer_segment_)) {
+    throw Failure(kInvalidFile, path_ + ": the plan has no tokenizer");
   }
   std::string reason;
   tokenizer_ = text::Tokenizer::open(tokenizer_segment_.data(), tokenizer_segment_.size(), &reason);
   if (!tokenizer_) throw Failure(kInvalidFile, path_ + ": tokenizer: " + reason);
   return *tokenizer_;
+}
+
+const text::ChatFormat& OpenPlan::chat_format() {
+  if (chat_format_) return *chat_format_;
+  if (!read_segment(fb::SegmentKind::ChatFormat, "chat format", &chat_segment_)) {
+    throw Failure(kUnsupported, path_ +
+                                    ": the plan has no chat format; compile it again with "
+                                    "--chat-format NAME (jllmc compile --help)");
+  }
+  std::string reason;
+  chat_format_ = text::ChatFormat::open(chat_segment_.data(), chat_segment_.size(), &reason);
+  if (!chat_format_) throw Failure(kInvalidFile, path_ + ": chat format: " + reason);
+  return *chat_format_;
+}
+
+bool OpenPlan::read_segment(fb::SegmentKind kind, const char* name, std::vector<uint8_t>* bytes) {
+  const fb::Segment* segment = view_.find_segment(kind);
+  if (segment == nullptr) return false;
+  bytes->resize(segment->size());
+  if (source_.read(segment->offset(), segment->size(), bytes->data()) != Error::kOk) {
+    throw Failure(kFailed, path_ + ": cannot read the " + name);
+  }
+  return true;
 }
 
 Session::Session(OpenPlan& plan, const ExecutorOptions& options) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "executor/text/chat.h"
 #include "executor/text/tokenizer.h"
 #include "jllm/executor.h"
 
@@ -41,15 +42,21 @@ class OpenPlan {
   const PlanView& view() const { return view_; }
   FileSource& source() { return source_; }
   const std::string& path() const { return path_; }
-  const text::Tokenizer& tokenizer();  // read on first use; throws Failure
+  const text::Tokenizer& tokenizer();     // read on first use; throws Failure
+  const text::ChatFormat& chat_format();  // likewise
 
  private:
+  // False where the plan has no such segment; throws Failure.
+  bool read_segment(fb::SegmentKind kind, const char* name, std::vector<uint8_t>* bytes);
+
   std::string path_;
   FileSource source_;
   std::vector<uint64_t> head_;  // prefix and tables, 8-byte aligned
   PlanView view_;
   std::vector<uint8_t> tokenizer_segment_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::vector<uint8_t> chat_segment_;
+  std::unique_ptr<text::ChatFormat> chat_format_;
 };
 
 // What /proc tells, bytes; 0 where it does not.

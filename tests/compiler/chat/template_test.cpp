@@ -111,7 +111,8 @@ TEST_F(Template, WhatIsNoTurnGrammarIsRefusedWithTheReason) {
        {"{{ messages | length }}{% for m in messages %}|{{ m.content }}{% endfor %}",
         "{% for m in messages %}|{{ m.content | upper }}{% endfor %}",
         "{% for m in messages %}|{{ m.content }}{{ m.content | length }}{% endfor %}",
-        "{% for m in messages %}|{{ m.content }}{% if 'mill' in m.content %}!{% endif %}{% endfor %}",
+        "{% for m in messages %}|{{ m.content }}{% if 'mill' in m.content %}!{% endif %}{% endfor "
+        "%}",
         "{% for m in messages[-2:] %}|{{ m.content }}{% endfor %}"}) {
     EXPECT_NE(refusal(jinja).find("no turn grammar"), std::string::npos) << jinja;
   }

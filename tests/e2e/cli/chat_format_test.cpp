@@ -1,8 +1,10 @@
-// jllmc's chat formats from outside: what the bundled model's plan carries, and what happens without
-// python3.
+// jllmc's chat formats from outside: what the bundled model's plan carries, and what happens
+// without python3.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "tests/e2e/cli/process.h"
 #include "tests/support/files.h"
@@ -20,8 +22,8 @@ using test::TempDir;
 class ChatFormat : public testing::Test {
  protected:
   ProcessResult compile(std::vector<std::string> more, const ProcessOptions& options = {}) const {
-    std::vector<std::string> words = {
-        "compile", JLLM_MODELS_DIR "/tiny-workshop-5m.q4_k_m.gguf", "-o", plan()};
+    std::vector<std::string> words = {"compile", JLLM_MODELS_DIR "/tiny-workshop-5m.q4_k_m.gguf",
+                                      "-o", plan()};
     words.insert(words.end(), more.begin(), more.end());
     return jllmc(words, options);
   }
@@ -65,6 +67,34 @@ TEST_F(ChatFormat, NoneAndBuiltInFormatsNeedNoPython) {
   EXPECT_TRUE(contains(inspected(), "chat    none"));
   EXPECT_EQ(compile({"--chat-format", "llama3"}, no_python_).err, "");
   EXPECT_TRUE(contains(inspected(), "chat    built-in llama3"));
+}
+
+// The bundled model's format is ChatML: written out by hand it makes the same tokens and text.
+TEST_F(ChatFormat, RunPutsAMessageIntoTheFormat) {
+  ASSERT_EQ(compile({"--chat-format", "chatml"}).code, 0);
+  const auto run = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"run", plan(), "-n", "8", "-t", "0", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const ProcessResult result = test::jllm(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    const nlohmann::json document = nlohmann::json::parse(result.out);
+    return std::make_pair(document["prompt_tokens"].get<int>(), document["text"].dump());
+  };
+  const auto chat = run({"--chat", "-p", "What is a lathe?"});
+  EXPECT_EQ(chat, run({"-p",
+                       "<|im_start|>user\nWhat is a lathe?<|im_end|>\n"
+                       "<|im_start|>assistant\n"}));
+  // A control token in the message is text: it takes more tokens than the one that it spells.
+  EXPECT_GT(run({"--chat", "-p", "What is a lathe?<|im_end|>"}).first, chat.first + 1);
+  EXPECT_GT(run({"--system", "Be brief.", "-p", "What is a lathe?"}).first, chat.first);
+}
+
+TEST_F(ChatFormat, RunNeedsAFormatForMessages) {
+  ASSERT_EQ(compile({"--chat-format", "none"}).code, 0);
+  expect_failure(test::jllm({"run", plan(), "--chat", "-p", "Hi"}), 5,
+                 {"no chat format", "--chat-format"});
+  expect_failure(test::jllm({"run", plan(), "--think", "maybe", "-p", "Hi"}), 2,
+                 {"--think maybe", "on or off"});
 }
 
 TEST_F(ChatFormat, AModelWithoutATemplateSaysSo) {
