@@ -10,6 +10,19 @@ uint32_t match_length(const uint32_t* tokens, uint32_t count, uint32_t end, uint
   return n;
 }
 
+// Behind the last place where `token` stands in tokens[0 .. end); 0: nowhere. By blocks, of which
+// the compiler makes vectors: this looks at the whole sequence for every token that is new.
+uint32_t behind_last(const uint32_t* tokens, uint32_t end, uint32_t token) {
+  constexpr uint32_t kBlock = 32;
+  for (; end >= kBlock; end -= kBlock) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < kBlock; ++i) found |= tokens[end - kBlock + i] == token ? 1u : 0u;
+    if (found != 0) break;
+  }
+  while (end > 0 && tokens[end - 1] != token) --end;
+  return end;
+}
+
 }  // namespace
 
 uint32_t PromptLookup::draft(const uint32_t* tokens, uint32_t count, uint32_t most,
@@ -23,8 +36,8 @@ uint32_t PromptLookup::draft(const uint32_t* tokens, uint32_t count, uint32_t mo
   const uint32_t last = tokens[count - 1];
   uint32_t best = kShortestMatch - 1;
   uint32_t from = 0;  // behind the best match
-  for (uint32_t end = count - 1; end >= kShortestMatch && best < kLongestMatch; --end) {
-    if (tokens[end - 1] != last) continue;
+  for (uint32_t end = behind_last(tokens, count - 1, last);
+       end >= kShortestMatch && best < kLongestMatch; end = behind_last(tokens, end - 1, last)) {
     const uint32_t n = match_length(tokens, count, end, kLongestMatch);
     if (n <= best) continue;
     best = n;
