@@ -83,6 +83,16 @@ need_pip() {
   missing+=(python3-pip-whl)
 }
 
+# jllmc reads chat templates with the engine that they were written for. A python3 that is not the distribution's does not
+# see its packages: whoever brings one brings jinja2 too, or jllmc takes a built-in format and says so.
+need_jinja() {
+  case "$(command -v python3 || true)" in
+    '' | /usr/bin/python3 | /bin/python3 | "$deps/bin/python3") ;;
+    *) return ;;
+  esac
+  python3 -c 'import jinja2' 2>/dev/null || missing+=(python3-jinja2)
+}
+
 find_missing() {
   missing=()
   search_prefixes
@@ -99,6 +109,7 @@ find_missing() {
     need_header gmock/gmock.h libgmock-dev
     need_llvm
     need_pip
+    need_jinja
   fi
 }
 
@@ -225,6 +236,7 @@ write_environment() {
 export PATH="$deps/bin:\$PATH"
 export LD_LIBRARY_PATH="$deps/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 export CMAKE_PREFIX_PATH="$root/usr\${CMAKE_PREFIX_PATH:+:\$CMAKE_PREFIX_PATH}"
+export PYTHONPATH="$root/usr/lib/python3/dist-packages\${PYTHONPATH:+:\$PYTHONPATH}"
 export PKG_CONFIG_PATH="$(echo "$root"/usr/lib/*-linux-gnu/pkgconfig):$root/usr/share/pkgconfig\${PKG_CONFIG_PATH:+:\$PKG_CONFIG_PATH}"
 # Programs find libraries that only .deps has, and do not ask for those that they never call (LLVM lists Z3).
 export LDFLAGS="-Wl,--as-needed -Wl,-rpath,'$deps/lib' \${LDFLAGS:-}"
