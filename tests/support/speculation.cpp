@@ -18,6 +18,13 @@ SpeculationCounts difference(const SpeculationCounts& a, const SpeculationCounts
 
 }  // namespace
 
+Tokens repetitive_prompt(uint32_t n, uint32_t vocab) {
+  const Tokens phrase = random_tokens(9, vocab, 3);
+  Tokens prompt;
+  for (uint32_t i = 0; i < n; ++i) prompt.push_back(i % 23 == 22 ? i : phrase[i % 9]);
+  return prompt;
+}
+
 Plain decode_plainly(RunningPlan& run, const Tokens& prompt, const Sampling& sampling, uint32_t n) {
   start(run, prompt, sampling);
   Plain plain;

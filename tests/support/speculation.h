@@ -6,6 +6,9 @@
 
 namespace jllm::test {
 
+// Text that repeats, with a little noise in between.
+Tokens repetitive_prompt(uint32_t n, uint32_t vocab);
+
 // What plain decoding makes of a prompt.
 struct Plain {
   Tokens tokens;

@@ -3,45 +3,12 @@
 
 #include <cstring>
 
+#include "executor/src/host/cpu_features.h"
 #include "executor/src/host/half.h"
 #include "schema/panel_layout.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#elif defined(__aarch64__)
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
-#endif
-
-#include <atomic>
-
 namespace jllm::host {
 namespace {
-
-bool always() { return true; }
-
-#if defined(__x86_64__)
-bool has_avx2() {
-  // F16C has a flag of its own, which not every compiler's __builtin_cpu_supports knows.
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  const bool f16c = __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
-  return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-bool has_avx_vnni() {
-  constexpr unsigned kAvxVnni = 1u << 4;  // leaf 7.1, eax
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
-}
-
-bool has_avx512_vnni() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
-}
-#elif defined(__aarch64__)
-bool has_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
-#endif
 
 constexpr ProductSet kSets[] = {
 #if defined(__x86_64__)
@@ -53,13 +20,6 @@ constexpr ProductSet kSets[] = {
 #endif
     {"portable", always, &portable::kProducts},
 };
-
-const Products& choose() {
-  for (const ProductSet& set : kSets) {
-    if (set.supported()) return *set.products;
-  }
-  return portable::kProducts;
-}
 
 // --- Single weights ---
 
@@ -150,14 +110,8 @@ int quant_at(WeightType type, const uint8_t* record, uint64_t row, uint64_t i) {
 }  // namespace
 
 const Products& products() {
-  // As kernels().
-  static std::atomic<const Products*> chosen{nullptr};
-  const Products* set = chosen.load(std::memory_order_relaxed);
-  if (set == nullptr) {
-    set = &choose();
-    chosen.store(set, std::memory_order_relaxed);
-  }
-  return *set;
+  static std::atomic<const ProductSet*> chosen{nullptr};
+  return *chosen_set(kSets, chosen).products;
 }
 
 const ProductSet* product_sets(unsigned* count) {

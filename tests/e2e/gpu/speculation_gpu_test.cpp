@@ -53,10 +53,7 @@ TEST_P(GpuSpeculation, ChangesNoTokenAndNoLogit) {
   RunningPlan run(plan, {});
   ASSERT_TRUE(run.ok()) << run.create_message;
   ASSERT_EQ(run->most_drafted(), GetParam().speculate);
-  // Text that repeats, with a little noise in between.
-  const Tokens phrase = test::random_tokens(9, test::tiny_model().vocab, 3);
-  Tokens prompt;
-  for (uint32_t i = 0; i < 40; ++i) prompt.push_back(i % 23 == 22 ? i : phrase[i % 9]);
+  const Tokens prompt = test::repetitive_prompt(40, test::tiny_model().vocab);
   for (const test::NamedSampling& s : test::samplings()) {
     SCOPED_TRACE(s.name);
     // Up to the end of the context and against it.

@@ -22,6 +22,18 @@ using test::Tokens;
 class Stories : public testing::Test {
  protected:
   void SetUp() override { JLLM_NEEDS_TEST_DATA(); }
+
+  // Of a plan and its bytes; null is a failure.
+  static std::unique_ptr<text::Tokenizer> tokenizer_of(const PlanInMemory& plan,
+                                                       const std::vector<uint8_t>& bytes) {
+    const fb::Segment* segment = plan.view().find_segment(fb::SegmentKind::Tokenizer);
+    if (segment == nullptr) return nullptr;
+    std::string reason;
+    auto tokenizer =
+        text::Tokenizer::open(bytes.data() + segment->offset(), segment->size(), &reason);
+    EXPECT_NE(tokenizer, nullptr) << reason;
+    return tokenizer;
+  }
 };
 
 TEST_F(Stories, LogitsAreThoseOfFloat64) {
@@ -52,12 +64,8 @@ TEST_F(Stories, TextIsThatOfRunC) {
   const PlanInMemory plan(bytes);
   RunningPlan run(plan);
   ASSERT_TRUE(run.ok()) << run.create_message;
-  const fb::Segment* segment = plan.view().find_segment(fb::SegmentKind::Tokenizer);
-  ASSERT_NE(segment, nullptr);
-  std::string reason;
-  const auto tokenizer =
-      text::Tokenizer::open(bytes.data() + segment->offset(), segment->size(), &reason);
-  ASSERT_NE(tokenizer, nullptr) << reason;
+  const std::unique_ptr<text::Tokenizer> tokenizer = tokenizer_of(plan, bytes);
+  ASSERT_NE(tokenizer, nullptr);
   run.prefill({static_cast<uint32_t>(tokenizer->bos())});
   std::string text;
   for (const uint32_t token : run.generate(200)) text += tokenizer->piece(token, false);
@@ -95,12 +103,8 @@ TEST_F(Stories, SpeculationChangesTheStepsAndNotTheTokens) {
   const PlanInMemory plan(bytes);
   RunningPlan run(plan);
   ASSERT_TRUE(run.ok()) << run.create_message;
-  const fb::Segment* segment = plan.view().find_segment(fb::SegmentKind::Tokenizer);
-  ASSERT_NE(segment, nullptr);
-  std::string reason;
-  const auto tokenizer =
-      text::Tokenizer::open(bytes.data() + segment->offset(), segment->size(), &reason);
-  ASSERT_NE(tokenizer, nullptr) << reason;
+  const std::unique_ptr<text::Tokenizer> tokenizer = tokenizer_of(plan, bytes);
+  ASSERT_NE(tokenizer, nullptr);
   std::string sentences;
   for (int i = 0; i < 6; ++i) sentences += "Tom has a red ball. He is happy. ";
   for (const test::NamedSampling& s : test::samplings()) {

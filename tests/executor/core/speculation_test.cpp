@@ -21,14 +21,6 @@ using test::PlanInMemory;
 using test::RunningPlan;
 using test::Tokens;
 
-// Text that repeats, with a little noise in between.
-Tokens repetitive_prompt(uint32_t n) {
-  const Tokens phrase = test::random_tokens(9, test::kVocab, 3);
-  Tokens prompt;
-  for (uint32_t i = 0; i < n; ++i) prompt.push_back(i % 23 == 22 ? i : phrase[i % 9]);
-  return prompt;
-}
-
 Sampling greedy() {
   Sampling sampling;
   sampling.ignore_end = true;
@@ -73,7 +65,7 @@ TEST_P(Speculation, ChangesNoTokenAndNoLogit) {
   RunningPlan run(plan, options);
   ASSERT_TRUE(run.ok()) << run.create_message;
   ASSERT_EQ(run->most_drafted(), GetParam().speculate);
-  const Tokens prompt = repetitive_prompt(40);
+  const Tokens prompt = test::repetitive_prompt(40, test::kVocab);
   for (const test::NamedSampling& s : test::samplings()) {
     SCOPED_TRACE(s.name);
     // Up to the end of the context and against it.
@@ -118,7 +110,7 @@ TEST(SpeculationGain, RepetitiveTextTakesFewerSteps) {
   const PlanInMemory plan(test::plan_bytes(model, options));
   RunningPlan run(plan);
   ASSERT_TRUE(run.ok()) << run.create_message;
-  const Tokens prompt = repetitive_prompt(30);
+  const Tokens prompt = test::repetitive_prompt(30, test::kVocab);
   const Plain plain = test::decode_plainly(run, prompt, greedy(), 200);
   const SpeculationCounts counts = test::check_generate(run, prompt, greedy(), plain, UINT32_MAX);
   EXPECT_GT(counts.accepted, 0u);
@@ -377,7 +369,7 @@ TEST(WithoutVerifyGraphs, GeneratesOneTokenAStep) {
   RunningPlan run(plan);
   ASSERT_TRUE(run.ok()) << run.create_message;
   EXPECT_EQ(run->most_drafted(), 0u);
-  const Tokens prompt = repetitive_prompt(20);
+  const Tokens prompt = test::repetitive_prompt(20, test::kVocab);
   const Plain plain = test::decode_plainly(run, prompt, greedy(), 10);
   const SpeculationCounts counts = test::check_generate(run, prompt, greedy(), plain, UINT32_MAX);
   EXPECT_EQ(counts.steps, 10u);
