@@ -50,9 +50,10 @@ class Backend {
   virtual Error zero(uint64_t address, uint64_t size) = 0;
   virtual Error synchronise() = 0;
   // Called over and over while a token is awaited, `turn` counting from 0: yields, and reports a
-  // device that has failed. `may_be_late`: the device has more to do behind that token, so that
-  // noticing it late costs no time.
-  virtual Error poll(uint32_t turn, bool may_be_late) = 0;
+  // device that has failed. `graph`: the index in the plan of the one that was replayed last.
+  // `may_be_late`: the device has more to do behind that token, so that noticing it late costs no
+  // time.
+  virtual Error poll(uint32_t turn, uint32_t graph, bool may_be_late) = 0;
 
   virtual void destroy() = 0;  // gives back everything, in any state
 

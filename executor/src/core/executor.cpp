@@ -474,7 +474,7 @@ Result<SampledToken> Executor::wait_for_slot() {
   const RingSlot* slot = &ring_[sampled_ % kRingSlots];
   for (uint32_t turn = 0; __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != sampled_ + 1;
        ++turn) {
-    const Error error = backend_->poll(turn, in_flight() > 1);
+    const Error error = backend_->poll(turn, sampling_graph_, in_flight() > 1);
     if (error != Error::kOk) return error;
   }
   if (verifying_) {  // the device has said how many tokens there are

@@ -39,13 +39,16 @@ void sleep_ns(uint64_t time) {
 class CudaBackend final : public Backend {
  public:
   CudaBackend(const PlanView& view, const ExecutorOptions& options, LoadedModule* modules,
-              uint64_t* graphs, cuda::Event* marks, Message* message)
+              uint64_t* graphs, TokenWait* waits, cuda::Event* marks, Message* message)
       : view_(view),
         options_(options),
         modules_(modules),
         graphs_(graphs),
+        waits_(waits),
         marks_(marks),
-        message_(*message) {}
+        message_(*message) {
+    for (uint32_t i = 0; i < view.plan().graphs()->size(); ++i) new (&waits_[i]) TokenWait();
+  }
 
   Error open();
 
@@ -67,7 +70,7 @@ class CudaBackend final : public Backend {
   Error read(uint64_t address, void* data, uint64_t size) override;
   Error zero(uint64_t address, uint64_t size) override;
   Error synchronise() override;
-  Error poll(uint32_t turn, bool may_be_late) override;
+  Error poll(uint32_t turn, uint32_t graph, bool may_be_late) override;
   void destroy() override;
 
  private:
@@ -79,6 +82,7 @@ class CudaBackend final : public Backend {
   const ExecutorOptions& options_;
   LoadedModule* modules_;
   uint64_t* graphs_;  // every instantiated graph, for destroy()
+  TokenWait* waits_;  // by the graph's index in the plan
   cuda::Event* marks_;
   Message& message_;
 
@@ -99,7 +103,6 @@ class CudaBackend final : public Backend {
   cuda::Event staged_[2] = {nullptr, nullptr};
   bool overlap_ = false;  // the driver captures programmatic launches into graphs
   bool capturing_ = false;
-  TokenWait wait_;
   uint64_t next_query_ = 0;    // when the driver is asked whether the stream has failed, ns
   uint32_t idle_queries_ = 0;  // in a row that found the stream empty
 };
@@ -359,7 +362,9 @@ Error CudaBackend::time_between_marks(uint32_t index, float* microseconds) {
 
 Error CudaBackend::write(uint64_t address, const void* data, uint64_t size) {
   const auto* from = static_cast<const uint8_t*>(data);
-  wait_.forget();  // a new sequence, or another place in it
+  for (uint32_t i = 0; i < view_.plan().graphs()->size(); ++i) {
+    waits_[i].forget();  // a new sequence, or another place in it
+  }
   while (size > 0) {
     const uint64_t n = size < kStagingBytes ? size : kStagingBytes;
     const Error error = synchronise();  // the staging buffer is free
@@ -402,14 +407,14 @@ Error CudaBackend::synchronise() {
 
 // The ring is read from memory; the driver is asked only now and then whether the stream has
 // failed.
-Error CudaBackend::poll(uint32_t turn, bool may_be_late) {
+Error CudaBackend::poll(uint32_t turn, uint32_t graph, bool may_be_late) {
   constexpr uint64_t kQueryInterval = 500000000;
   const uint64_t now = now_ns();
   if (turn == 0) {
     next_query_ = now + kQueryInterval;
     idle_queries_ = 0;
   }
-  const uint64_t sleep = wait_.sleep_for(turn, may_be_late, now);
+  const uint64_t sleep = waits_[graph].sleep_for(turn, may_be_late, now);
   if (sleep > 0) {
     sleep_ns(sleep);
   } else if (turn % 64 == 63) {
@@ -455,6 +460,7 @@ struct Blocks {
   void* backend;
   LoadedModule* modules;
   uint64_t* graphs;
+  TokenWait* waits;
   cuda::Event* marks;
 };
 
@@ -462,6 +468,7 @@ Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& o
   return {bump.take(sizeof(CudaBackend)),
           bump.take_array<LoadedModule>(view.plan().segments()->size()),
           bump.take_array<uint64_t>(view.plan().graphs()->size()),
+          bump.take_array<TokenWait>(view.plan().graphs()->size()),
           bump.take_array<cuda::Event>(mark_count(view, options))};
 }
 
@@ -478,7 +485,8 @@ Result<Backend*> create_cuda_backend(const PlanView& view, const ExecutorOptions
   BumpAllocator bump(memory, cuda_backend_bytes(view, options));
   const Blocks blocks = carve(bump, view, options);
   auto* backend = new (blocks.backend)
-      CudaBackend(view, options, blocks.modules, blocks.graphs, blocks.marks, message);
+      CudaBackend(view, options, blocks.modules, blocks.graphs, blocks.waits, blocks.marks,
+                  message);
   const Error error = backend->open();
   if (error == Error::kOk) return static_cast<Backend*>(backend);
   backend->destroy();

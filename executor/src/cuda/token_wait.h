@@ -1,7 +1,7 @@
 // How to wait for a token without asking the driver and without burning a CPU core: tokens come at
 // equal intervals, so most of a wait can be slept through at once. What is left is napped through
 // where being late costs nothing, because the device has more to do behind that token; else it is
-// spent awake. Times in ns.
+// spent awake. One of these for every graph, because each takes its own time. Times in ns.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,10 @@ class TokenWait {
     const uint64_t margin = may_be_late ? kStretch * 2 / 3 : kStretch + expected / 16;
     if (expected < length_ + margin + kStretch) return may_be_late ? nap() : 0;
     const uint64_t slept = expected - length_ - margin;
-    // Stands if the token is there on waking: then the wait was a little shorter.
-    length_ = expected - (expected < 64 * kLongestNap ? expected / 64 : kLongestNap);
+    // Stands if the token is there on waking: then the wait was shorter. By how much is not known,
+    // and where it costs time to have overslept, the next sleep gives way at once.
+    const uint64_t shorter = may_be_late ? expected / 64 : expected / 8;
+    length_ = expected - (may_be_late && shorter > kLongestNap ? kLongestNap : shorter);
     return slept;
   }
 

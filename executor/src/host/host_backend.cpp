@@ -54,7 +54,7 @@ class HostBackend final : public Backend {
   Error read(uint64_t address, void* data, uint64_t size) override;
   Error zero(uint64_t address, uint64_t size) override;
   Error synchronise() override { return Error::kOk; }
-  Error poll(uint32_t turn, bool may_be_late) override;
+  Error poll(uint32_t turn, uint32_t graph, bool may_be_late) override;
   void destroy() override;
 
  private:
@@ -161,7 +161,7 @@ Error HostBackend::time_between_marks(uint32_t index, float* microseconds) {
   return Error::kOk;
 }
 
-Error HostBackend::poll(uint32_t, bool) {
+Error HostBackend::poll(uint32_t, uint32_t, bool) {
   // Launches have run to their end before anybody waits: an absent token will never come.
   message_.format("the step finished without handing out a token");
   return Error::kPlanInvalid;

@@ -146,5 +146,15 @@ TEST(TokenWait, ShorterWaitsAreLearned) {
   EXPECT_LE(r.sleeps, 3);
 }
 
+// The same where the device waits for the host: a sleep that was too long by half is made up for
+// within ten tokens, each of which takes an eighth off it.
+TEST(TokenWait, ShorterWaitsAreLearnedAtOnceWhenTheDeviceWaits) {
+  Simulation simulation;
+  simulation.run(std::vector<uint64_t>(50, 2000 * kMicrosecond), 1);
+  const std::vector<uint64_t> faster(10, 1000 * kMicrosecond);
+  EXPECT_GT(simulation.run(faster, 1).latest, TokenWait::kStretch);  // the first is slept through
+  EXPECT_LE(simulation.run(faster, 1).latest, Simulation::kLook);
+}
+
 }  // namespace
 }  // namespace jllm
