@@ -56,8 +56,8 @@ struct RingSlot {
 };
 
 // What a verify replay reads and answers, in HOST_PINNED memory. The host writes count and tokens
-// before the replay, and the replay its answer before the ring slot of its first token. Behind
-// the end of a sequence nothing is read or written.
+// before the replay, and the replay its answer and the ring slots of its other tokens before that
+// of its first token. Behind the end of a sequence nothing is read or written.
 struct Draft {
   unsigned count;              // at most the graph's rows - 1, and context - StepState::count
   unsigned tokens[kMaxDraft];  // guesses at the tokens behind the last known one

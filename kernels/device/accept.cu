@@ -18,7 +18,7 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
 #endif
 ) {
   __shared__ Shared shared;
-  __shared__ struct { unsigned token, done; } drawn[ROWS];
+  __shared__ Step drawn[ROWS];
   __shared__ bool more;
   release_successor();
   wait_for_inputs();
@@ -47,5 +47,5 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
   } while (more);
   if (threadIdx.x != 0) return;
   draft->sampled = count;  // before the slots, whose release publishes it
-  for (unsigned i = 0; i < count; ++i) publish(state, ring, drawn[i].token, drawn[i].done);
+  publish(state, ring, drawn, count);
 }

@@ -24,5 +24,6 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(StepState* st
   const Sampled sampled = sample_row(state, tokens, logits, work, tops, &shared);
   if (threadIdx.x != 0) return;
   append<ADVANCE>(state, tokens, sampled);
-  publish(state, ring, sampled.token, state->done);
+  const Step step = {sampled.token, state->done};
+  publish(state, ring, &step, 1);
 }

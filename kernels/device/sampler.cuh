@@ -385,15 +385,24 @@ JLLM_DEVICE void append(StepState* state, unsigned* tokens, const Sampled& sampl
   state->draws += 1;
 }
 
-// Tells the host of a token, and of the StepDone behind it. One thread.
-JLLM_DEVICE void publish(StepState* state, RingSlot* ring, unsigned token, unsigned done) {
-  RingSlot* slot = ring + state->sampled % kRingSlots;
-  slot->token = token;
-  slot->done = done;
-  slot->reserved = 0;
-  const unsigned sequence = state->sampled + 1;
-  state->sampled = sequence;
-  store_release_system(&slot->sequence, sequence);
+// A token drawn, and the StepDone behind it.
+struct Step {
+  unsigned token, done;
+};
+
+// Tells the host of these tokens. One thread. The first slot is released behind all others: who
+// sees it sees them all.
+JLLM_DEVICE void publish(StepState* state, RingSlot* ring, const Step* steps, unsigned count) {
+  const unsigned first = state->sampled;
+  state->sampled = first + count;
+  for (unsigned i = count; i-- > 0;) {
+    RingSlot* slot = ring + (first + i) % kRingSlots;
+    slot->token = steps[i].token;
+    slot->done = steps[i].done;
+    slot->reserved = 0;
+    if (i > 0) slot->sequence = first + i + 1;
+  }
+  store_release_system(&ring[first % kRingSlots].sequence, first + 1);
 }
 
 }  // namespace jllm::device

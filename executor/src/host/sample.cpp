@@ -226,14 +226,19 @@ Step sample_next(const SampleArgs& args) {
   return {token, state.done};
 }
 
-// Hands the token to the reader of the ring, who may be another thread: `sequence` comes last.
-void publish(RingSlot* ring, StepState& state, const Step& step) {
-  RingSlot& slot = ring[state.sampled % kRingSlots];
-  slot.token = step.token;
-  slot.done = step.done;
-  slot.reserved = 0;
-  state.sampled += 1;
-  __atomic_store_n(&slot.sequence, state.sampled, __ATOMIC_RELEASE);
+// Hands the tokens to the reader of the ring, who may be another thread. The first slot is released
+// behind all others: who sees it sees them all.
+void publish(RingSlot* ring, StepState& state, const Step* steps, unsigned count) {
+  const unsigned first = state.sampled;
+  state.sampled += count;
+  for (unsigned i = count; i-- > 0;) {
+    RingSlot& slot = ring[(first + i) % kRingSlots];
+    slot.token = steps[i].token;
+    slot.done = steps[i].done;
+    slot.reserved = 0;
+    if (i > 0) slot.sequence = first + i + 1;
+  }
+  __atomic_store_n(&ring[first % kRingSlots].sequence, first + 1, __ATOMIC_RELEASE);
 }
 
 }  // namespace
@@ -243,7 +248,8 @@ void publish(RingSlot* ring, StepState& state, const Step& step) {
 void run_sample(const uint64_t* slots, const Worker& worker) {
   const auto args = load_args<SampleArgs>(slots);
   if (worker.index != 0 || args.state->done != kRunning) return;
-  publish(args.ring, *args.state, sample_next(args));
+  const Step step = sample_next(args);
+  publish(args.ring, *args.state, &step, 1);
 }
 
 void run_draft(const uint64_t* slots, const Worker& worker) {
@@ -269,8 +275,9 @@ void run_accept(const uint64_t* slots, const Worker& worker) {
         {&state, args.tokens, args.logits + row * args.vocab, args.work, args.ring, args.vocab, 1});
     more = sampled < rows && steps[row].done == kRunning && steps[row].token == guess;
   }
-  args.draft->sampled = static_cast<unsigned>(sampled);
-  for (uint64_t i = 0; i < sampled; ++i) publish(args.ring, state, steps[i]);
+  const auto count = static_cast<unsigned>(sampled);
+  args.draft->sampled = count;
+  publish(args.ring, state, steps, count);
 }
 
 }  // namespace jllm::host
