@@ -484,9 +484,8 @@ Result<Backend*> create_cuda_backend(const PlanView& view, const ExecutorOptions
                                      void* memory, Message* message) {
   BumpAllocator bump(memory, cuda_backend_bytes(view, options));
   const Blocks blocks = carve(bump, view, options);
-  auto* backend = new (blocks.backend)
-      CudaBackend(view, options, blocks.modules, blocks.graphs, blocks.waits, blocks.marks,
-                  message);
+  auto* backend = new (blocks.backend) CudaBackend(view, options, blocks.modules, blocks.graphs,
+                                                   blocks.waits, blocks.marks, message);
   const Error error = backend->open();
   if (error == Error::kOk) return static_cast<Backend*>(backend);
   backend->destroy();
