@@ -82,8 +82,7 @@ const std::vector<std::string>& compile_options() {
 }
 
 bool has_int8_products(unsigned type) {
-  return type == kRowQ4_0 || type == kRowQ5_0 || type == kRowQ8_0 || type == kRowQ4_K ||
-         type == kRowQ6_K;
+  return type != kRowF32 && type != kRowF16 && type != kRowBF16 && type != kRowQ1_0;
 }
 
 uint64_t image_bytes(Activations mode, uint64_t k) {

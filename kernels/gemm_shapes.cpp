@@ -25,8 +25,14 @@ TileBytes tile_bytes(unsigned type, uint64_t subs) {
       return {16, 4, 2 * subs, 1};
     case kRowQ8_0:
       return {32, 0, 2 * subs, 1};
+    case kRowQ4_1:
+      return {16, 0, 4 * subs, 1};
+    case kRowQ5_1:
+      return {16, 4, 4 * subs, 1};
     case kRowQ4_K:
       return {16, 0, 16, 1};
+    case kRowQ5_K:
+      return {16, 4, 16, 1};
     case kRowQ6_K:
       return {16, 8, 4 + 2 * subs, 2};
     case kRowQ1_0:

@@ -30,9 +30,13 @@ struct Unit {
 Unit unit_of(unsigned type) {
   switch (type) {
     case kRowQ4_0:
+    case kRowQ4_1:
       return {32, 5, 4};
     case kRowQ5_0:
+    case kRowQ5_1:
       return {32, 6, 4};
+    case kRowQ5_K:
+      return {32, 9, 4};
     case kRowQ4_K:
     case kRowQ6_K:
       return {32, 8, 4};

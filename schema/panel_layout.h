@@ -13,10 +13,13 @@
 // Records, in order; [16]: one for each row; value = scale * quant - minimum:
 //   q4_0  nibbles | d f16[16]                         scale d, minimum 8 d
 //   q5_0  nibbles | bits | d f16[16]                  quant nibble + 16 bit; scale d, minimum 16 d
+//   q4_1  nibbles | d f16[16] | m f16[16]             scale d, minimum -m
+//   q5_1  nibbles | bits | d f16[16] | m f16[16]      quant nibble + 16 bit; scale d, minimum -m
 //   q8_0  bytes | d f16[16]                           scale d, minimum 0
 //   q1_0  bits[4 groups] | d f16[16]                  scale 2 d, minimum d
 //   q4_k  nibbles[8 groups] | packed u32[3][16] | d f16[16] | dmin f16[16]
 //         packed: the GGUF block's 12 bytes of 6-bit scales and minima
+//   q5_k  nibbles[8 groups] | bits[8 groups] | packed, d, dmin as q4_k
 //   q6_k  nibbles[8 groups] | pairs[8 groups] | scales s8[16][16] | d f16[16]
 //         quant nibble + 16 pair; scales[s] of the 16 weights from 16 s on: scale d * s,
 //         minimum 32 d * s
@@ -34,11 +37,22 @@ constexpr uint64_t kPanelVector = 64;                  // bytes of a step
 constexpr uint64_t kNibbleBytes = 4 * kPanelVector;    // of a group
 constexpr uint64_t kPairBytes = 2 * kPanelVector;      // of a group
 constexpr uint64_t kHalvesBytes = 2 * kPanelRows;      // one f16 per row
-constexpr uint64_t kPackedBytes = 3 * 4 * kPanelRows;  // scales and minima of a q4_k record
+constexpr uint64_t kPackedBytes = 3 * 4 * kPanelRows;  // scales and minima of a q4_k, q5_k record
 
 constexpr bool has_panels(WeightType type) {
-  return type == WeightType::kQ4_0 || type == WeightType::kQ5_0 || type == WeightType::kQ8_0 ||
-         type == WeightType::kQ1_0 || type == WeightType::kQ4_K || type == WeightType::kQ6_K;
+  return type != WeightType::kF32 && type != WeightType::kF16 && type != WeightType::kBF16 &&
+         block_shape(type).bytes != 0;
+}
+
+// Types whose records have a plane of fifth bits behind all nibbles.
+constexpr bool has_fifth_bits(WeightType type) {
+  return type == WeightType::kQ5_0 || type == WeightType::kQ5_1 || type == WeightType::kQ5_K;
+}
+
+// Of the quants of four or five bits, which open a record.
+constexpr uint64_t nibble_quants_bytes(WeightType type) {
+  return block_shape(type).elements / kPanelGroup *
+         (kNibbleBytes + (has_fifth_bits(type) ? kPanelVector : 0));
 }
 
 constexpr uint64_t panel_record_bytes(WeightType type) {

@@ -9,9 +9,11 @@
 //   q8_0   quants s8[K]            | scales f16[K/32]
 //   q4_0   nibbles u8[K/2]         | scales f16[K/32]
 //   q5_0   nibbles u8[K/2]         | high bits u32[K/32], bit j = weight j | scales f16[K/32]
+//   q4_1   nibbles u8[K/2]         | d f16, m f16 per 32
+//   q5_1   nibbles u8[K/2]         | high bits as q5_0 | d f16, m f16 per 32
 //   q4_k   nibbles u8[K/2]         | headers 16 B per 256: d f16, dmin f16, then 96 bits: eight
-//   6-bit scales,
-//                                    eight 6-bit minima, bit-packed little-endian
+//                                    6-bit scales, eight 6-bit minima, bit-packed little-endian
+//   q5_k   nibbles u8[K/2]         | high bits as q5_0 | headers as q4_k
 //   q6_k   low nibbles u8[K/2]     | high pairs 8 B per 32 | scales s8[K/16] | d f16[K/256]
 //   q1_0   signs u8[K/8], bit j % 8 of byte j / 8 | scales f16[K/128]
 // nibbles: per 32 weights 16 bytes; byte j holds weight j in its low half and weight j + 16 in its
@@ -23,8 +25,9 @@
 namespace jllm {
 
 // Same ids as WeightType; plain integers so that device code needs no enum class.
-constexpr unsigned kRowF32 = 0, kRowF16 = 1, kRowQ4_0 = 2, kRowQ5_0 = 6, kRowQ8_0 = 8,
-                   kRowQ4_K = 12, kRowQ6_K = 14, kRowBF16 = 30, kRowQ1_0 = 41;
+constexpr unsigned kRowF32 = 0, kRowF16 = 1, kRowQ4_0 = 2, kRowQ4_1 = 3, kRowQ5_0 = 6, kRowQ5_1 = 7,
+                   kRowQ8_0 = 8, kRowQ4_K = 12, kRowQ5_K = 13, kRowQ6_K = 14, kRowBF16 = 30,
+                   kRowQ1_0 = 41;
 
 struct RowLayout {
   unsigned long long high;    // offset of the high-bit plane, bytes (0: none)
@@ -51,17 +54,24 @@ constexpr RowLayout row_layout(unsigned type, unsigned long long k) {
       end = k + k / 16;
       break;
     case kRowQ4_0:
+    case kRowQ4_K:
       r.scales = k / 2;
       end = k / 2 + k / 16;
       break;
+    case kRowQ4_1:
+      r.scales = k / 2;
+      end = k / 2 + k / 8;
+      break;
     case kRowQ5_0:
+    case kRowQ5_K:
       r.high = k / 2;
       r.scales = k / 2 + k / 8;
       end = r.scales + k / 16;
       break;
-    case kRowQ4_K:
-      r.scales = k / 2;
-      end = k / 2 + k / 16;
+    case kRowQ5_1:
+      r.high = k / 2;
+      r.scales = k / 2 + k / 8;
+      end = r.scales + k / 8;
       break;
     case kRowQ6_K:
       r.high = k / 2;

@@ -13,9 +13,12 @@ enum class WeightType : uint32_t {
   kF32 = 0,
   kF16 = 1,
   kQ4_0 = 2,
+  kQ4_1 = 3,
   kQ5_0 = 6,
+  kQ5_1 = 7,
   kQ8_0 = 8,
   kQ4_K = 12,
+  kQ5_K = 13,
   kQ6_K = 14,
   kBF16 = 30,
   kQ1_0 = 41,
@@ -38,12 +41,18 @@ constexpr BlockShape block_shape(WeightType type) {
       return {1, 2};
     case WeightType::kQ4_0:
       return {32, 18};
+    case WeightType::kQ4_1:
+      return {32, 20};
     case WeightType::kQ5_0:
       return {32, 22};
+    case WeightType::kQ5_1:
+      return {32, 24};
     case WeightType::kQ8_0:
       return {32, 34};
     case WeightType::kQ4_K:
       return {256, 144};
+    case WeightType::kQ5_K:
+      return {256, 176};
     case WeightType::kQ6_K:
       return {256, 210};
     case WeightType::kQ1_0:
@@ -63,12 +72,18 @@ constexpr const char* weight_type_name(WeightType type) {
       return "bf16";
     case WeightType::kQ4_0:
       return "q4_0";
+    case WeightType::kQ4_1:
+      return "q4_1";
     case WeightType::kQ5_0:
       return "q5_0";
+    case WeightType::kQ5_1:
+      return "q5_1";
     case WeightType::kQ8_0:
       return "q8_0";
     case WeightType::kQ4_K:
       return "q4_k";
+    case WeightType::kQ5_K:
+      return "q5_k";
     case WeightType::kQ6_K:
       return "q6_k";
     case WeightType::kQ1_0:

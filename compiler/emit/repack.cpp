@@ -51,15 +51,27 @@ void q5_0(const uint8_t* block, uint64_t b, const Planes& to) {
   std::memcpy(to.quants + 16 * b, block + 6, 16);
 }
 
+// f16 scale and minimum, 16 bytes of nibbles.
+void q4_1(const uint8_t* block, uint64_t b, const Planes& to) {
+  std::memcpy(to.scales + 4 * b, block, 4);
+  std::memcpy(to.quants + 16 * b, block + 4, 16);
+}
+
+// f16 scale and minimum, 32 high bits, 16 bytes of nibbles.
+void q5_1(const uint8_t* block, uint64_t b, const Planes& to) {
+  std::memcpy(to.scales + 4 * b, block, 4);
+  std::memcpy(to.high + 4 * b, block + 4, 4);
+  std::memcpy(to.quants + 16 * b, block + 8, 16);
+}
+
 // f16 scale, 32 bytes.
 void q8_0(const uint8_t* block, uint64_t b, const Planes& to) {
   std::memcpy(to.scales + 2 * b, block, 2);
   std::memcpy(to.quants + 32 * b, block + 2, 32);
 }
 
-// d, dmin, 12 bytes of scales and minima, 128 bytes of nibbles: each 32 bytes hold 32 weights low
-// and the next 32 high.
-void q4_k(const uint8_t* block, uint64_t b, const Planes& to) {
+// d, dmin, 12 bytes of scales and minima, in front of Q4_K's and Q5_K's blocks.
+void k_header(const uint8_t* block, uint64_t b, const Planes& to) {
   const uint8_t* packed = block + 4;
   uint64_t scales = 0, minima = 0;  // 48 bits each
   for (int j = 0; j < 8; ++j) {
@@ -81,11 +93,31 @@ void q4_k(const uint8_t* block, uint64_t b, const Planes& to) {
   const uint32_t high_bits = uint32_t(minima >> 16);
   std::memcpy(header + 4, &low_bits, 8);
   std::memcpy(header + 12, &high_bits, 4);
+}
+
+// 128 bytes of nibbles: each 32 bytes hold 32 weights low and the next 32 high.
+void k_nibbles(const uint8_t* quants, uint64_t b, const Planes& to) {
   for (int group = 0; group < 4; ++group) {
-    const uint8_t* from = block + 16 + 32 * group;
+    const uint8_t* from = quants + 32 * group;
     uint8_t* out = to.quants + 128 * b + 32 * group;
     put_nibbles(from, 0, out);
     put_nibbles(from, 4, out + 16);
+  }
+}
+
+void q4_k(const uint8_t* block, uint64_t b, const Planes& to) {
+  k_header(block, b, to);
+  k_nibbles(block + 16, b, to);
+}
+
+// Between header and nibbles 32 bytes: bit s of byte j is the high one of weight j of sub-block s.
+void q5_k(const uint8_t* block, uint64_t b, const Planes& to) {
+  k_header(block, b, to);
+  k_nibbles(block + 48, b, to);
+  for (int sub = 0; sub < 8; ++sub) {
+    uint32_t high = 0;
+    for (int j = 0; j < 32; ++j) high |= uint32_t{block[16 + j] >> sub & 1u} << j;
+    std::memcpy(to.high + 32 * b + 4 * sub, &high, sizeof high);
   }
 }
 
@@ -144,11 +176,20 @@ void repack_rows(WeightType type, const uint8_t* gguf_rows, uint64_t rows, uint6
       case WeightType::kQ5_0:
         repack_blocks<q5_0>(row, blocks, shape.bytes, planes);
         break;
+      case WeightType::kQ4_1:
+        repack_blocks<q4_1>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kQ5_1:
+        repack_blocks<q5_1>(row, blocks, shape.bytes, planes);
+        break;
       case WeightType::kQ8_0:
         repack_blocks<q8_0>(row, blocks, shape.bytes, planes);
         break;
       case WeightType::kQ4_K:
         repack_blocks<q4_k>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kQ5_K:
+        repack_blocks<q5_k>(row, blocks, shape.bytes, planes);
         break;
       case WeightType::kQ6_K:
         repack_blocks<q6_k>(row, blocks, shape.bytes, planes);

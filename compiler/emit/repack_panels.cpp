@@ -26,10 +26,11 @@ void split_nibbles(const uint8_t* from, uint64_t count, uint8_t* low) {
   }
 }
 
-void unpack_q5_0(const uint8_t* block, Quants& out) {
+// 32 high bits, 16 bytes of nibbles.
+void unpack_five_bits(const uint8_t* from, Quants& out) {
   uint32_t high;
-  std::memcpy(&high, block + 2, sizeof high);
-  split_nibbles(block + 6, 16, out);
+  std::memcpy(&high, from, sizeof high);
+  split_nibbles(from + 4, 16, out);
   for (int j = 0; j < 32; ++j) out[j] |= static_cast<uint8_t>((high >> j & 1) << 4);
 }
 
@@ -52,12 +53,22 @@ void unpack(WeightType type, const uint8_t* block, Quants& out) {
     case WeightType::kQ4_0:
       return split_nibbles(block + 2, 16, out);
     case WeightType::kQ5_0:
-      return unpack_q5_0(block, out);
+      return unpack_five_bits(block + 2, out);
+    case WeightType::kQ4_1:
+      return split_nibbles(block + 4, 16, out);
+    case WeightType::kQ5_1:
+      return unpack_five_bits(block + 4, out);
     case WeightType::kQ8_0:
       std::memcpy(out, block + 2, 32);
       return;
     case WeightType::kQ4_K:
       for (int j = 0; j < 4; ++j) split_nibbles(block + 16 + 32 * j, 32, out + 64 * j);
+      return;
+    case WeightType::kQ5_K:
+      for (int j = 0; j < 4; ++j) split_nibbles(block + 48 + 32 * j, 32, out + 64 * j);
+      for (int j = 0; j < 256; ++j) {
+        out[j] |= static_cast<uint8_t>((block[16 + j % 32] >> j / 32 & 1) << 4);
+      }
       return;
     case WeightType::kQ6_K:
       return unpack_q6_k(block, out);
@@ -116,13 +127,15 @@ void place(WeightType type, const uint8_t* block, const Quants& quants, uint64_t
   for (uint64_t g = 0; g < groups; ++g) {
     const uint8_t* group = quants + kPanelGroup * g;
     switch (type) {
+      case WeightType::kQ5_0:
+      case WeightType::kQ5_1:
+      case WeightType::kQ5_K:
+        put_bits(group, 4, r, record + kNibbleBytes * groups + kPanelVector * g);
+        [[fallthrough]];
       case WeightType::kQ4_0:
+      case WeightType::kQ4_1:
       case WeightType::kQ4_K:
         put_nibbles(group, r, record + kNibbleBytes * g);
-        break;
-      case WeightType::kQ5_0:
-        put_nibbles(group, r, record);
-        put_bits(group, 4, r, record + kNibbleBytes);
         break;
       case WeightType::kQ6_K:
         put_nibbles(group, r, record + kNibbleBytes * g);
@@ -139,8 +152,14 @@ void place(WeightType type, const uint8_t* block, const Quants& quants, uint64_t
     }
   }
   switch (type) {
-    case WeightType::kQ4_K: {
-      const uint64_t packed = kNibbleBytes * groups;
+    case WeightType::kQ4_1:
+    case WeightType::kQ5_1:
+      put_half(panel_record_bytes(type) - 2 * kHalvesBytes, block);
+      put_half(panel_record_bytes(type) - kHalvesBytes, block + 2);
+      break;
+    case WeightType::kQ4_K:
+    case WeightType::kQ5_K: {
+      const uint64_t packed = nibble_quants_bytes(type);
       for (uint64_t i = 0; i < 3; ++i) {
         std::memcpy(record + packed + 4 * (kPanelRows * i + r), block + 4 + 4 * i, 4);
       }

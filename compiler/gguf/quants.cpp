@@ -47,18 +47,59 @@ void quantise_q4_0(const float* in, uint8_t* blocks, uint64_t count) {
   }
 }
 
+// The fifth bits of 32 integers as a word, their nibbles in the order of GGUF.
+void store_five_bits(const uint8_t* integers, uint8_t* high, uint8_t* nibbles) {
+  uint32_t fifth_bits = 0;
+  for (int j = 0; j < 16; ++j) {
+    nibbles[j] = static_cast<uint8_t>((integers[j] & 15) | (integers[j + 16] & 15) << 4);
+    fifth_bits |= static_cast<uint32_t>(integers[j] >> 4) << j;
+    fifth_bits |= static_cast<uint32_t>(integers[j + 16] >> 4) << (j + 16);
+  }
+  if (high != nullptr) std::memcpy(high, &fifth_bits, sizeof(fifth_bits));
+}
+
 void quantise_q5_0(const float* in, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kBlock, blocks += 22) {
     const ScaledBlock block = quantise_symmetric(in + i, 16);
     store_u16(blocks, block.d);
-    uint32_t fifth_bits = 0;
-    for (int j = 0; j < 16; ++j) {
-      const auto low = static_cast<uint32_t>(static_cast<int>(block.integers[j]) + 16);
-      const auto high = static_cast<uint32_t>(static_cast<int>(block.integers[j + 16]) + 16);
-      blocks[6 + j] = static_cast<uint8_t>((low & 15) | (high & 15) << 4);
-      fifth_bits |= (low >> 4) << j | (high >> 4) << (j + 16);
+    uint8_t integers[kBlock];
+    for (int j = 0; j < kBlock; ++j) {
+      integers[j] = static_cast<uint8_t>(static_cast<int>(block.integers[j]) + 16);
     }
-    std::memcpy(blocks + 2, &fifth_bits, sizeof(fifth_bits));
+    store_five_bits(integers, blocks + 2, blocks + 6);
+  }
+}
+
+// {d; m; qs} and {d; m; qh; qs}: w = d q + m.
+void quantise_affine(const float* in, uint8_t* blocks, uint64_t count, WeightType type) {
+  const bool fifth = type == WeightType::kQ5_1;
+  const float limit = fifth ? 31 : 15;
+  for (uint64_t i = 0; i < count; i += kBlock, blocks += block_shape(type).bytes) {
+    const auto [low, high] = std::minmax_element(in + i, in + i + kBlock);
+    const uint16_t d_bits = f32_to_f16((*high - *low) / limit), m_bits = f32_to_f16(*low);
+    const float d = f16_to_f32(d_bits), m = f16_to_f32(m_bits);
+    const float inverse = d != 0 ? 1.0f / d : 0.0f;
+    uint8_t integers[kBlock];
+    for (int j = 0; j < kBlock; ++j) {
+      const float q = round_small(clamp_to((in[i + j] - m) * inverse, 0, limit));
+      integers[j] = static_cast<uint8_t>(q);
+    }
+    store_u16(blocks, d_bits);
+    store_u16(blocks + 2, m_bits);
+    store_five_bits(integers, fifth ? blocks + 4 : nullptr, blocks + (fifth ? 8 : 4));
+  }
+}
+
+void dequantise_affine(const uint8_t* blocks, float* out, uint64_t count, WeightType type) {
+  const bool fifth = type == WeightType::kQ5_1;
+  for (uint64_t i = 0; i < count; i += kBlock, blocks += block_shape(type).bytes) {
+    const float d = f16_to_f32(load<uint16_t>(blocks)), m = f16_to_f32(load<uint16_t>(blocks + 2));
+    const uint32_t fifth_bits = fifth ? load<uint32_t>(blocks + 4) : 0;
+    const uint8_t* nibbles = blocks + (fifth ? 8 : 4);
+    for (int j = 0; j < kBlock; ++j) {
+      const int q = nibbles[j % 16] >> (j / 16 * 4) & 15;
+      out[i + j] = static_cast<float>(q | static_cast<int>(fifth_bits >> j & 1) << 4) * d + m;
+    }
   }
 }
 
@@ -230,11 +271,16 @@ void dequantise(WeightType type, const uint8_t* blocks, float* out, uint64_t cou
     case WeightType::kQ5_0:
       dequantise_q5_0(blocks, out, count);
       break;
+    case WeightType::kQ4_1:
+    case WeightType::kQ5_1:
+      dequantise_affine(blocks, out, count, type);
+      break;
     case WeightType::kQ8_0:
       dequantise_q8_0(blocks, out, count);
       break;
     case WeightType::kQ4_K:
-      dequantise_q4_k(blocks, out, count);
+    case WeightType::kQ5_K:
+      dequantise_q45_k(blocks, out, count, type);
       break;
     case WeightType::kQ6_K:
       dequantise_q6_k(blocks, out, count);
@@ -262,11 +308,16 @@ void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count)
     case WeightType::kQ5_0:
       quantise_q5_0(in, blocks, count);
       break;
+    case WeightType::kQ4_1:
+    case WeightType::kQ5_1:
+      quantise_affine(in, blocks, count, type);
+      break;
     case WeightType::kQ8_0:
       quantise_q8_0(in, blocks, count);
       break;
     case WeightType::kQ4_K:
-      quantise_q4_k(in, blocks, count);
+    case WeightType::kQ5_K:
+      quantise_q45_k(in, blocks, count, type);
       break;
     case WeightType::kQ6_K:
       quantise_q6_k(in, blocks, count);

@@ -1,4 +1,4 @@
-// Q4_K and Q6_K: blocks of 256 elements whose sub-block scales are quantised in turn.
+// Q4_K, Q5_K and Q6_K: blocks of 256 elements whose sub-block scales are quantised in turn.
 #include "compiler/gguf/quants_k.h"
 
 #include <algorithm>
@@ -15,7 +15,10 @@ constexpr int kSuperBlock = 256;
 constexpr int kLanes = 8;
 
 // Q4_K: {d; dmin; scales[12]; qs[128]}, eight sub-blocks of 32, w = d sc q - dmin m.
-constexpr int kQ4KBytes = 144;
+// Q5_K: {d; dmin; scales[12]; qh[32]; qs[128]}, bit j of qh[i] is the fifth of weight i of
+// sub-block j.
+constexpr int kQ4KQuants = 16;  // offset of qs
+constexpr int kQ5KQuants = 48;
 constexpr int kQ4KSubBlocks = 8;
 constexpr int kQ4KSubBlock = 32;
 // Q6_K: {ql[128]; qh[64]; scales[16]; d}, sixteen sub-blocks of 16, w = d sc q.
@@ -56,8 +59,9 @@ struct AffineFit {
   float min;  // >= 0; x is about scale * q - min
 };
 
-// Least-squares scale and minimum of one Q4_K sub-block, over a few candidate roundings.
-AffineFit fit_affine(const float* x) {
+// Least-squares scale and minimum of one sub-block of integers up to `limit`, over a few candidate
+// roundings.
+AffineFit fit_affine(const float* x, float limit) {
   constexpr float kCount = kQ4KSubBlock;
   float low = 0;  // the minimum is never positive: the format subtracts it
   float high = x[0];
@@ -66,10 +70,10 @@ AffineFit fit_affine(const float* x) {
     high = std::max(high, x[i]);
   }
   if (!(high > low)) return {0, -low};
-  AffineFit best{(high - low) / 15, -low};
+  AffineFit best{(high - low) / limit, -low};
   float best_error = INFINITY;
   for (int step = -1; step <= 8; ++step) {
-    const float inverse = (15 + 0.2f * static_cast<float>(step)) / (high - low);
+    const float inverse = (limit + 0.2f * static_cast<float>(step)) / (high - low);
     float q_sum[kLanes] = {};
     float qq_sum[kLanes] = {};
     float x_sum[kLanes] = {};
@@ -77,7 +81,7 @@ AffineFit fit_affine(const float* x) {
     for (int i = 0; i < kQ4KSubBlock; i += kLanes) {
       for (int lane = 0; lane < kLanes; ++lane) {
         const float value = x[i + lane];
-        const float q = round_small(clamp_to((value - low) * inverse, 0, 15));
+        const float q = round_small(clamp_to((value - low) * inverse, 0, limit));
         q_sum[lane] += q;
         qq_sum[lane] += q * q;
         x_sum[lane] += value;
@@ -109,12 +113,13 @@ AffineFit fit_affine(const float* x) {
   return best;
 }
 
-void quantise_q4_k_block(const float* x, uint8_t* block) {
+void quantise_q45_k_block(const float* x, uint8_t* block, bool fifth) {
+  const float limit = fifth ? 31 : 15;
   AffineFit fits[kQ4KSubBlocks];
   float largest_scale = 0;
   float largest_min = 0;
   for (int j = 0; j < kQ4KSubBlocks; ++j) {
-    fits[j] = fit_affine(x + j * kQ4KSubBlock);
+    fits[j] = fit_affine(x + j * kQ4KSubBlock, limit);
     largest_scale = std::max(largest_scale, fits[j].scale);
     largest_min = std::max(largest_min, fits[j].min);
   }
@@ -131,17 +136,24 @@ void quantise_q4_k_block(const float* x, uint8_t* block) {
     const float inverse = inverse_or_zero(d * scale);
     for (int i = j * kQ4KSubBlock; i < (j + 1) * kQ4KSubBlock; ++i) {
       integers[i] =
-          static_cast<uint8_t>(round_small(clamp_to((x[i] + dmin * min) * inverse, 0, 15)));
+          static_cast<uint8_t>(round_small(clamp_to((x[i] + dmin * min) * inverse, 0, limit)));
     }
   }
   std::memcpy(block, &d_bits, sizeof(d_bits));
   std::memcpy(block + 2, &dmin_bits, sizeof(dmin_bits));
   pack_scale_mins(pairs, block + 4);
+  uint8_t* qs = block + (fifth ? kQ5KQuants : kQ4KQuants);
   for (int chunk = 0; chunk < 4; ++chunk) {
     for (int i = 0; i < 32; ++i) {
-      block[16 + 32 * chunk + i] =
-          static_cast<uint8_t>(integers[64 * chunk + i] | integers[64 * chunk + 32 + i] << 4);
+      qs[32 * chunk + i] = static_cast<uint8_t>((integers[64 * chunk + i] & 15) |
+                                                (integers[64 * chunk + 32 + i] & 15) << 4);
     }
+  }
+  if (!fifth) return;
+  for (int i = 0; i < 32; ++i) {
+    int bits = 0;
+    for (int j = 0; j < kQ4KSubBlocks; ++j) bits |= integers[32 * j + i] >> 4 << j;
+    block[kQ4KQuants + i] = static_cast<uint8_t>(bits);
   }
 }
 
@@ -178,19 +190,22 @@ void quantise_q6_k_block(const float* x, uint8_t* block) {
 
 }  // namespace
 
-void dequantise_q4_k(const uint8_t* blocks, float* out, uint64_t count) {
-  for (uint64_t base = 0; base < count; base += kSuperBlock, blocks += kQ4KBytes) {
+void dequantise_q45_k(const uint8_t* blocks, float* out, uint64_t count, WeightType type) {
+  const bool fifth = type == WeightType::kQ5_K;
+  const uint64_t bytes = block_shape(type).bytes;
+  for (uint64_t base = 0; base < count; base += kSuperBlock, blocks += bytes) {
     const float d = f16_to_f32(load<uint16_t>(blocks));
     const float dmin = f16_to_f32(load<uint16_t>(blocks + 2));
     for (int j = 0; j < kQ4KSubBlocks; ++j) {
       const ScaleMin pair = unpack_scale_min(blocks + 4, j);
       const float scale = d * static_cast<float>(pair.scale);
       const float min = dmin * static_cast<float>(pair.min);
-      const uint8_t* qs = blocks + 16 + 32 * (j / 2);
+      const uint8_t* qs = blocks + (fifth ? kQ5KQuants : kQ4KQuants) + 32 * (j / 2);
       const int shift = 4 * (j % 2);
       float* sub_block = out + base + j * kQ4KSubBlock;
       for (int i = 0; i < kQ4KSubBlock; ++i) {
-        sub_block[i] = scale * static_cast<float>(qs[i] >> shift & 15) - min;
+        const int high = fifth ? blocks[kQ4KQuants + i] >> j & 1 : 0;
+        sub_block[i] = scale * static_cast<float>((qs[i] >> shift & 15) | high << 4) - min;
       }
     }
   }
@@ -217,9 +232,9 @@ void dequantise_q6_k(const uint8_t* blocks, float* out, uint64_t count) {
   }
 }
 
-void quantise_q4_k(const float* in, uint8_t* blocks, uint64_t count) {
-  for (uint64_t i = 0; i < count; i += kSuperBlock, blocks += kQ4KBytes) {
-    quantise_q4_k_block(in + i, blocks);
+void quantise_q45_k(const float* in, uint8_t* blocks, uint64_t count, WeightType type) {
+  for (uint64_t i = 0; i < count; i += kSuperBlock, blocks += block_shape(type).bytes) {
+    quantise_q45_k_block(in + i, blocks, type == WeightType::kQ5_K);
   }
 }
 

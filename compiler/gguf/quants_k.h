@@ -1,7 +1,9 @@
-// The 256-element block types (Q4_K, Q6_K) and what the two quantising files share.
+// The 256-element block types (Q4_K, Q5_K, Q6_K) and what the two quantising files share.
 #pragma once
 
 #include <cstdint>
+
+#include "schema/weight_type.h"
 
 namespace jllm::gguf {
 
@@ -22,9 +24,10 @@ inline float clamp_to(float value, float low, float high) {
 // (s q - x)^2 over the `count` (a multiple of 8) elements; 0 when all are 0.
 float fit_symmetric_scale(const float* x, int count, float limit);
 
-void dequantise_q4_k(const uint8_t* blocks, float* out, uint64_t count);
+// Q4_K or Q5_K.
+void dequantise_q45_k(const uint8_t* blocks, float* out, uint64_t count, WeightType type);
+void quantise_q45_k(const float* in, uint8_t* blocks, uint64_t count, WeightType type);
 void dequantise_q6_k(const uint8_t* blocks, float* out, uint64_t count);
-void quantise_q4_k(const float* in, uint8_t* blocks, uint64_t count);
 void quantise_q6_k(const float* in, uint8_t* blocks, uint64_t count);
 
 }  // namespace jllm::gguf

@@ -9,9 +9,13 @@ constexpr TypeMix kMixes[] = {
     {"bf16", 32, WeightType::kBF16, WeightType::kBF16, false},
     {"q4_0", 2, WeightType::kQ4_0, WeightType::kQ6_K, false},
     {"q5_0", 8, WeightType::kQ5_0, WeightType::kQ6_K, false},
+    {"q4_1", 3, WeightType::kQ4_1, WeightType::kQ6_K, false},
+    {"q5_1", 9, WeightType::kQ5_1, WeightType::kQ6_K, false},
     {"q8_0", 7, WeightType::kQ8_0, WeightType::kQ8_0, false},
     {"q4_k", 14, WeightType::kQ4_K, WeightType::kQ6_K, false},
     {"q4_k_m", 15, WeightType::kQ4_K, WeightType::kQ6_K, true},
+    {"q5_k", 16, WeightType::kQ5_K, WeightType::kQ6_K, false},
+    {"q5_k_m", 17, WeightType::kQ5_K, WeightType::kQ6_K, true},
     {"q6_k", 18, WeightType::kQ6_K, WeightType::kQ6_K, false},
     // As Bonsai is published: the output too.
     {"q1_0", 40, WeightType::kQ1_0, WeightType::kQ1_0, false},
@@ -25,6 +29,7 @@ bool layer_has_more_bits(uint32_t layer, uint32_t layers) {
 WeightType type_for_row(WeightType wanted, uint64_t row) {
   if (row % block_shape(wanted).elements == 0) return wanted;
   const WeightType next = wanted == WeightType::kQ4_K   ? WeightType::kQ5_0
+                          : wanted == WeightType::kQ5_K ? WeightType::kQ5_1
                           : wanted == WeightType::kQ6_K ? WeightType::kQ8_0
                                                         : WeightType::kF16;
   return type_for_row(next, row);

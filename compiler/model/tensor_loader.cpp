@@ -1,4 +1,6 @@
 // Finding a model's tensors by name, and checking that they are what the architecture says.
+#include <llvm/Support/FormatVariadic.h>
+
 #include "compiler/gguf/type_table.h"
 #include "compiler/model/model.h"
 #include "compiler/support/error.h"
@@ -15,6 +17,27 @@ std::string supported_types() {
     names += (names.empty() ? "" : ", ") + std::string(weight_type_name(type));
   }
   return names;
+}
+
+// What to do about a type without kernels: the smallest type of at least its size.
+std::string advice_for(uint32_t type_id) {
+  const BlockShape shape = gguf::stored_block_shape(type_id);
+  const auto bits = [](const BlockShape& s) { return 8.0 * s.bytes / s.elements; };
+  const char* best = nullptr;
+  double least = 0;
+  for (uint32_t id = 0; id < 64 && shape.elements > 1; ++id) {
+    const auto type = static_cast<WeightType>(id);
+    const BlockShape other = block_shape(type);
+    if (other.elements <= 1 || bits(other) < bits(shape)) continue;
+    if (best != nullptr && bits(other) >= least) continue;
+    best = weight_type_name(type);
+    least = bits(other);
+  }
+  if (best == nullptr) return "";
+  return llvm::formatv(
+      "; of these, {0} is nearest in size ({1:f2} bits a weight for {2:f2}): get the "
+      "model quantised so",
+      best, least, bits(shape));
 }
 
 std::string part_name(const std::string& name, const TensorLoader::Rows& rows) {
@@ -52,9 +75,10 @@ ir::TensorId TensorLoader::add(ir::Tensor tensor, const std::string& source, uin
     const bool plain = known && block_shape(tensor.type).elements == 1;
     if (!known || (tensor.kind == ir::TensorKind::kConstant && !plain)) {
       return fail(ExitCode::kUnsupported,
-                  "{0}: tensor {1} has type {2}, which is not supported; supported: {3}",
+                  "{0}: tensor {1} has type {2}, which is not supported; supported: {3}{4}",
                   model_.file->path(), source, gguf::type_name(tensor.source->type_id),
-                  tensor.kind == ir::TensorKind::kConstant ? "f32, f16, bf16" : supported_types());
+                  tensor.kind == ir::TensorKind::kConstant ? "f32, f16, bf16" : supported_types(),
+                  known ? "" : advice_for(tensor.source->type_id));
     }
     return llvm::Error::success();
   };

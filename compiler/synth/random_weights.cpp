@@ -84,6 +84,18 @@ void fill_q5_0(float deviation, Words words, uint8_t* out) {
   fill_words(&words, out + 6, 16);
 }
 
+// {d; m; [qh;] qs}: the minimum that moves the middle of the integers to 0.
+void fill_affine(float deviation, Words words, uint8_t* out, uint32_t bytes) {
+  const bool fifth = bytes == block_shape(WeightType::kQ5_1).bytes;
+  // Root mean squares of 0 ... 15 less 7.5 and of 0 ... 31 less 15.5.
+  const float d = deviation / (fifth ? 9.233093f : 4.609772f) * jitter(words.next(), 0);
+  store_f16(out, d);
+  store_f16(out + 2, (fifth ? -15.5f : -7.5f) * d);
+  uint8_t bits[24];
+  fill_words(&words, bits, sizeof(bits));
+  std::memcpy(out + 4, bits, bytes - 4);
+}
+
 void fill_q8_0(float deviation, Words words, uint8_t* out) {
   constexpr float kIntegers = 73.32f;  // root mean square of -127 ... 127 with 0 twice
   store_f16(out, deviation / kIntegers * jitter(words.next(), 0));
@@ -93,13 +105,14 @@ void fill_q8_0(float deviation, Words words, uint8_t* out) {
   }
 }
 
-void fill_q4_k(float deviation, Words words, uint8_t* out) {
+void fill_q45_k(float deviation, Words words, uint8_t* out, bool fifth) {
   // Scales 24 ... 55 and minima up to 8 away from them, with dmin = 7.5 d: the mean is 0, the mean
-  // square 21.25 * 1645.5 + 56.25 * 21.5 (of q - 7.5, the scales, and the minima's difference).
-  constexpr float kIntegers = 190.2f;
-  const float d = deviation / kIntegers * jitter(words.next(), 0);
+  // square 21.25 * 1645.5 + 56.25 * 21.5 (of q - 7.5, the scales, and the minima's difference). Of
+  // five bits, with dmin = 15.5 d, 85.25 * 1645.5 + 240.25 * 21.5.
+  const float integers = fifth ? 381.4f : 190.2f;
+  const float d = deviation / integers * jitter(words.next(), 0);
   store_f16(out, d);
-  store_f16(out + 2, 7.5f * d);
+  store_f16(out + 2, (fifth ? 15.5f : 7.5f) * d);
   const uint64_t scale_bits = words.next();
   const uint64_t min_bits = words.next();
   uint8_t scales[8];
@@ -115,7 +128,7 @@ void fill_q4_k(float deviation, Words words, uint8_t* out) {
     out[8 + j] = static_cast<uint8_t>(mins[j] | (mins[j + 4] >> 4) << 6);
     out[12 + j] = static_cast<uint8_t>((scales[j + 4] & 15) | (mins[j + 4] & 15) << 4);
   }
-  fill_words(&words, out + 16, 128);
+  fill_words(&words, out + 16, fifth ? 160 : 128);
 }
 
 void fill_q6_k(float deviation, Words words, uint8_t* out) {
@@ -181,6 +194,12 @@ void fill_blocks(const RandomTensor& tensor, uint64_t first, uint64_t count, uin
     case WeightType::kQ4_0:
       each(3, [&](Words words, uint8_t* block) { fill_q4_0(deviation, words, block); });
       break;
+    case WeightType::kQ4_1:
+    case WeightType::kQ5_1:
+      each(4, [&](Words words, uint8_t* block) {
+        fill_affine(deviation, words, block, block_shape(tensor.type).bytes);
+      });
+      break;
     case WeightType::kQ5_0:
       each(3, [&](Words words, uint8_t* block) { fill_q5_0(deviation, words, block); });
       break;
@@ -188,7 +207,10 @@ void fill_blocks(const RandomTensor& tensor, uint64_t first, uint64_t count, uin
       each(5, [&](Words words, uint8_t* block) { fill_q8_0(deviation, words, block); });
       break;
     case WeightType::kQ4_K:
-      each(19, [&](Words words, uint8_t* block) { fill_q4_k(deviation, words, block); });
+      each(19, [&](Words words, uint8_t* block) { fill_q45_k(deviation, words, block, false); });
+      break;
+    case WeightType::kQ5_K:
+      each(23, [&](Words words, uint8_t* block) { fill_q45_k(deviation, words, block, true); });
       break;
     case WeightType::kQ6_K:
       each(27, [&](Words words, uint8_t* block) { fill_q6_k(deviation, words, block); });

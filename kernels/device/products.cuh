@@ -119,31 +119,31 @@ struct Product {
 
  private:
   static JLLM_DEVICE float one(const typename W::Raw& raw, const Part& part) {
-    if constexpr (kType == kRowQ4_0 || kType == kRowQ4_K) {
-      const int dot = part.low.dot_unsigned(masked(raw.quants, 0x0f0f0f0fu)) +
-                      (part.high.dot_unsigned(masked(raw.quants, 0xf0f0f0f0u)) >> 4);
-      if constexpr (kType == kRowQ4_0) {
-        return half_to_float(raw.scale) * part.meta.scale * (float)(dot - 8 * part.meta.sum);
-      } else {
-        const float scaled = (float)(dot * (int)W::scale_bits(raw));
-        const float lowered = (float)(part.meta.sum * (int)W::minimum_bits(raw));
-        return part.meta.scale *
-               sum_of_products(low_half(raw.header.x), scaled, -high_half(raw.header.x), lowered);
-      }
-    } else {
+    if constexpr (kType == kRowQ6_K) {
       Uint4 low, high;
       W::bytes(raw, &low, &high);
       const int first = part.low.dot_unsigned(low), second = part.high.dot_unsigned(high);
-      if constexpr (kType == kRowQ5_0) {
-        return half_to_float(raw.scale) * part.meta.scale *
-               (float)(first + second - 16 * part.meta.sum);
-      } else {
-        const int a = first - 32 * part.first_sum;
-        const int b = second - 32 * (part.meta.sum - part.first_sum);
-        return half_to_float(raw.super) * part.meta.scale *
-               sum_of_products((float)a, W::signed_scale(raw, 0), (float)b,
-                               W::signed_scale(raw, 1));
-      }
+      const int a = first - 32 * part.first_sum;
+      const int b = second - 32 * (part.meta.sum - part.first_sum);
+      return half_to_float(raw.super) * part.meta.scale *
+             sum_of_products((float)a, W::signed_scale(raw, 0), (float)b, W::signed_scale(raw, 1));
+    } else if constexpr (W::kHasMinimum) {
+      return part.meta.scale * W::lowered(raw, dot(raw, part), part.meta.sum);
+    } else {
+      constexpr int kOffset = kType == kRowQ4_0 ? 8 : 16;
+      return half_to_float(raw.scale) * part.meta.scale *
+             (float)(dot(raw, part) - kOffset * part.meta.sum);
+    }
+  }
+  // Of all 32.
+  static JLLM_DEVICE int dot(const typename W::Raw& raw, const Part& part) {
+    if constexpr (kType == kRowQ4_0 || kType == kRowQ4_1 || kType == kRowQ4_K) {
+      return part.low.dot_unsigned(masked(raw.quants, 0x0f0f0f0fu)) +
+             (part.high.dot_unsigned(masked(raw.quants, 0xf0f0f0f0u)) >> 4);
+    } else {
+      Uint4 low, high;
+      W::bytes(raw, &low, &high);
+      return part.low.dot_unsigned(low) + part.high.dot_unsigned(high);
     }
   }
 };

@@ -97,16 +97,53 @@ struct TileHalfScales : TileBase {
   }
 };
 
-template <unsigned kType>
-struct TileNibbles : TileHalfScales<kType> {
+// Four nibbles per lane.
+struct TileNibbles {
+  static constexpr unsigned kSide = 0, kWords = 1;
   template <unsigned kPlane>
   static JLLM_DEVICE void load(const Bytes* main, const Bytes*, unsigned t, unsigned (&words)[1]) {
     words[0] = *(const unsigned*)(main + 4 * t);
   }
 };
 
+// Nibbles, and four bytes of fifth bits in the side plane.
+struct TileFiveBits {
+  static constexpr unsigned kSide = 4, kWords = 2;
+  template <unsigned kPlane>
+  static JLLM_DEVICE void load(const Bytes* main, const Bytes* side, unsigned t,
+                               unsigned (&words)[2]) {
+    words[0] = *(const unsigned*)(main + 4 * t);
+    words[1] = *(const unsigned*)side >> (4 * t);
+  }
+  template <unsigned kHalf>
+  static JLLM_DEVICE unsigned quants(const unsigned (&words)[2]) {
+    const unsigned low = (kHalf == 0 ? words[0] : words[0] >> 4) & 0x0f0f0f0fu;
+    // The product puts copies of the four bits at distances of 7: bit j meets bit 4 of byte j.
+    return low | (((words[1] >> (16 * kHalf)) & 0xfu) * 0x02040810u & 0x10101010u);
+  }
+};
+
+// b = quants * scale + what is added, both in an entry.
+template <unsigned kHalf>
+JLLM_DEVICE void make_affine(const unsigned (&words)[1], unsigned entry, unsigned magic,
+                             unsigned (&b)[2]) {
+  const unsigned s = __byte_perm(entry, 0, 0x1010), m = __byte_perm(entry, 0, 0x3232);
+  b[0] = half2_fma(nibbles<kHalf, 0>(words[0], magic), s, m);
+  b[1] = half2_fma(nibbles<kHalf, 0>(words[0] >> 8, magic), s, m);
+}
+template <unsigned kHalf>
+JLLM_DEVICE void make_affine(const unsigned (&words)[2], unsigned entry, unsigned,
+                             unsigned (&b)[2]) {
+  const unsigned s = __byte_perm(entry, 0, 0x1010), m = __byte_perm(entry, 0, 0x3232);
+  const unsigned q = TileFiveBits::quants<kHalf>(words);
+  b[0] = half2_fma(half2_add(spread_even(q), minus_magic(0)), s, m);
+  b[1] = half2_fma(half2_add(spread_odd(q), minus_magic(0)), s, m);
+}
+
 template <>
-struct TileWeight<kRowQ4_0> : TileNibbles<kRowQ4_0> {
+struct TileWeight<kRowQ4_0> : TileHalfScales<kRowQ4_0>, TileNibbles {
+  using TileNibbles::kSide;
+  using TileNibbles::kWords;
   template <unsigned kHalf>
   static JLLM_DEVICE void make(const unsigned (&words)[1], const unsigned (&entries)[1],
                                unsigned magic, unsigned (&b)[2]) {
@@ -116,32 +153,48 @@ struct TileWeight<kRowQ4_0> : TileNibbles<kRowQ4_0> {
 };
 
 template <>
-struct TileWeight<kRowQ5_0> : TileHalfScales<kRowQ5_0> {
-  static constexpr unsigned kSide = 4, kWords = 2;
-  template <unsigned kPlane>
-  static JLLM_DEVICE void load(const Bytes* main, const Bytes* side, unsigned t,
-                               unsigned (&words)[2]) {
-    words[0] = *(const unsigned*)(main + 4 * t);
-    words[1] = *(const unsigned*)side >> (4 * t);
-  }
+struct TileWeight<kRowQ5_0> : TileHalfScales<kRowQ5_0>, TileFiveBits {
+  using TileFiveBits::kSide;
+  using TileFiveBits::kWords;
   template <unsigned kHalf>
   static JLLM_DEVICE void make(const unsigned (&words)[2], const unsigned (&entries)[1], unsigned,
                                unsigned (&b)[2]) {
-    const unsigned low = (kHalf == 0 ? words[0] : words[0] >> 4) & 0x0f0f0f0fu;
-    // The product puts copies of the four bits at distances of 7: bit j meets bit 4 of byte j.
-    const unsigned fifth = ((words[1] >> (16 * kHalf)) & 0xfu) * 0x02040810u & 0x10101010u;
-    make_of_bytes(low | fifth, 16, entries[0], b);
+    make_of_bytes(quants<kHalf>(words), 16, entries[0], b);
   }
 };
 
-template <>
-struct TileWeight<kRowQ4_K> : TileBase {
+// Types with a scale and a minimum per 32 weights, two f16.
+template <unsigned kType>
+struct TileFactorPairs : TileBase {
+  template <unsigned kSubs>
+  static constexpr unsigned kScaleBytes = 4 * kSubs;
+  template <unsigned kSubs, unsigned kLength>
+  static JLLM_DEVICE void copy_scales(const Bytes* row, unsigned first, unsigned to,
+                                      unsigned size) {
+    const Bytes* from = row + row_layout(kType, kLength).scales + first / 8;
+    repeat<kSubs>([&](auto i) {
+      const bool inside = kLength % (32 * kSubs) == 0 || first + 32 * i.value < kLength;
+      copy_async<4, 4 * i.value, 4 * i.value>(to, from, inside ? size / 4 : 0);
+    });
+  }
+  struct Raw {
+    const unsigned* factors;
+  };
+  static JLLM_DEVICE Raw raw(const Bytes* at, unsigned) { return {(const unsigned*)at}; }
+  static JLLM_DEVICE unsigned entry(const Raw& raw, unsigned index) {
+    return half2_mul(raw.factors[index], twice(kHalf16));
+  }
+};
+
+// Types with a header per 256 weights.
+template <unsigned kType>
+struct TileHeaders : TileBase {
   template <unsigned kSubs>
   static constexpr unsigned kScaleBytes = 16;
   template <unsigned kSubs, unsigned kLength>
   static JLLM_DEVICE void copy_scales(const Bytes* row, unsigned first, unsigned to,
                                       unsigned size) {
-    copy_async<16>(to, row + kLength / 2 + first / 256 * 16, size);
+    copy_async<16>(to, row + row_layout(kType, kLength).scales + first / 256 * 16, size);
   }
   struct Raw {
     unsigned factors;  // of scale and minimum
@@ -160,18 +213,27 @@ struct TileWeight<kRowQ4_K> : TileBase {
     const unsigned scale = (unsigned)(raw.low >> shift) & 0x3fu;
     return half2_mul(half2_add(scale | minimum | kMagic, minus_magic(0)), raw.factors);
   }
-  template <unsigned kPlane>
-  static JLLM_DEVICE void load(const Bytes* main, const Bytes*, unsigned t, unsigned (&words)[1]) {
-    words[0] = *(const unsigned*)(main + 4 * t);
-  }
+};
+
+template <typename Factors, typename Quants>
+struct TileAffine : Factors, Quants {
+  using Quants::kSide;
+  using Quants::kWords;
   template <unsigned kHalf>
-  static JLLM_DEVICE void make(const unsigned (&words)[1], const unsigned (&entries)[1],
+  static JLLM_DEVICE void make(const unsigned (&words)[kWords], const unsigned (&entries)[1],
                                unsigned magic, unsigned (&b)[2]) {
-    const unsigned s = __byte_perm(entries[0], 0, 0x1010), m = __byte_perm(entries[0], 0, 0x3232);
-    b[0] = half2_fma(nibbles<kHalf, 0>(words[0], magic), s, m);
-    b[1] = half2_fma(nibbles<kHalf, 0>(words[0] >> 8, magic), s, m);
+    make_affine<kHalf>(words, entries[0], magic, b);
   }
 };
+
+template <>
+struct TileWeight<kRowQ4_1> : TileAffine<TileFactorPairs<kRowQ4_1>, TileNibbles> {};
+template <>
+struct TileWeight<kRowQ5_1> : TileAffine<TileFactorPairs<kRowQ5_1>, TileFiveBits> {};
+template <>
+struct TileWeight<kRowQ4_K> : TileAffine<TileHeaders<kRowQ4_K>, TileNibbles> {};
+template <>
+struct TileWeight<kRowQ5_K> : TileAffine<TileHeaders<kRowQ5_K>, TileFiveBits> {};
 
 template <>
 struct TileWeight<kRowQ6_K> : TileBase {

@@ -3,14 +3,15 @@
 //   kUnit                      weights per unit: 32 (4 to 6 bits), 16 (8 bits) or 8; divides 32
 //   kInFlight                  units that a lane loads before it uses the first
 //   load(row, unit, length)    the registers of a unit; `length` is the row's K, a multiple of the
-//   block values<c>(raw, v)          eight weights without scale, exactly: v[0..3] are weights
-//   first(c) .. + 3,
-//                              v[4..7] are weights second(c) .. + 3 of the unit
+//                              block
+//   values<c>(raw, v)          eight weights without scale, exactly: v[0..3] are weights
+//                              first(c) .. + 3, v[4..7] are weights second(c) .. + 3 of the unit
 //   scale(raw, half)           factor of weights 0..15 (half 0) and 16..31 (half 1) of the
-//   sub-block minimum(raw)               what is subtracted from each scaled weight, where
-//   kHasMinimum
+//                              sub-block
+//   minimum(raw)               what is subtracted from each scaled weight, where kHasMinimum
 // weight = scale * value - minimum. Types of 5 and 6 bits also have bytes(raw, low, high): weights
-// 0..15 and 16..31 before the offset is taken off, as bytes.
+// 0..15 and 16..31 before the offset is taken off, as bytes; types with a minimum
+// lowered(raw, dot, sum): scale * dot - minimum * sum.
 #pragma once
 
 #include "kernels/device/common.cuh"
@@ -60,8 +61,100 @@ struct Weight<kRowQ4_0> : NibbleUnit {
   static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
 };
 
+// Scale and minimum of 32 weights, as raw.factors: d and m of scale * q + m.
+struct FactorPair {
+  static constexpr bool kHasMinimum = true;
+  template <typename Raw>
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) {
+    return low_half(raw.factors);
+  }
+  template <typename Raw>
+  static JLLM_DEVICE float minimum(const Raw& raw) {
+    return -high_half(raw.factors);
+  }
+  // Of a sum of products of integers and the sum of the activations alone, both as integers.
+  template <typename Raw>
+  static JLLM_DEVICE float lowered(const Raw& raw, int dot, int sum) {
+    return sum_of_products(low_half(raw.factors), (float)dot, high_half(raw.factors), (float)sum);
+  }
+};
+
+// Scale and minimum of 6 bits each in a header of 256 weights.
+struct FactorHeader {
+  static constexpr bool kHasMinimum = true;
+  struct Header {
+    Uint4 header;  // d and dmin as halves, then 96 bits: eight 6-bit scales, eight 6-bit minima
+    unsigned shift;
+  };
+  static JLLM_DEVICE Header load_header(const Bytes* headers, unsigned unit) {
+    return {load_weights(headers + 16 * (unit / 8)), 6 * (unit % 8)};
+  }
+  static JLLM_DEVICE unsigned six_bits(unsigned low, unsigned high, unsigned shift) {
+    const unsigned long long bits = (unsigned long long)high << 32 | low;
+    return (unsigned)(bits >> shift) & 63u;
+  }
+  static JLLM_DEVICE unsigned scale_bits(const Header& raw) {
+    return six_bits(raw.header.y, raw.header.z, raw.shift);
+  }
+  static JLLM_DEVICE unsigned minimum_bits(const Header& raw) {
+    return six_bits(raw.header.z, raw.header.w, raw.shift + 16);
+  }
+  template <typename Raw>
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) {
+    return low_half(raw.factors.header.x) * byte_minus<0>(scale_bits(raw.factors), 0.0f);
+  }
+  template <typename Raw>
+  static JLLM_DEVICE float minimum(const Raw& raw) {
+    return high_half(raw.factors.header.x) * byte_minus<0>(minimum_bits(raw.factors), 0.0f);
+  }
+  template <typename Raw>
+  static JLLM_DEVICE float lowered(const Raw& raw, int dot, int sum) {
+    const Header& h = raw.factors;
+    return sum_of_products(low_half(h.header.x), (float)(dot * (int)scale_bits(h)),
+                           -high_half(h.header.x), (float)(sum * (int)minimum_bits(h)));
+  }
+};
+
+// Nibbles, and in raw.high a fifth bit of each weight.
+template <unsigned kOffset>
+struct FiveBitUnit : NibbleUnit {
+  // The low four bits of `bits`, one in bit 4 of each byte: the product puts copies of the nibble
+  // at distances of 7, so that bit j of it meets bit 4 of byte j.
+  static JLLM_DEVICE unsigned fifth_bits(unsigned bits) {
+    return ((bits & 0xfu) * 0x02040810u) & 0x10101010u;
+  }
+  template <unsigned kChunk, typename Raw>
+  static JLLM_DEVICE void chunk_bytes(const Raw& raw, unsigned* low, unsigned* high) {
+    const unsigned w = word<kChunk>(raw.quants);
+    *low = (w & 0x0f0f0f0fu) | fifth_bits(raw.high >> (4 * kChunk));
+    *high = (w >> 4 & 0x0f0f0f0fu) | fifth_bits(raw.high >> (16 + 4 * kChunk));
+  }
+  template <unsigned kChunk, typename Raw>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    unsigned low, high;
+    chunk_bytes<kChunk>(raw, &low, &high);
+    spread(low, high, (float)kOffset, v);
+  }
+  template <typename Raw>
+  static JLLM_DEVICE void bytes(const Raw& raw, Uint4* low, Uint4* high) {
+    chunk_bytes<0>(raw, &low->x, &high->x);
+    chunk_bytes<1>(raw, &low->y, &high->y);
+    chunk_bytes<2>(raw, &low->z, &high->z);
+    chunk_bytes<3>(raw, &low->w, &high->w);
+  }
+};
+
+// Nibbles as they are.
+struct FourBitUnit : NibbleUnit {
+  template <unsigned kChunk, typename Raw>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    const unsigned w = word<kChunk>(raw.quants);
+    spread(w & 0x0f0f0f0fu, w >> 4 & 0x0f0f0f0fu, 0.0f, v);
+  }
+};
+
 template <>
-struct Weight<kRowQ5_0> : NibbleUnit {
+struct Weight<kRowQ5_0> : FiveBitUnit<16> {
   struct Raw {
     Uint4 quants;
     unsigned high;
@@ -71,65 +164,59 @@ struct Weight<kRowQ5_0> : NibbleUnit {
     return {load_weights(row + 16 * unit), load_weights4(row + length / 2 + 4 * unit),
             load_weights2(row + length / 2 + length / 8 + 2 * unit)};
   }
-  // The low four bits of `bits`, one in bit 4 of each byte: the product puts copies of the nibble
-  // at distances of 7, so that bit j of it meets bit 4 of byte j.
-  static JLLM_DEVICE unsigned fifth_bits(unsigned bits) {
-    return ((bits & 0xfu) * 0x02040810u) & 0x10101010u;
-  }
-  template <unsigned kChunk>
-  static JLLM_DEVICE void chunk_bytes(const Raw& raw, unsigned* low, unsigned* high) {
-    const unsigned w = word<kChunk>(raw.quants);
-    *low = (w & 0x0f0f0f0fu) | fifth_bits(raw.high >> (4 * kChunk));
-    *high = (w >> 4 & 0x0f0f0f0fu) | fifth_bits(raw.high >> (16 + 4 * kChunk));
-  }
-  template <unsigned kChunk>
-  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
-    unsigned low, high;
-    chunk_bytes<kChunk>(raw, &low, &high);
-    spread(low, high, 16.0f, v);
-  }
-  static JLLM_DEVICE void bytes(const Raw& raw, Uint4* low, Uint4* high) {
-    chunk_bytes<0>(raw, &low->x, &high->x);
-    chunk_bytes<1>(raw, &low->y, &high->y);
-    chunk_bytes<2>(raw, &low->z, &high->z);
-    chunk_bytes<3>(raw, &low->w, &high->w);
-  }
   static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
   static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
 };
 
 template <>
-struct Weight<kRowQ4_K> : NibbleUnit {
-  static constexpr bool kHasMinimum = true;
+struct Weight<kRowQ4_1> : FourBitUnit, FactorPair {
+  using FactorPair::kHasMinimum;
   struct Raw {
     Uint4 quants;
-    Uint4 header;  // d and dmin as halves, then 96 bits: eight 6-bit scales, eight 6-bit minima
-    unsigned shift;
+    unsigned factors;
   };
   static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
-    return {load_weights(row + 16 * unit), load_weights(row + length / 2 + 16 * (unit / 8)),
-            6 * (unit % 8)};
+    return {load_weights(row + 16 * unit), load_weights4(row + length / 2 + 4 * unit)};
   }
-  template <unsigned kChunk>
-  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
-    const unsigned w = word<kChunk>(raw.quants);
-    spread(w & 0x0f0f0f0fu, w >> 4 & 0x0f0f0f0fu, 0.0f, v);
+};
+
+template <>
+struct Weight<kRowQ5_1> : FiveBitUnit<0>, FactorPair {
+  using FactorPair::kHasMinimum;
+  struct Raw {
+    Uint4 quants;
+    unsigned high;
+    unsigned factors;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_weights4(row + length / 2 + 4 * unit),
+            load_weights4(row + length / 2 + length / 8 + 4 * unit)};
   }
-  static JLLM_DEVICE unsigned six_bits(unsigned low, unsigned high, unsigned shift) {
-    const unsigned long long bits = (unsigned long long)high << 32 | low;
-    return (unsigned)(bits >> shift) & 63u;
+};
+
+template <>
+struct Weight<kRowQ4_K> : FourBitUnit, FactorHeader {
+  using FactorHeader::kHasMinimum;
+  struct Raw {
+    Uint4 quants;
+    Header factors;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_header(row + length / 2, unit)};
   }
-  static JLLM_DEVICE unsigned scale_bits(const Raw& raw) {
-    return six_bits(raw.header.y, raw.header.z, raw.shift);
-  }
-  static JLLM_DEVICE unsigned minimum_bits(const Raw& raw) {
-    return six_bits(raw.header.z, raw.header.w, raw.shift + 16);
-  }
-  static JLLM_DEVICE float scale(const Raw& raw, unsigned) {
-    return low_half(raw.header.x) * byte_minus<0>(scale_bits(raw), 0.0f);
-  }
-  static JLLM_DEVICE float minimum(const Raw& raw) {
-    return high_half(raw.header.x) * byte_minus<0>(minimum_bits(raw), 0.0f);
+};
+
+template <>
+struct Weight<kRowQ5_K> : FiveBitUnit<0>, FactorHeader {
+  using FactorHeader::kHasMinimum;
+  struct Raw {
+    Uint4 quants;
+    unsigned high;
+    Header factors;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_weights4(row + length / 2 + 4 * unit),
+            load_header(row + length / 2 + length / 8, unit)};
   }
 };
 

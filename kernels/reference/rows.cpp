@@ -36,12 +36,23 @@ unsigned bits(std::span<const uint8_t> bytes, size_t position, unsigned width) {
   return value;
 }
 
-double q4_k(std::span<const uint8_t> row, const RowLayout& layout, size_t w) {
+// Weight w with its fifth bit.
+unsigned five_bits(std::span<const uint8_t> row, const RowLayout& layout, size_t w) {
+  return nibble(row, w) | (load(row, layout.high + w / 32 * 4, 4) >> (w % 32) & 1) << 4;
+}
+
+double affine(std::span<const uint8_t> row, const RowLayout& layout, size_t w, unsigned quant) {
+  const size_t factors = layout.scales + w / 32 * 4;
+  return half_at(row, factors) * quant + half_at(row, factors + 2);
+}
+
+// q4_k and q5_k.
+double headed(std::span<const uint8_t> row, const RowLayout& layout, size_t w, unsigned quant) {
   const size_t header = layout.scales + w / 256 * 16, sub_block = w % 256 / 32;
   const auto packed = row.subspan(header + 4, 12);
   const unsigned scale = bits(packed, 6 * sub_block, 6),
                  minimum = bits(packed, 48 + 6 * sub_block, 6);
-  return half_at(row, header) * scale * nibble(row, w) - half_at(row, header + 2) * minimum;
+  return half_at(row, header) * scale * quant - half_at(row, header + 2) * minimum;
 }
 
 double q6_k(std::span<const uint8_t> row, const RowLayout& layout, size_t w) {
@@ -63,12 +74,16 @@ double value_at(unsigned type, std::span<const uint8_t> row, const RowLayout& la
       return half_at(row, layout.scales + w / 32 * 2) * int8_t(row[w]);
     case kRowQ4_0:
       return half_at(row, layout.scales + w / 32 * 2) * (int(nibble(row, w)) - 8);
-    case kRowQ5_0: {
-      const uint32_t high = load(row, layout.high + w / 32 * 4, 4) >> (w % 32) & 1;
-      return half_at(row, layout.scales + w / 32 * 2) * (int(nibble(row, w) | high << 4) - 16);
-    }
+    case kRowQ5_0:
+      return half_at(row, layout.scales + w / 32 * 2) * (int(five_bits(row, layout, w)) - 16);
+    case kRowQ4_1:
+      return affine(row, layout, w, nibble(row, w));
+    case kRowQ5_1:
+      return affine(row, layout, w, five_bits(row, layout, w));
     case kRowQ4_K:
-      return q4_k(row, layout, w);
+      return headed(row, layout, w, nibble(row, w));
+    case kRowQ5_K:
+      return headed(row, layout, w, five_bits(row, layout, w));
     case kRowQ6_K:
       return q6_k(row, layout, w);
     case kRowQ1_0:

@@ -7,10 +7,13 @@ Usage: make_quants.py > quants.h
 import gguf
 import numpy as np
 
-TYPES = ["F16", "BF16", "Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q6_K", "Q1_0"]
-ELEMENTS = {"Q4_K": 512, "Q6_K": 512}  # 256 of the others
+TYPES = ["F16", "BF16", "Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q6_K", "Q1_0", "Q4_1", "Q5_1", "Q5_K"]
+ELEMENTS = {"Q4_K": 512, "Q5_K": 512, "Q6_K": 512}  # 256 of the others
 # Byte offsets of the fp16 fields of a block. Random bits there could be NaN or infinity.
-HALF_FIELDS = {"Q4_0": [0], "Q5_0": [0], "Q8_0": [0], "Q4_K": [0, 2], "Q6_K": [208], "Q1_0": [0]}
+HALF_FIELDS = {
+    "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0],
+    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "Q1_0": [0],
+}
 
 
 def random_blocks(rng, name):

@@ -14,6 +14,7 @@
 #include "schema/functions.h"
 #include "schema/kv_layout.h"
 #include "schema/row_layout.h"
+#include "schema/weight_type.h"
 
 namespace jllm::kernels {
 
@@ -29,14 +30,12 @@ struct KernelCase {
   }
 };
 
-constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0, kRowQ5_0,
-                                  kRowQ8_0, kRowQ4_K, kRowQ6_K, kRowQ1_0};
+constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0, kRowQ4_1, kRowQ5_0,
+                                  kRowQ5_1, kRowQ8_0, kRowQ4_K, kRowQ5_K, kRowQ6_K, kRowQ1_0};
 
 inline unsigned block_of(unsigned type) {
-  return type == kRowQ4_K || type == kRowQ6_K                       ? 256
-         : type == kRowQ1_0                                         ? 128
-         : type == kRowQ4_0 || type == kRowQ5_0 || type == kRowQ8_0 ? 32
-                                                                    : 4;
+  const unsigned elements = block_shape(static_cast<WeightType>(type)).elements;
+  return elements == 1 ? 4 : elements;
 }
 
 constexpr unsigned kKvTypes[] = {kKvF32, kKvF16, kKvQ8_0, kKvQ4_0};

@@ -51,8 +51,8 @@ struct Factors {
   float scale, minimum;
 };
 
-// Of sub-block `j` of a q4_k record.
-Factors q4_k_factors(const uint8_t* behind_quants, uint64_t row, uint64_t j) {
+// Of sub-block `j` of a q4_k or q5_k record.
+Factors headed_factors(const uint8_t* behind_quants, uint64_t row, uint64_t j) {
   const auto byte = [&](uint64_t i) {
     return static_cast<int>(behind_quants[i / 4 * 4 * kPanelRows + 4 * row + i % 4]);
   };
@@ -74,8 +74,12 @@ Factors factors_at(WeightType type, const uint8_t* record, uint64_t row, uint64_
       return {d, 16 * d};
     case WeightType::kQ1_0:
       return {2 * d, d};
+    case WeightType::kQ4_1:
+    case WeightType::kQ5_1:  // here d is what comes last, m
+      return {half_at(record + nibble_quants_bytes(type) + 2 * row), -d};
     case WeightType::kQ4_K:
-      return q4_k_factors(record + groups * kNibbleBytes, row, i / kPanelGroup);
+    case WeightType::kQ5_K:
+      return headed_factors(record + nibble_quants_bytes(type), row, i / kPanelGroup);
     case WeightType::kQ6_K: {
       const uint8_t* scales = record + groups * (kNibbleBytes + kPairBytes);
       const auto s = static_cast<int8_t>(scales[i / 16 * kPanelRows + row]);
@@ -97,7 +101,11 @@ int quant_at(WeightType type, const uint8_t* record, uint64_t row, uint64_t i) {
     case WeightType::kQ1_0:
       return bit_at(record + group * kPanelVector, row, in_group);
     case WeightType::kQ5_0:
-      return nibble_at(nibbles, row, in_group) | bit_at(record + kNibbleBytes, row, in_group) << 4;
+    case WeightType::kQ5_1:
+    case WeightType::kQ5_K: {
+      const uint8_t* bits = record + groups * kNibbleBytes + group * kPanelVector;
+      return nibble_at(nibbles, row, in_group) | bit_at(bits, row, in_group) << 4;
+    }
     case WeightType::kQ6_K: {
       const uint8_t* pairs = record + groups * kNibbleBytes + group * kPairBytes;
       return nibble_at(nibbles, row, in_group) | pair_at(pairs, row, in_group) << 4;

@@ -185,7 +185,7 @@ TEST(File, KeepsTensorsOfOtherTypes) {
 TEST(File, KeepsAForksLayoutUnderAKnownId) {
   TempFolder folder;
   RawFile raw_file;
-  raw_file.tensors = {{"small", {256}, 13, 0}, {"next", {2}, 0, 32}};
+  raw_file.tensors = {{"small", {256}, 19, 0}, {"next", {2}, 0, 32}};
   raw_file.data = std::string(32 + 8 + 256, 'x');
   const File file = value_of(File::open(folder.write("a.gguf", raw_file.bytes())));
   EXPECT_EQ(file.tensors()[0].byte_size, 0u);

@@ -31,6 +31,9 @@ TEST(Quants, DecodesBitForBit) {
   expect_golden(WeightType::kBF16, golden::kBF16Blocks, golden::kBF16Values);
   expect_golden(WeightType::kQ4_0, golden::kQ40Blocks, golden::kQ40Values);
   expect_golden(WeightType::kQ5_0, golden::kQ50Blocks, golden::kQ50Values);
+  expect_golden(WeightType::kQ4_1, golden::kQ41Blocks, golden::kQ41Values);
+  expect_golden(WeightType::kQ5_1, golden::kQ51Blocks, golden::kQ51Values);
+  expect_golden(WeightType::kQ5_K, golden::kQ5KBlocks, golden::kQ5KValues);
   expect_golden(WeightType::kQ8_0, golden::kQ80Blocks, golden::kQ80Values);
   expect_golden(WeightType::kQ4_K, golden::kQ4KBlocks, golden::kQ4KValues);
   expect_golden(WeightType::kQ6_K, golden::kQ6KBlocks, golden::kQ6KValues);
@@ -130,11 +133,11 @@ struct StepCase {
 // bits.
 TEST(Quants, EncodesWithinTheStepSize) {
   const std::vector<float> values = normal_values(256 * 64, 1);
-  const StepCase cases[] = {{WeightType::kQ4_0, 32, largest_of, 8, 0.95},
-                            {WeightType::kQ5_0, 32, largest_of, 16, 0.95},
-                            {WeightType::kQ8_0, 32, largest_of, 127, 1.02},
-                            {WeightType::kQ4_K, 32, span_of, 15, 1.0},
-                            {WeightType::kQ6_K, 16, largest_of, 32, 1.0}};
+  const StepCase cases[] = {
+      {WeightType::kQ4_0, 32, largest_of, 8, 0.95},   {WeightType::kQ5_0, 32, largest_of, 16, 0.95},
+      {WeightType::kQ8_0, 32, largest_of, 127, 1.02}, {WeightType::kQ4_1, 32, span_of, 15, 1.02},
+      {WeightType::kQ5_1, 32, span_of, 31, 1.02},     {WeightType::kQ4_K, 32, span_of, 15, 1.0},
+      {WeightType::kQ5_K, 32, span_of, 31, 1.0},      {WeightType::kQ6_K, 16, largest_of, 32, 1.0}};
   for (const StepCase& c : cases) {
     double bound = 0;
     double power = 0;
@@ -156,7 +159,10 @@ TEST(Quants, EncodesEveryElementWithinAStep) {
   const StepCase cases[] = {{WeightType::kQ4_0, 32, largest_of, 8, 1.25},
                             {WeightType::kQ5_0, 32, largest_of, 16, 1.25},
                             {WeightType::kQ8_0, 32, largest_of, 127, 0.505},
+                            {WeightType::kQ4_1, 32, span_of, 15, 0.55},
+                            {WeightType::kQ5_1, 32, span_of, 31, 0.55},
                             {WeightType::kQ4_K, 32, span_of, 15, 1.25},
+                            {WeightType::kQ5_K, 32, span_of, 31, 1.25},
                             {WeightType::kQ6_K, 16, largest_of, 32, 1.25}};
   for (const StepCase& c : cases) {
     const std::vector<float> decoded = round_trip(c.type, values);
@@ -169,8 +175,9 @@ TEST(Quants, EncodesEveryElementWithinAStep) {
 }
 
 TEST(Quants, EncodesExactlyWhatATypeCanHold) {
-  for (WeightType type : {WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
-                          WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
+  for (WeightType type : {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
+                          WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
+                          WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
     SCOPED_TRACE(weight_type_name(type));
     const std::vector<float> zeros(256, 0.0f);
     EXPECT_EQ(round_trip(type, zeros), zeros);
@@ -181,8 +188,9 @@ TEST(Quants, EncodesExactlyWhatATypeCanHold) {
 }
 
 TEST(Quants, EncodesHostileValuesWithoutHarm) {
-  for (WeightType type : {WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
-                          WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
+  for (WeightType type : {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
+                          WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
+                          WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
     for (float value : {NAN, INFINITY, -INFINITY, 3e38f, 1e-38f, -1e-45f}) {
       std::vector<float> values(256, value);
       round_trip(type, values);

@@ -202,7 +202,7 @@ TEST(Tensors, AnUnsupportedTypeIsNamedWithItsTensor) {
   // The writer knows supported types only, so the type id is changed in the finished file: it
   // stands behind the name, the number of dimensions and the dimensions. Q4_1 blocks of 32 weights
   // are smaller than 32 f32, so the tensor's bytes stay inside the file.
-  constexpr uint32_t kQ4_1 = 3;
+  constexpr uint32_t kIq3S = 21;
   const TempFolder folder;
   const std::string path = folder.file("m.gguf");
   write_model(TinyLlama(), path);
@@ -211,13 +211,15 @@ TEST(Tensors, AnUnsupportedTypeIsNamedWithItsTensor) {
   const std::string name = "blk.1.ffn_up.weight";
   const size_t at = bytes.find(name);
   ASSERT_NE(at, std::string::npos);
-  std::memcpy(&bytes[at + name.size() + 4 + 2 * 8], &kQ4_1, sizeof kQ4_1);
+  std::memcpy(&bytes[at + name.size() + 4 + 2 * 8], &kIq3S, sizeof kIq3S);
   const gguf::File file = value_of(gguf::File::open(folder.write("patched.gguf", bytes)));
   const auto [code, text] = build_error(file);
   EXPECT_EQ(code, ExitCode::kUnsupported);
-  EXPECT_NE(text.find("tensor blk.1.ffn_up.weight has type q4_1"), std::string::npos) << text;
-  EXPECT_NE(text.find("supported: f32, f16, q4_0, q5_0, q8_0, q4_k, q6_k, bf16, q1_0"),
-            std::string::npos)
+  EXPECT_NE(text.find("tensor blk.1.ffn_up.weight has type iq3_s"), std::string::npos) << text;
+  EXPECT_NE(
+      text.find("supported: f32, f16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k, bf16, q1_0; "
+                "of these, q4_0 is nearest in size (4.50 bits a weight for 3.44)"),
+      std::string::npos)
       << text;
 }
 

@@ -17,8 +17,9 @@ namespace jllm {
 namespace {
 
 constexpr WeightType kTypes[] = {WeightType::kF32,  WeightType::kF16,  WeightType::kBF16,
-                                 WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
-                                 WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0};
+                                 WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
+                                 WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
+                                 WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0};
 
 std::vector<uint8_t> random_bytes(size_t size, uint64_t seed) {
   std::mt19937_64 random(seed);

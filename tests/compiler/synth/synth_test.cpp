@@ -115,10 +115,11 @@ TEST(Synth, WritesSentencePieceVocabularies) {
 
 TEST(Synth, EveryMixWritesItsBaseType) {
   const std::pair<const char*, WeightType> bases[] = {
-      {"f32", WeightType::kF32},   {"f16", WeightType::kF16},     {"bf16", WeightType::kBF16},
-      {"q4_0", WeightType::kQ4_0}, {"q5_0", WeightType::kQ5_0},   {"q8_0", WeightType::kQ8_0},
-      {"q4_k", WeightType::kQ4_K}, {"Q4_K_M", WeightType::kQ4_K}, {"q6_k", WeightType::kQ6_K},
-      {"q1_0", WeightType::kQ1_0}};
+      {"f32", WeightType::kF32},     {"f16", WeightType::kF16},     {"bf16", WeightType::kBF16},
+      {"q4_0", WeightType::kQ4_0},   {"q5_0", WeightType::kQ5_0},   {"q8_0", WeightType::kQ8_0},
+      {"q4_k", WeightType::kQ4_K},   {"Q4_K_M", WeightType::kQ4_K}, {"q6_k", WeightType::kQ6_K},
+      {"q4_1", WeightType::kQ4_1},   {"q5_1", WeightType::kQ5_1},   {"q5_k", WeightType::kQ5_K},
+      {"q5_k_m", WeightType::kQ5_K}, {"q1_0", WeightType::kQ1_0}};
   EXPECT_EQ(std::size(bases), type_mixes().size());
   TempFolder folder;
   for (const auto& [name, base] : bases) {
@@ -380,8 +381,8 @@ TEST(Synth, RefusesWhatItDoesNotKnow) {
             "phi-3-mini, phi-4-mini, phi-4, stablelm-2-1.6b, olmo-2-1b, olmo-3-7b, "
             "granite-3.3-2b, smollm3-3b, nemotron-mini-4b");
   EXPECT_EQ(error_of(small("tinyllama", "q3_k")),
-            "synth: unknown --type 'q3_k'; choose one of f32, f16, bf16, q4_0, q5_0, q8_0, q4_k, "
-            "q4_k_m, q6_k, q1_0");
+            "synth: unknown --type 'q3_k'; choose one of f32, f16, bf16, q4_0, q5_0, q4_1, q5_1, "
+            "q8_0, q4_k, q4_k_m, q5_k, q5_k_m, q6_k, q1_0");
   SynthOptions options = small("tinyllama", "q4_0");
   options.kv_heads = 3;
   EXPECT_EQ(error_of(options),

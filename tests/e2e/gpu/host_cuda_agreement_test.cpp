@@ -215,10 +215,13 @@ const Shape kShapes[] = {
     {"Bf16HeadDim128Mqa", WeightType::kBF16, 256, 344, 4, 1, 128, true},
     {"Q4_0HeadDim64Gqa", WeightType::kQ4_0, 256, 352, 8, 2, 64, true},
     {"Q5_0HeadDim64Mqa", WeightType::kQ5_0, 192, 416, 4, 1, 64, false},
+    {"Q4_1HeadDim64Gqa", WeightType::kQ4_1, 256, 352, 8, 2, 64, true},
+    {"Q5_1HeadDim64Mqa", WeightType::kQ5_1, 192, 416, 4, 1, 64, false},
     {"Q8_0HeadDim128Mha", WeightType::kQ8_0, 256, 288, 4, 4, 128, true},
     {"Q8_0HeadDim8Gqa", WeightType::kQ8_0, 64, 96, 8, 2, 8, false},
     {"Q4_KHeadDim64Gqa", WeightType::kQ4_K, 256, 768, 8, 4, 64, false},
     {"Q4_KHeadDim8Mha", WeightType::kQ4_K, 256, 256, 32, 32, 8, true},
+    {"Q5_KHeadDim64Gqa", WeightType::kQ5_K, 256, 768, 8, 4, 64, false},
     {"Q6_KHeadDim128Gqa", WeightType::kQ6_K, 512, 512, 4, 2, 128, false},
     {"Q1_0HeadDim128Gqa", WeightType::kQ1_0, 256, 384, 4, 2, 128, false},
 };

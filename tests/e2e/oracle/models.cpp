@@ -95,7 +95,9 @@ std::vector<OracleModel> oracle_models() {
       {"f16", of_type(WeightType::kF16)},   {"bf16", of_type(WeightType::kBF16)},
       {"q4_0", of_type(WeightType::kQ4_0)}, {"q5_0", of_type(WeightType::kQ5_0)},
       {"q8_0", of_type(WeightType::kQ8_0)}, {"q4_k_m", q4_k_m()},
-      {"q6_k", of_type(WeightType::kQ6_K)}, {"q1_0", of_type(WeightType::kQ1_0)}};
+      {"q6_k", of_type(WeightType::kQ6_K)}, {"q1_0", of_type(WeightType::kQ1_0)},
+      {"q4_1", of_type(WeightType::kQ4_1)}, {"q5_1", of_type(WeightType::kQ5_1)},
+      {"q5_k", of_type(WeightType::kQ5_K)}};
   for (OracleModel model : quantised) {
     models.push_back(model);
     model.name += ".as_f32";

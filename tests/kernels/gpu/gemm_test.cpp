@@ -32,14 +32,14 @@ double roundings(unsigned type) {
     case kRowQ8_0:
       return 2;  // scale * value
     default:
-      return 4;  // also the scale; of Q4_K also the minimum
+      return 4;  // also the scale; with a minimum that too
   }
 }
 
-// The weights' sizes in that sense. What Q4_K rounds, scale * value and the minimum, may cancel in
-// the weight, but somewhere in 32 of them one does not.
+// The weights' sizes in that sense. What types with minima round, scale * value and the minimum,
+// may cancel in the weight, but somewhere in 32 of them one does not.
 std::vector<float> sizes_of(unsigned type, const std::vector<float>& values) {
-  if (type != kRowQ4_K) return values;
+  if (!has_minimum(type)) return values;
   std::vector<float> sizes(values.size());
   for (size_t i = 0; i < values.size(); ++i) {
     float largest = 0;
@@ -181,7 +181,9 @@ void check_one(const GemmTile& tile, unsigned type, const Tokens& tokens, size_t
   EXPECT_EQ(residual_buffer.values(), out.values()) << what << " in place";
 }
 
-bool has_super_blocks(unsigned type) { return type == kRowQ4_K || type == kRowQ6_K; }
+bool has_super_blocks(unsigned type) {
+  return type == kRowQ4_K || type == kRowQ5_K || type == kRowQ6_K;
+}
 
 class Gemm : public testing::TestWithParam<std::tuple<unsigned, size_t>> {
  protected:
@@ -210,8 +212,8 @@ std::string gemm_name(const testing::TestParamInfo<std::tuple<unsigned, size_t>>
          std::to_string(std::get<1>(test.param));
 }
 
-constexpr unsigned kGemmTypes[] = {kRowF16,  kRowBF16, kRowQ4_0, kRowQ5_0,
-                                   kRowQ8_0, kRowQ4_K, kRowQ6_K, kRowQ1_0};
+constexpr unsigned kGemmTypes[] = {kRowF16,  kRowBF16, kRowQ4_0, kRowQ4_1, kRowQ5_0, kRowQ5_1,
+                                   kRowQ8_0, kRowQ4_K, kRowQ5_K, kRowQ6_K, kRowQ1_0};
 INSTANTIATE_TEST_SUITE_P(TypesAndTiles, Gemm,
                          testing::Combine(testing::ValuesIn(kGemmTypes),
                                           testing::Range(size_t(0), kernels::gemm_tiles().size())),

@@ -41,12 +41,15 @@ class Gemv : public testing::TestWithParam<GemvCase> {
   std::vector<size_t> lengths() const {
     switch (GetParam().type) {
       case kRowQ4_K:
+      case kRowQ5_K:
       case kRowQ6_K:
         return {256, 768, 2048, 4352};
       case kRowQ1_0:
         return {128, 384, 2048, 4224};
       case kRowQ4_0:
+      case kRowQ4_1:
       case kRowQ5_0:
+      case kRowQ5_1:
       case kRowQ8_0:
         return {32, 96, 896, 2080, 4096};
       default:

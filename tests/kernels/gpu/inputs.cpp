@@ -32,7 +32,13 @@ void fix_scales(Random& random, unsigned type, uint8_t* block) {
     case kRowQ1_0:
       store_half(block, scale);
       break;
+    case kRowQ4_1:
+    case kRowQ5_1:
+      store_half(block, scale);
+      store_half(block + 2, random.normal(0.01f) * 8);
+      break;
     case kRowQ4_K:
+    case kRowQ5_K:
       store_half(block, scale / 32);
       store_half(block + 2, random.normal(0.01f) / 8);
       break;
@@ -162,9 +168,13 @@ std::vector<double> product_norms(std::span<const float> in, std::span<const flo
   return out;
 }
 
+bool has_minimum(unsigned type) {
+  return type == kRowQ4_1 || type == kRowQ5_1 || type == kRowQ4_K || type == kRowQ5_K;
+}
+
 double dot_tolerance(unsigned type, size_t k, double norm) {
   const double depth = 32 + double(k) / 32;
-  const double terms = type == kRowQ4_K ? 8 : 1;
+  const double terms = has_minimum(type) ? 8 : 1;
   return 8 * terms * std::sqrt(depth) * 0x1p-24 * norm + 1e-30;
 }
 

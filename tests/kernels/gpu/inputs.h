@@ -13,8 +13,8 @@
 
 namespace jllm::test {
 
-constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0, kRowQ5_0,
-                                  kRowQ8_0, kRowQ4_K, kRowQ6_K, kRowQ1_0};
+constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0, kRowQ4_1, kRowQ5_0,
+                                  kRowQ5_1, kRowQ8_0, kRowQ4_K, kRowQ5_K, kRowQ6_K, kRowQ1_0};
 
 // A fresh seed per run (JLLM_TEST_SEED=n repeats one); it is printed once.
 uint64_t run_seed();
@@ -60,6 +60,8 @@ void expect_close(std::span<const float> got, std::span<const float> expected,
 // product are measured in. in [T][k], weight [n][k]; result [T][n].
 std::vector<double> product_norms(std::span<const float> in, std::span<const float> weight,
                                   size_t k);
+
+bool has_minimum(unsigned type);
 
 // Tolerance of a dot product in f32 whose rounding errors are those of `depth` additions per lane:
 // eight standard deviations. Types with minima add and subtract terms larger than the weights

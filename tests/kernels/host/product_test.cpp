@@ -19,8 +19,9 @@ namespace {
 using host::ActivationGroup;
 using HostProduct = HostOpTest;
 
-constexpr WeightType kTypes[] = {WeightType::kQ4_0, WeightType::kQ5_0, WeightType::kQ8_0,
-                                 WeightType::kQ4_K, WeightType::kQ6_K, WeightType::kQ1_0};
+constexpr WeightType kTypes[] = {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
+                                 WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
+                                 WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0};
 
 void for_each_product_set(const std::function<void(const host::ProductSet&)>& check) {
   unsigned count = 0;
@@ -196,8 +197,13 @@ TEST_F(HostProduct, EveryInstructionSetGivesTheExactSum) {
     const uint16_t one = gguf::f32_to_f16(1);
     for (size_t block = 0; block < weights.blocks.size(); block += block_shape(type).bytes) {
       std::memcpy(&weights.blocks[block + (type == WeightType::kQ6_K ? 208 : 0)], &one, sizeof one);
-      if (type == WeightType::kQ4_K) std::memcpy(&weights.blocks[block + 2], &one, sizeof one);
-      // 256 * 127 * 32 * 16 and 256 * 127 * (63 * 15): scales of q6_k within 16, of q4_k any.
+      if (has_second_half(type)) std::memcpy(&weights.blocks[block + 2], &one, sizeof one);
+      // 256 * 127 times 32 * 16, 63 * 15 and 7 * 31 + 63: scales of q6_k within 16, of q4_k any, of
+      // q5_k within 7.
+      for (size_t s = 4; type == WeightType::kQ5_K && s < 8; ++s) {
+        weights.blocks[block + s] &= 0x07;
+        weights.blocks[block + s + 8] &= 0xf7;
+      }
       for (size_t s = 192; type == WeightType::kQ6_K && s < 208; ++s)
         weights.blocks[block + s] &= 15;
     }

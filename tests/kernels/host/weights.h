@@ -27,6 +27,12 @@ inline Weights quantised(WeightType type, const Vector& values) {
   return weights;
 }
 
+// Types whose blocks begin with two f16: scale and minimum.
+inline bool has_second_half(WeightType type) {
+  return type == WeightType::kQ4_1 || type == WeightType::kQ5_1 || type == WeightType::kQ4_K ||
+         type == WeightType::kQ5_K;
+}
+
 // Random bits exercise every field of a quantised type's block; the scales are within 1.
 inline Weights random_blocks(WeightType type, size_t count, Random& random) {
   Weights weights{blocks_of(type, count), Vector(count)};
@@ -37,7 +43,7 @@ inline Weights random_blocks(WeightType type, size_t count, Random& random) {
       std::memcpy(&weights.blocks[block + offset], &half, sizeof(half));
     };
     put(type == WeightType::kQ6_K ? 208 : 0);
-    if (type == WeightType::kQ4_K) put(2);
+    if (has_second_half(type)) put(2);
   }
   gguf::dequantise(type, weights.blocks.data(), weights.values.data(), count);
   return weights;

@@ -23,22 +23,45 @@ inline void decode_block<WeightType::kQ4_0>(const uint8_t* block, float* out) {
   }
 }
 
-// { d f16; high u32; quants u8[16] }: as Q4_0, bit 4 of weight j is bit j of `high`.
+// { d f16; m f16; quants u8[16] }: as Q4_0, w = d * q + m.
 template <>
-inline void decode_block<WeightType::kQ5_0>(const uint8_t* block, float* out) {
-  const float d = f16_at(block);
+inline void decode_block<WeightType::kQ4_1>(const uint8_t* block, float* out) {
+  const float d = f16_at(block), m = f16_at(block + 2);
+  for (unsigned j = 0; j < 16; j += kLanes) {
+    const Ints pairs = load_u8(block + 4 + j);
+    store(out + j, to_floats(pairs & 15) * d + m);
+    store(out + j + 16, to_floats(pairs >> 4) * d + m);
+  }
+}
+
+// { high u32; quants u8[16] }: as Q4_0, bit 4 of weight j is bit j of `high`. value(quants) makes
+// weights of them.
+template <typename Value>
+void decode_five_bits(const uint8_t* from, float* out, const Value& value) {
   uint32_t high;
-  std::memcpy(&high, block + 2, sizeof(high));
+  std::memcpy(&high, from, sizeof(high));
   Ints bit;
   for (unsigned i = 0; i < kLanes; ++i) bit[i] = static_cast<int32_t>(1u << i);
   for (unsigned j = 0; j < 16; j += kLanes) {
-    const Ints pairs = load_u8(block + 6 + j);
+    const Ints pairs = load_u8(from + 4 + j);
     const Ints low_bits = (Ints{} + static_cast<int32_t>(high >> j & 0xffff)) & bit;
     const Ints high_bits = (Ints{} + static_cast<int32_t>(high >> (j + 16) & 0xffff)) & bit;
-    // A comparison gives -1 where the bit is clear: q - 16 * clear = (q | set << 4) - 16.
-    store(out + j, to_floats((pairs & 15) + ((low_bits == 0) & -16)) * d);
-    store(out + j + 16, to_floats((pairs >> 4) + ((high_bits == 0) & -16)) * d);
+    // A comparison gives -1 where the bit is set.
+    store(out + j, value((pairs & 15) | ((low_bits != 0) & 16)));
+    store(out + j + 16, value((pairs >> 4) | ((high_bits != 0) & 16)));
   }
+}
+
+template <>
+inline void decode_block<WeightType::kQ5_0>(const uint8_t* block, float* out) {
+  const float d = f16_at(block);
+  decode_five_bits(block + 2, out, [&](Ints quants) { return to_floats(quants - 16) * d; });
+}
+
+template <>
+inline void decode_block<WeightType::kQ5_1>(const uint8_t* block, float* out) {
+  const float d = f16_at(block), m = f16_at(block + 2);
+  decode_five_bits(block + 4, out, [&](Ints quants) { return to_floats(quants) * d + m; });
 }
 
 // { d f16; quants s8[32] }
@@ -50,10 +73,11 @@ inline void decode_block<WeightType::kQ8_0>(const uint8_t* block, float* out) {
   }
 }
 
-// { d f16; dmin f16; scales u8[12]; quants u8[128] }: sub-blocks 2c and 2c + 1 of 32 weights are
-// the low and the high halves of bytes 32c .. of quants; w = d * scale * q - dmin * minimum.
-template <>
-inline void decode_block<WeightType::kQ4_K>(const uint8_t* block, float* out) {
+// { d f16; dmin f16; scales u8[12]; high u8[32] (Q5_K); quants u8[128] }: sub-blocks 2c and 2c + 1
+// of 32 weights are the low and the high halves of bytes 32c .. of quants; bit s of byte j of
+// `high` is bit 4 of weight j of sub-block s; w = d * scale * q - dmin * minimum.
+template <bool kFifth>
+void decode_headed(const uint8_t* block, float* out) {
   const float d = f16_at(block), dmin = f16_at(block + 2);
   // Eight 6-bit scales, then eight minima, packed so that four at a time unpack with 32-bit masks.
   uint32_t packed[3];
@@ -72,13 +96,29 @@ inline void decode_block<WeightType::kQ4_K>(const uint8_t* block, float* out) {
   const float* scales = by_d;
   const float* minima = by_dmin + 8;
   for (unsigned c = 0; c < 4; ++c) {
-    const uint8_t* quants = block + 16 + 32 * c;
+    const uint8_t* quants = block + (kFifth ? 48 : 16) + 32 * c;
     for (unsigned j = 0; j < 32; j += kLanes) {
       const Ints pairs = load_u8(quants + j);
-      store(out + 64 * c + j, to_floats(pairs & 15) * scales[2 * c] - minima[2 * c]);
-      store(out + 64 * c + 32 + j, to_floats(pairs >> 4) * scales[2 * c + 1] - minima[2 * c + 1]);
+      Ints low = pairs & 15, high = pairs >> 4;
+      if constexpr (kFifth) {
+        const Ints bits = load_u8(block + 16 + j) >> 2 * c;
+        low |= (bits & 1) << 4;
+        high |= (bits & 2) << 3;
+      }
+      store(out + 64 * c + j, to_floats(low) * scales[2 * c] - minima[2 * c]);
+      store(out + 64 * c + 32 + j, to_floats(high) * scales[2 * c + 1] - minima[2 * c + 1]);
     }
   }
+}
+
+template <>
+inline void decode_block<WeightType::kQ4_K>(const uint8_t* block, float* out) {
+  decode_headed<false>(block, out);
+}
+
+template <>
+inline void decode_block<WeightType::kQ5_K>(const uint8_t* block, float* out) {
+  decode_headed<true>(block, out);
 }
 
 // { low u8[128]; high u8[64]; scales s8[16]; d f16 }: per half of 128 weights, weights l, l + 32, l
@@ -159,10 +199,16 @@ inline void dequantise(WeightType type, const uint8_t* blocks, float* out, uint6
       return decode<WeightType::kQ4_0>(blocks, out, count);
     case WeightType::kQ5_0:
       return decode<WeightType::kQ5_0>(blocks, out, count);
+    case WeightType::kQ4_1:
+      return decode<WeightType::kQ4_1>(blocks, out, count);
+    case WeightType::kQ5_1:
+      return decode<WeightType::kQ5_1>(blocks, out, count);
     case WeightType::kQ8_0:
       return decode<WeightType::kQ8_0>(blocks, out, count);
     case WeightType::kQ4_K:
       return decode<WeightType::kQ4_K>(blocks, out, count);
+    case WeightType::kQ5_K:
+      return decode<WeightType::kQ5_K>(blocks, out, count);
     case WeightType::kQ6_K:
       return decode<WeightType::kQ6_K>(blocks, out, count);
     case WeightType::kQ1_0:

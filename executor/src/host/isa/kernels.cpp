@@ -127,10 +127,16 @@ void matmul(const MatmulPart& part) {
       return multiply<WeightType::kQ4_0>(part);
     case WeightType::kQ5_0:
       return multiply<WeightType::kQ5_0>(part);
+    case WeightType::kQ4_1:
+      return multiply<WeightType::kQ4_1>(part);
+    case WeightType::kQ5_1:
+      return multiply<WeightType::kQ5_1>(part);
     case WeightType::kQ8_0:
       return multiply<WeightType::kQ8_0>(part);
     case WeightType::kQ4_K:
       return multiply<WeightType::kQ4_K>(part);
+    case WeightType::kQ5_K:
+      return multiply<WeightType::kQ5_K>(part);
     case WeightType::kQ6_K:
       return multiply<WeightType::kQ6_K>(part);
     case WeightType::kQ1_0:

@@ -43,8 +43,9 @@ inline void load_group(const uint8_t* record, unsigned group, unsigned lane, Byt
   } else {
     load_nibbles_of(record + group * kNibbleBytes, lane, steps);
   }
-  if constexpr (kType == WeightType::kQ5_0) {
-    const Bytes bits = load_bytes(record + kNibbleBytes + 4 * lane);
+  if constexpr (has_fifth_bits(kType)) {
+    const uint8_t* plane = record + kGroups<kType> * kNibbleBytes + group * kPanelVector;
+    const Bytes bits = load_bytes(plane + 4 * lane);
     for (unsigned j = 0; j < kSteps; ++j) {
       steps[j] |= (j < 4 ? (Bytes)((Words)bits << (4 - j)) : shift_right(bits, j - 4)) & 16;
     }
@@ -67,8 +68,9 @@ inline Ints load_words(const uint8_t* p) {
   return value;
 }
 
-inline void load_q4_k_factors(const uint8_t* behind_quants, unsigned lane, Floats* scales,
-                              Floats* minima) {
+// Of a q4_k or q5_k record.
+inline void load_headed_factors(const uint8_t* behind_quants, unsigned lane, Floats* scales,
+                                Floats* minima) {
   const uint8_t* halves = behind_quants + kPackedBytes + 2 * lane;
   const Floats d = load_f16(halves), dmin = load_f16(halves + kHalvesBytes);
   // Four 6-bit numbers per word: scales 0 .. 3, 4 .. 7, minima 0 .. 3, 4 .. 7.
@@ -88,8 +90,14 @@ inline void load_q4_k_factors(const uint8_t* behind_quants, unsigned lane, Float
 // kGroups * kFactors of each; no minima of signed types.
 template <WeightType kType>
 inline void load_factors(const uint8_t* record, unsigned lane, Floats* scales, Floats* minima) {
-  if constexpr (kType == WeightType::kQ4_K) {
-    load_q4_k_factors(record + kGroups<kType> * kNibbleBytes, lane, scales, minima);
+  if constexpr (kType == WeightType::kQ4_K || kType == WeightType::kQ5_K) {
+    load_headed_factors(record + nibble_quants_bytes(kType), lane, scales, minima);
+    return;
+  }
+  if constexpr (kType == WeightType::kQ4_1 || kType == WeightType::kQ5_1) {
+    const uint8_t* halves = record + nibble_quants_bytes(kType) + 2 * lane;
+    scales[0] = load_f16(halves);
+    minima[0] = -load_f16(halves + kHalvesBytes);
     return;
   }
   const Floats d = load_f16(record + panel_record_bytes(kType) - kHalvesBytes + 2 * lane);

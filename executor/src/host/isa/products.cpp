@@ -212,10 +212,16 @@ void multiply(const ProductPart& part) {
       return multiply_all<WeightType::kQ4_0>(part);
     case WeightType::kQ5_0:
       return multiply_all<WeightType::kQ5_0>(part);
+    case WeightType::kQ4_1:
+      return multiply_all<WeightType::kQ4_1>(part);
+    case WeightType::kQ5_1:
+      return multiply_all<WeightType::kQ5_1>(part);
     case WeightType::kQ8_0:
       return multiply_all<WeightType::kQ8_0>(part);
     case WeightType::kQ4_K:
       return multiply_all<WeightType::kQ4_K>(part);
+    case WeightType::kQ5_K:
+      return multiply_all<WeightType::kQ5_K>(part);
     case WeightType::kQ6_K:
       return multiply_all<WeightType::kQ6_K>(part);
     case WeightType::kQ1_0:
