@@ -36,7 +36,7 @@ Unit unit_of(unsigned type) {
     case kRowQ5_1:
       return {32, 6, 4};
     case kRowQ5_K:
-      return {32, 9, 4};
+      return {32, 9, 2};
     case kRowQ4_K:
     case kRowQ6_K:
       return {32, 8, 4};

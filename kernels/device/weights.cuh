@@ -208,6 +208,7 @@ struct Weight<kRowQ4_K> : FourBitUnit, FactorHeader {
 
 template <>
 struct Weight<kRowQ5_K> : FiveBitUnit<0>, FactorHeader {
+  static constexpr unsigned kInFlight = 2;  // four of two matrices spill
   using FactorHeader::kHasMinimum;
   struct Raw {
     Uint4 quants;
