@@ -125,7 +125,7 @@ LaunchShape DecodeAttention::shape() const {
 
 bool may_overlap(std::string_view kernel) {
   for (const char* name : {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head",
-                           "sample", "accept", "rms_norm"}) {
+                           "sample", "accept", "rms_norm", "short_conv"}) {
     if (kernel == name) return true;
   }
   return false;
@@ -150,6 +150,14 @@ LaunchShape elementwise_shape(uint32_t rows, uint64_t n, uint32_t sm_count) {
 uint64_t kv_append_items(uint32_t kv_type, uint32_t heads, uint32_t head_dim) {
   constexpr uint64_t kWarp = 32;
   return heads * (kv_is_quantised(kv_type) ? kWarp : uint64_t(head_dim));
+}
+
+LaunchShape short_conv_shape(uint32_t rows, uint64_t n) {
+  LaunchShape shape;
+  shape.block = 128;
+  shape.grid_x = clamp_grid(divide_up(n, shape.block));
+  shape.grid_y = clamp_grid(divide_up(rows, kShortConvSegment));
+  return shape;
 }
 
 LaunchShape matmul_shape(uint32_t rows, uint64_t n) {

@@ -77,6 +77,10 @@ LaunchShape elementwise_shape(uint32_t rows, uint64_t n, uint32_t sm_count);
 // cache.
 uint64_t kv_append_items(uint32_t kv_type, uint32_t heads, uint32_t head_dim);
 
+// short_conv: a thread per column and segment of kShortConvSegment rows; grid_y is fixed.
+constexpr uint32_t kShortConvSegment = 16;
+LaunchShape short_conv_shape(uint32_t rows, uint64_t n);
+
 // matmul: any grid. The tensor-core product has gemm_shapes.h, attention attention_shapes.h.
 LaunchShape matmul_shape(uint32_t rows, uint64_t n);
 

@@ -136,6 +136,16 @@ struct AttentionArgs {  // causal softmax(q k^T * scale) v, grouped-query
   uint64_t softcap_bits;  // scores become softcap * tanh(score / softcap); 0: as they are
 };
 
+struct ShortConvArgs {  // out = c * sum over j of taps[j] * (b * x) at position - (taps - 1) + j
+  const StepState* state;
+  const float* in;      // [T][3][n]: b, c, x
+  const float* weight;  // [n][taps]
+  float* recent;        // [recent_rows][n]: b * x of position p in row p % recent_rows
+  float* out;           // [T][n]
+  uint64_t rows, n, taps;
+  uint64_t recent_rows;  // at least taps
+};
+
 struct GluArgs {  // out = activation(gate) * up
   const StepState* state;
   const float* gate;  // [T][n]

@@ -92,6 +92,12 @@ TensorId GraphBuilder::attention(TensorId q, TensorId k_cache, TensorId v_cache,
   return out;
 }
 
+TensorId GraphBuilder::short_conv(TensorId bcx, TensorId taps, TensorId state) {
+  const TensorId out = activation(program_[taps].rows, "shortconv");
+  emit(Op::kShortConv, {bcx, taps, state}, {out}, {}, "shortconv");
+  return out;
+}
+
 TensorId GraphBuilder::glu(TensorId gate, TensorId up, Activation function) {
   const TensorId out = activation(program_[gate].cols, "ffn_act");
   Attributes attributes;

@@ -32,6 +32,8 @@ class GraphBuilder {
   void kv_append(TensorId x, TensorId cache, uint32_t heads, uint32_t head_dim, const char* name);
   // attributes: heads, kv_heads, head_dim, scale, window, softcap
   TensorId attention(TensorId q, TensorId k_cache, TensorId v_cache, const Attributes& attributes);
+  // bcx [T][3 n]: b, c, x of each row; taps [n][taps]; state [positions][n]: the last b * x.
+  TensorId short_conv(TensorId bcx, TensorId taps, TensorId state);
   TensorId glu(TensorId gate, TensorId up, Activation function = kSilu);
   TensorId unary(TensorId x, UnaryFunction function, float parameter, const char* name);
   void unary_in_place(TensorId x, UnaryFunction function, float parameter, const char* name);

@@ -22,6 +22,8 @@ const char* op_name(Op op) {
       return "kv_append";
     case Op::kAttention:
       return "attention";
+    case Op::kShortConv:
+      return "short_conv";
     case Op::kGlu:
       return "glu";
     case Op::kUnary:

@@ -56,6 +56,7 @@ enum class Op : uint8_t {
   kKvAppend,   // x, cache ->
   kAttention,  // q, k cache, v cache [, k, v: appended first [, q norm, k norm, frequencies: heads
                // of q and k are normalised and rotated before]] -> y
+  kShortConv,  // b, c, x side by side, taps, state -> c * convolution of b * x
   kGlu,        // gate, up -> y
   kUnary,      // x -> y
   kAdd,        // a, b -> y
@@ -127,6 +128,9 @@ struct Program {
   std::vector<Graph> graphs;
   Bindings bindings;
   uint32_t context = 0;  // positions
+  // Positions that a sequence can be taken back by, where the state of a layer does not reach back
+  // to the start; 0: all.
+  uint32_t rewind_reach = 0;
 
   TensorId add(Tensor tensor);
   const Tensor& operator[](TensorId id) const { return tensors[id]; }

@@ -1,9 +1,22 @@
 #include "compiler/model/decoder.h"
 
+#include <algorithm>
+
+#include "compiler/support/error.h"
+#include "schema/step_state.h"
+
 namespace jllm::model {
 
 using ir::GraphBuilder;
 using ir::TensorId;
+
+namespace {
+
+// Rows of recent_rows(). A stop string found late takes back what is in flight, at most kRingSlots
+// tokens, and those of a rejected draft; as many again for whoever edits the end of a conversation.
+constexpr uint32_t kRecentRows = 2 * kRingSlots;
+
+}  // namespace
 
 TensorId Linear::apply(GraphBuilder& b, TensorId x, const char* name) const {
   const TensorId y = b.matmul(x, weight, name);
@@ -109,11 +122,35 @@ Norm DecoderLoader::layer_norm(const std::string& name) {
   return layer_norm;
 }
 
+TensorId DecoderLoader::table(const std::string& name, uint64_t rows, uint64_t cols) {
+  return tensors_.table(name, rows, cols);
+}
+
+TensorId DecoderLoader::recent_rows(const std::string& name, uint64_t cols, uint64_t back) {
+  ir::Tensor tensor;
+  tensor.name = name;
+  tensor.kind = ir::TensorKind::kPersistent;
+  tensor.rows = std::min(options_.context, kRecentRows);
+  tensor.cols = cols;
+  if (tensor.rows < options_.context) {
+    const auto reach = static_cast<uint32_t>(tensor.rows - back);
+    program_.rewind_reach =
+        program_.rewind_reach == 0 ? reach : std::min(program_.rewind_reach, reach);
+  }
+  return program_.add(std::move(tensor));
+}
+
 Attention DecoderLoader::attention(uint32_t layer, const RopeTable& rope, Pairing pairing) {
   const std::string blk = block_name(layer);
   const uint64_t q_width = uint64_t{p_.head_count} * p_.head_dim;
   const uint64_t kv_width = uint64_t{p_.head_count_kv} * p_.head_dim;
   const uint64_t embedding = p_.embedding_length;
+  if (!p_.has_attention(layer)) {
+    tensors_.refuse(fail(ExitCode::kUnsupported,
+                         "{0}: {1}.attention.head_count_kv is 0 in layer {2}, which this "
+                         "architecture has no use for",
+                         model_.file->path(), p_.architecture, layer));
+  }
   Attention a;
   if (tensors_.has(blk + "attn_qkv.weight")) {
     const uint64_t total = q_width + 2 * kv_width;

@@ -123,6 +123,11 @@ class DecoderLoader {
   Linear linear(const std::string& name, uint64_t rows, uint64_t cols);
   Norm rms_norm(const std::string& name);
   Norm layer_norm(const std::string& name);
+  // A small matrix that is kept as f32, for an operation of its own.
+  ir::TensorId table(const std::string& name, uint64_t rows, uint64_t cols);
+  // Memory for f32 rows of the last positions: position p is row p % rows. What follows reads
+  // `back` of them; there are more, so that a sequence can be taken back a little.
+  ir::TensorId recent_rows(const std::string& name, uint64_t cols, uint64_t back);
   // attn_q, attn_k, attn_v, or the three as the rows of attn_qkv; attn_output; caches.
   Attention attention(uint32_t layer, const RopeTable& rope, Pairing pairing);
   // The norms attn_q_norm and attn_k_norm, which work on single heads.

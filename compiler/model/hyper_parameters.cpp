@@ -49,6 +49,26 @@ class KeyReader {
               file_.path(), prefix_, key));
     return 0;
   }
+  // A number, or one per layer, where 0 is a layer that does not attend.
+  uint32_t head_count_kv(HyperParameters& p) {
+    const char* key = "attention.head_count_kv";
+    if (!file_.array_shape(prefix_ + key)) return u32_or(key, p.head_count, kMaxWidth);
+    const std::vector<uint64_t> heads = take(file_.get_u64_array(prefix_ + key));
+    require(heads.size() == p.block_count, "attention.head_count_kv has not a number per layer");
+    uint64_t most = 0;
+    for (const uint64_t n : heads) most = std::max(most, n);
+    for (const uint64_t n : heads) {
+      if (n == 0) {
+        p.attention_layers.assign(heads.begin(), heads.end());
+      } else if (n != most) {
+        keep(fail(ExitCode::kUnsupported,
+                  "{0}: {1}{2} has layers with {3} and with {4} heads; supported is one number for "
+                  "all layers that attend",
+                  file_.path(), prefix_, key, n, most));
+      }
+    }
+    return bounded(key, most, 1, kMaxWidth);
+  }
   float f32_or(const char* key, double fallback) {
     return static_cast<float>(take(file_.get_f64_or(prefix_ + key, fallback)));
   }
@@ -127,7 +147,7 @@ void read_rope(const gguf::File& file, KeyReader& keys, HyperParameters& p) {
 
 void read_attention(KeyReader& keys, HyperParameters& p) {
   p.head_count = keys.u32("attention.head_count", kMaxWidth);
-  p.head_count_kv = keys.u32_or("attention.head_count_kv", p.head_count, kMaxWidth);
+  p.head_count_kv = keys.head_count_kv(p);
   p.head_dim = keys.u32_or("attention.key_length", p.embedding_length / p.head_count, kMaxHeadDim);
   const uint32_t value_dim =
       keys.u32_or("attention.value_length", p.embedding_length / p.head_count, kMaxHeadDim);

@@ -26,12 +26,13 @@ struct HyperParameters {
   uint32_t feed_forward_length = 0;
   uint32_t head_count = 0;
   uint32_t head_count_kv = 0;
-  uint32_t head_dim = 0;        // attention.key_length
-  float norm_epsilon = 0;       // of the kind of norm that the architecture has
-  float attention_scale = 0;    // factor on q k^T
-  float attention_softcap = 0;  // attn_logit_softcapping; 0: none
-  float final_softcap = 0;      // final_logit_softcapping; 0: none
-  uint32_t sliding_window = 0;  // attention.sliding_window; 0: none
+  std::vector<bool> attention_layers;  // where head_count_kv is 0 in some; empty: all attend
+  uint32_t head_dim = 0;               // attention.key_length
+  float norm_epsilon = 0;              // of the kind of norm that the architecture has
+  float attention_scale = 0;           // factor on q k^T
+  float attention_softcap = 0;         // attn_logit_softcapping; 0: none
+  float final_softcap = 0;             // final_logit_softcapping; 0: none
+  uint32_t sliding_window = 0;         // attention.sliding_window; 0: none
   // attention.sliding_window_pattern: the last layer of each period sees all; 0: not said
   uint32_t sliding_period = 0;
   uint32_t vocab_size = 0;
@@ -44,6 +45,10 @@ struct HyperParameters {
   float rope_attn_factor = 1;          // rope.scaling.attn_factor: on sine and cosine
   uint32_t rope_original_context = 0;  // rope.scaling.original_context_length
   float yarn_beta_fast = 0, yarn_beta_slow = 0;
+
+  bool has_attention(uint32_t layer) const {
+    return attention_layers.empty() || attention_layers[layer];
+  }
 };
 
 struct Model {
@@ -99,6 +104,8 @@ class TensorLoader {
   // f32 vector of n elements; stored as F32, F16 or BF16.
   ir::TensorId vector(const std::string& name, uint64_t n);
   ir::TensorId vector(const std::string& name, const Rows& elements);
+  // The same of shape [rows][cols].
+  ir::TensorId table(const std::string& name, uint64_t rows, uint64_t cols);
   // A vector that the compiler computes.
   ir::TensorId constant(const std::string& name, std::vector<float> values);
 

@@ -115,6 +115,15 @@ ir::TensorId TensorLoader::vector(const std::string& name, uint64_t n) {
   return vector(name, Rows{0, n, n});
 }
 
+ir::TensorId TensorLoader::table(const std::string& name, uint64_t rows, uint64_t cols) {
+  ir::Tensor tensor;
+  tensor.name = name;
+  tensor.kind = ir::TensorKind::kConstant;
+  tensor.rows = rows;
+  tensor.cols = cols;
+  return add(std::move(tensor), name, cols, rows);
+}
+
 ir::TensorId TensorLoader::constant(const std::string& name, std::vector<float> values) {
   ir::Tensor tensor;
   tensor.name = name;

@@ -64,6 +64,8 @@ class CudaSelector {
         return kv_append();
       case ir::Op::kAttention:
         return few_tokens() ? attention_decode() : attention();
+      case ir::Op::kShortConv:
+        return short_conv();
       case ir::Op::kGlu:
         return glu();
       case ir::Op::kUnary:
@@ -156,6 +158,14 @@ class CudaSelector {
                 {define("DIM", width(0)), define("HAS_BIAS", bias ? 1 : 0),
                  define_bits("EPSILON_BITS", attributes().epsilon)},
                 std::move(args), kernels::row_shape(graph_.rows, width(0)));
+  }
+
+  llvm::Error short_conv() {
+    const uint64_t n = info(1).rows;
+    return emit("short_conv",
+                {define("N", n), define("TAPS", width(1)), define("RECENT", info(2).rows),
+                 define("ROWS", graph_.rows), define("SEGMENT", kernels::kShortConvSegment)},
+                {step_, in(0), in(1), in(2), result()}, kernels::short_conv_shape(graph_.rows, n));
   }
 
   llvm::Error glu() {

@@ -173,6 +173,13 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph,
             // With half of the context filled.
             {graph.rows * in_info(0).cols * program.context / 8, a.heads});
         break;
+      case ir::Op::kShortConv:
+        emit<host::ShortConvArgs>(
+            out, node,
+            {state, in(0), in(1), in(2), result(), rows, immediate(in_info(1).rows), width(1),
+             immediate(in_info(2).rows)},
+            {graph.rows * in_info(0).cols, in_info(1).rows});
+        break;
       case ir::Op::kGlu:
         emit<host::GluArgs>(
             out, node, {state, in(0), in(1), result(), rows, width(0), immediate(a.activation)},

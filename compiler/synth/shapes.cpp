@@ -134,6 +134,16 @@ constexpr ModelShape olmo3(ModelShape s) {
   return s;
 }
 
+constexpr ModelShape lfm2(ModelShape s, uint32_t attention_layers) {
+  s.architecture = "lfm2";
+  s.tokenizer = Tokenizer::kLlamaBpe;  // its own, lfm2, splits alike
+  s.rope_freq_base = 1000000;
+  s.head_norms = true;
+  s.attention_layers = attention_layers;
+  s.conv_taps = 3;
+  return s;
+}
+
 constexpr Tokenizer kLlamaBpe = Tokenizer::kLlamaBpe, kSmolBpe = Tokenizer::kSmolBpe,
                     kTekken = Tokenizer::kTekkenBpe, kSpm = Tokenizer::kSpm;
 
@@ -175,6 +185,9 @@ constexpr ModelShape kShapes[] = {
     olmo3({"olmo-3-7b", 32, 4096, 11008, 32, 32, 128, 100278, 65536, false}),
     granite({"granite-3.3-2b", 40, 2048, 8192, 32, 8, 64, 49159, 131072, true}),
     smollm3({"smollm3-3b", 36, 2048, 11008, 16, 4, 128, 128256, 65536, true}),
+    // Six layers of sixteen attend: 2, 5, 8, 10, 12 and 14.
+    lfm2({"lfm2-350m", 16, 1024, 4608, 16, 8, 64, 65536, 128000, true}, 0x5524),
+    lfm2({"lfm2-1.2b", 16, 2048, 8192, 32, 8, 64, 65536, 128000, true}, 0x5524),
     nemotron({"nemotron-mini-4b", 32, 3072, 9216, 24, 8, 128, 256000, 4096, false}),
 };
 

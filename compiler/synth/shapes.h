@@ -48,6 +48,13 @@ struct ModelShape {
   bool fused = false;       // attn_qkv; ffn_up holds the gate's rows too
   bool gated = true;        // ffn_gate
   bool ffn_norm = true;
+  // Layers whose bit is set attend, the others have a short convolution of so many taps.
+  uint32_t attention_layers = 0;
+  uint32_t conv_taps = 0;
+
+  bool has_attention(uint32_t layer) const {
+    return conv_taps == 0 || (attention_layers >> layer % 32 & 1) != 0;
+  }
 };
 
 llvm::ArrayRef<ModelShape> model_shapes();

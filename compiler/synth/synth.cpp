@@ -91,6 +91,7 @@ class Synthesiser {
   void add_rope_tensors();
   void add_layer(uint32_t layer);
   void add_attention(const std::string& prefix);
+  void add_convolution(const std::string& prefix);
   void add_feed_forward(const std::string& prefix);
   // Of the kind that the model has; `name` without ".weight".
   void add_norm(const std::string& name);
@@ -120,7 +121,16 @@ void Synthesiser::set_metadata() {
   set_u32("embedding_length", shape_.embedding_length);
   set_u32("feed_forward_length", shape_.feed_forward_length);
   set_u32("attention.head_count", shape_.head_count);
-  set_u32("attention.head_count_kv", shape_.head_count_kv);
+  if (shape_.conv_taps == 0) {
+    set_u32("attention.head_count_kv", shape_.head_count_kv);
+  } else {
+    std::vector<int32_t> heads;
+    for (uint32_t i = 0; i < shape_.block_count; ++i) {
+      heads.push_back(shape_.has_attention(i) ? static_cast<int32_t>(shape_.head_count_kv) : 0);
+    }
+    writer_.set_i32_array(prefixed("attention.head_count_kv"), heads);
+    set_u32("shortconv.l_cache", shape_.conv_taps);
+  }
   set_u32("attention.key_length", shape_.head_dim);
   set_u32("attention.value_length", shape_.head_dim);
   set_f32(shape_.layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
@@ -166,7 +176,7 @@ void Synthesiser::add_tensors() {
   add_rope_tensors();
   add_matrix("token_embd.weight", shape_.embedding_length, shape_.vocab_size, kLogitDeviation);
   for (uint32_t layer = 0; layer < shape_.block_count; ++layer) add_layer(layer);
-  add_norm("output_norm");
+  add_norm(shape_.conv_taps == 0 ? "output_norm" : "token_embd_norm");
   if (!shape_.tied) {
     add_matrix("output.weight", shape_.embedding_length, shape_.vocab_size, kLogitDeviation);
   }
@@ -183,7 +193,11 @@ void Synthesiser::add_rope_tensors() {
 void Synthesiser::add_layer(uint32_t layer) {
   const std::string prefix = "blk." + std::to_string(layer) + ".";
   if (shape_.attn_norm) add_norm(prefix + "attn_norm");
-  add_attention(prefix);
+  if (shape_.has_attention(layer)) {
+    add_attention(prefix);
+  } else {
+    add_convolution(prefix + "shortconv.");
+  }
   if (shape_.post_norms) add_norm(prefix + "post_attention_norm");
   if (shape_.ffn_norm) add_norm(prefix + "ffn_norm");
   add_feed_forward(prefix);
@@ -210,6 +224,14 @@ void Synthesiser::add_attention(const std::string& prefix) {
     add_rms_norm(prefix + "attn_k_norm", shape_.row_norms ? kv_rows : shape_.head_dim);
   }
   add_matrix(prefix + "attn_output.weight", q_rows, embedding);
+}
+
+void Synthesiser::add_convolution(const std::string& prefix) {
+  const uint64_t embedding = shape_.embedding_length, taps = shape_.conv_taps;
+  add_matrix(prefix + "in_proj.weight", embedding, 3 * embedding);
+  add_random(prefix + "conv.weight", {taps, embedding},
+             {WeightType::kF32, 0, 1 / std::sqrt(static_cast<float>(taps)), 0});
+  add_matrix(prefix + "out_proj.weight", embedding, embedding);
 }
 
 void Synthesiser::add_feed_forward(const std::string& prefix) {

@@ -151,6 +151,26 @@ double apply(double x, UnaryFunction function, double p) {
 
 }  // namespace
 
+Vector short_conv(Floats in, Floats taps, size_t n, Vector* before) {
+  const size_t rows = in.size() / (3 * n), width = taps.size() / n;
+  Vector out(rows * n);
+  for (size_t row = 0; row < rows; ++row) {
+    const Floats b = in.subspan(row * 3 * n, n), c = in.subspan(row * 3 * n + n, n),
+                 x = in.subspan(row * 3 * n + 2 * n, n);
+    for (size_t i = 0; i < n; ++i) before->push_back(b[i] * x[i]);
+    const size_t positions = before->size() / n;
+    for (size_t i = 0; i < n; ++i) {
+      double sum = 0;
+      for (size_t back = 0; back < width && back < positions; ++back) {
+        sum +=
+            double(taps[i * width + width - 1 - back]) * (*before)[(positions - 1 - back) * n + i];
+      }
+      out[row * n + i] = float(c[i] * sum);
+    }
+  }
+  return out;
+}
+
 Vector glu(Floats gate, Floats up, Activation activation) {
   Vector out(gate.size());
   for (size_t i = 0; i < gate.size(); ++i) {

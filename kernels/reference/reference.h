@@ -81,6 +81,11 @@ struct AttentionShape {
 Vector attention(Floats q, Floats k, Floats v, const AttentionShape& shape, float scale,
                  unsigned position);
 
+// [T][n]: c * (sum over j of taps[n][j] * (b * x) at position - (taps - 1) + j); in [T][3][n] holds
+// b, c, x of the positions position .. . `before` [position][n] is b * x of those in front, to
+// which the rows' own are appended.
+Vector short_conv(Floats in, Floats taps, size_t n, Vector* before);
+
 // activation(gate) * up.
 Vector glu(Floats gate, Floats up, Activation activation = kSilu);
 

@@ -223,6 +223,9 @@ inline std::vector<KernelCase> all_kernel_cases() {
   add("rms_norm", {"DIM=2048", epsilon});
   add("rms_norm", {"DIM=4096", epsilon, "OUT_HALVES=1"});
   add("halves", {"DIM=8192"});
+  for (const char* rows : {"ROWS=1", "ROWS=512"}) {
+    add("short_conv", {"N=2048", "TAPS=3", "RECENT=128", rows, "SEGMENT=16"}, true);
+  }
   for (unsigned bias : {0, 1}) add("layer_norm", {"DIM=2048", define("HAS_BIAS", bias), epsilon});
   for (const char* kernel : {"add_bias", "add"}) add(kernel, {"N=8192"});
   for (UnaryFunction function : {kScale, kSoftcap, kReluSquared}) {

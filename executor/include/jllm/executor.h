@@ -92,7 +92,9 @@ class Executor {
   [[nodiscard]] Error set_sampling(const Sampling& sampling);
 
   // Keeps the first `count` tokens of the sequence (0 = start afresh); what followed is forgotten.
-  // Tokens in flight are waited for and dropped.
+  // Tokens in flight are waited for and dropped. Costs nothing, but for models with layers that
+  // remember the last positions only: back beyond those (Model.rewind_reach), the kept tokens are
+  // consumed again.
   [[nodiscard]] Error rewind(uint32_t count);
 
   // Appends tokens and runs them through the model. kContextFull when they do not fit: nothing is
@@ -161,6 +163,8 @@ class Executor {
   Error initialise_state();
   Error append(const uint32_t* tokens, uint32_t n);
   void remember(const uint32_t* tokens, uint32_t n);
+  Error consume(uint32_t left);
+  bool is_out_of_reach(uint32_t consumed);
   Error sample(uint32_t graph);
   Error drain();
   Error discard_step();
@@ -179,6 +183,7 @@ class Executor {
   Draft* draft_ = nullptr;       // the same of the draft; null: the plan has no verify graphs
   uint32_t* history_ = nullptr;  // the tokens of the sequence, where the plan has verify graphs
   uint32_t count_ = 0;
+  uint32_t written_ = 0;   // positions that layers may have seen since they were last written anew
   uint32_t enqueued_ = 0;  // tokens asked for since create
   uint32_t received_ = 0;  // tokens handed out (or given up) since create
   uint32_t sampled_ = 0;   // ring slots read since create

@@ -294,7 +294,7 @@ Error Executor::drain() {
 }
 
 Error Executor::rewind(uint32_t count) {
-  const Error error = drain();
+  Error error = drain();
   if (error != Error::kOk) return error;
   if (count > count_) {
     message_.format("cannot rewind to %u tokens: the sequence has %u", count, count_);
@@ -303,7 +303,23 @@ Error Executor::rewind(uint32_t count) {
   lookup_.reset();
   // The last kept token counts as not consumed, so that a following step has one to consume.
   head_next_ = false;
-  return set_sequence(count > 0 ? count - 1 : 0, count, kRunning);
+  const uint32_t consumed = count > 0 ? count - 1 : 0;
+  if (is_out_of_reach(consumed)) {
+    error = set_sequence(0, consumed, kRunning);
+    if (error == Error::kOk) error = consume(consumed);
+    if (error != Error::kOk) return error;
+  }
+  return set_sequence(consumed, count, kRunning);
+}
+
+// Whether a layer has forgotten what it needs to go on behind the first `consumed` tokens: it keeps
+// the last positions only (Model.rewind_reach), counted from the furthest that was ever written.
+bool Executor::is_out_of_reach(uint32_t consumed) {
+  const uint32_t reach = view_.plan().model()->rewind_reach();
+  if (written_ < count_ + kMaxDraft) written_ = count_ + kMaxDraft;  // with drafts that failed
+  const bool lost = reach != 0 && consumed > 0 && written_ - consumed > reach;
+  if (lost || consumed == 0) written_ = consumed;  // everything is written anew
+  return lost;
 }
 
 Error Executor::append(const uint32_t* tokens, uint32_t n) {
@@ -339,10 +355,17 @@ Error Executor::prefill(const uint32_t* tokens, uint32_t n) {
   // Consumed so far: all, when the head graph is due; else all but the last.
   const uint32_t consumed = head_next_ || count_ == 0 ? count_ : count_ - 1;
   error = set_sequence(consumed, count_ + n, kRunning);
-  uint32_t left = count_ - consumed;
+  if (error != Error::kOk) return error;
+  const uint32_t left = count_ - consumed;
   head_next_ = left > 1;  // a single token is left to the decode graph
   sampling_graph_ = decode_graph_;
-  while (error == Error::kOk && head_next_ && left > 0) {
+  return head_next_ ? consume(left) : Error::kOk;
+}
+
+// Runs the next `left` known tokens through prefill graphs.
+Error Executor::consume(uint32_t left) {
+  Error error = Error::kOk;
+  while (error == Error::kOk && left > 0) {
     // The smallest graph that takes all that is left, else the largest.
     const auto* graphs = view_.plan().graphs();
     int64_t best = -1;

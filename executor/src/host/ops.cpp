@@ -157,6 +157,32 @@ void run_kv_append(const uint64_t* slots, const Worker& worker) {
   }
 }
 
+void run_short_conv(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<ShortConvArgs>(slots);
+  const uint64_t rows = valid_rows(args.state, args.rows);
+  const Range columns = share_of(args.n, worker);
+  const uint64_t n = args.n, last = args.taps - 1;
+  for (uint64_t row = 0; row < rows; ++row) {
+    const uint64_t position = args.state->position + row;
+    const float* b = args.in + row * 3 * n;
+    const float* c = b + n;
+    const float* x = c + n;
+    float* recent = args.recent + position % args.recent_rows * n;
+    float* out = args.out + row * n;
+    for (uint64_t i = columns.begin; i < columns.end; ++i) {
+      recent[i] = b[i] * x[i];
+      out[i] = args.weight[i * args.taps + last] * recent[i];
+    }
+    for (uint64_t back = 1; back <= last && back <= position; ++back) {
+      const float* before = args.recent + (position - back) % args.recent_rows * n;
+      for (uint64_t i = columns.begin; i < columns.end; ++i) {
+        out[i] += args.weight[i * args.taps + last - back] * before[i];
+      }
+    }
+    for (uint64_t i = columns.begin; i < columns.end; ++i) out[i] *= c[i];
+  }
+}
+
 void run_glu(const uint64_t* slots, const Worker& worker) {
   const auto args = load_args<GluArgs>(slots);
   const Range all = share_of(valid_rows(args.state, args.rows) * args.n, worker);
@@ -201,6 +227,7 @@ constexpr HostOp kOps[] = {
     {"rope", kSlots<RopeArgs>, run_rope},
     {"kv_append", kSlots<KvAppendArgs>, run_kv_append},
     {"attention", kSlots<AttentionArgs>, run_attention},
+    {"short_conv", kSlots<ShortConvArgs>, run_short_conv},
     {"glu", kSlots<GluArgs>, run_glu},
     {"unary", kSlots<UnaryArgs>, run_unary},
     {"add", kSlots<AddArgs>, run_add},

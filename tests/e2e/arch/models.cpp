@@ -81,7 +81,8 @@ std::vector<ArchModel> arch_models() {
           {"olmo2", tiny("olmo-2-1b", {3, 128, 512, 4, 4, 32})},
           {"olmo3", tiny_olmo3()},
           {"granite", tiny("granite-3.3-2b", {3, 128, 512, 4, 1, 32})},
-          {"smollm3", tiny("smollm3-3b", {5, 128, 688, 4, 1, 32})}};
+          {"smollm3", tiny("smollm3-3b", {5, 128, 688, 4, 1, 32})},
+          {"lfm2", tiny("lfm2-1.2b", {6, 128, 512, 4, 1, 32})}};
 }
 
 void write_model(const ArchModel& model, const std::string& path) {
