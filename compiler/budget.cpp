@@ -49,6 +49,10 @@ Footprint make_footprint(const PlannedModel& planned, const BudgetOptions& optio
   budget.state = layout.total(ArenaKind::kState);
   budget.pinned = layout.total(ArenaKind::kHostPinned);
   const bool is_host = planned.target.is_host;
+  for (const ir::Tensor& tensor : planned.program.tensors) {
+    if (tensor.kind != ir::TensorKind::kRecent) continue;
+    footprint.recent_bytes += memory::storage_bytes(tensor, is_host);
+  }
   for (const select::ScheduledGraph& graph : planned.schedule.graphs) {
     footprint.launches += graph.launches.size();
   }

@@ -36,6 +36,7 @@ struct Footprint {
   model::ProgramOptions options;     // as resolved
   uint64_t weights_per_token = 0;    // bytes that one decode step reads
   uint64_t scratch_lower_bound = 0;  // no layout is smaller
+  uint64_t recent_bytes = 0;         // of the state: what layers keep of the last positions
   uint64_t speculation_bytes = 0;    // what the budget would be smaller by without; see Planner
   uint64_t kernels = 0;
   uint64_t launches = 0;  // of all graphs

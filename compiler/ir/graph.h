@@ -24,6 +24,7 @@ enum class TensorKind : uint8_t {
   kActivation,  // f32, lives from its producer to its last consumer
   kKvCache,     // [heads][context][head_dim], `type`, in the layout of schema/kv_layout.h
   kPersistent,  // keeps its contents between replays; zero at start
+  kRecent,      // the same: rows of the last positions, position p in row p % rows
   kPinned,      // visible to the host: the ring of sampled tokens, drafts
 };
 

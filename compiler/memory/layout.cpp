@@ -27,6 +27,7 @@ ArenaKind arena_of(TensorKind kind) {
     case TensorKind::kActivation:
       return ArenaKind::kScratch;
     case TensorKind::kPersistent:
+    case TensorKind::kRecent:
       return ArenaKind::kState;
     case TensorKind::kPinned:
       return ArenaKind::kHostPinned;

@@ -129,7 +129,7 @@ TensorId DecoderLoader::table(const std::string& name, uint64_t rows, uint64_t c
 TensorId DecoderLoader::recent_rows(const std::string& name, uint64_t cols, uint64_t back) {
   ir::Tensor tensor;
   tensor.name = name;
-  tensor.kind = ir::TensorKind::kPersistent;
+  tensor.kind = ir::TensorKind::kRecent;
   tensor.rows = std::min(options_.context, kRecentRows);
   tensor.cols = cols;
   if (tensor.rows < options_.context) {

@@ -33,7 +33,11 @@ std::vector<Segment> plan_segments(const Footprint& footprint, const target::Tar
   segments.push_back({Owner::kPlan, "weights", "weights", b.weights, ""});
   segments.push_back({Owner::kPlan, "kv", "KV cache", b.kv, cache});
   segments.push_back({Owner::kPlan, "scratch", "scratch", b.scratch, ratio});
-  segments.push_back({Owner::kPlan, "state", "state", b.state, "tokens, logits, sampler"});
+  const std::string recent =
+      footprint.recent_bytes == 0
+          ? ""
+          : formatv(", {0} of convolutions", format_bytes(footprint.recent_bytes)).str();
+  segments.push_back({Owner::kPlan, "state", "state", b.state, "tokens, logits, sampler" + recent});
   if (!target.is_host) segments.push_back({Owner::kPlan, "code", "code", b.code, kernels});
   if (!target.is_host) {
     const std::string launches = formatv("estimate for {0} launches", footprint.launches).str();

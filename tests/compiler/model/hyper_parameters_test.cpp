@@ -192,6 +192,45 @@ TEST(HyperParameters, ValuesOutOfRangeAreRefusedWithTheRange) {
   }
 }
 
+TinyLlama with_kv_heads(std::vector<int32_t> heads) {
+  TinyLlama tiny;
+  tiny.without = {"attention.head_count_kv"};
+  tiny.more_keys = [heads = std::move(heads)](Writer& w) {
+    w.set_i32_array("llama.attention.head_count_kv", heads);
+  };
+  return tiny;
+}
+
+TEST(HyperParameters, KeyValueHeadsMayBeGivenPerLayer) {
+  const TempFolder folder;
+  const gguf::File same = write_and_open(with_kv_heads({2, 2}), folder.file("same.gguf"));
+  const HyperParameters all = value_of(load(same)).params;
+  EXPECT_EQ(all.head_count_kv, 2u);
+  EXPECT_TRUE(all.has_attention(0) && all.has_attention(1));
+  const gguf::File some = write_and_open(with_kv_heads({0, 2}), folder.file("some.gguf"));
+  const Model model = value_of(load(some));
+  EXPECT_EQ(model.params.head_count_kv, 2u);
+  EXPECT_FALSE(model.params.has_attention(0));
+  EXPECT_TRUE(model.params.has_attention(1));
+  // Which llama can do nothing with.
+  ProgramOptions options;
+  options.context = 64;
+  llvm::Expected<ir::Program> program = build_program(model, options);
+  ASSERT_FALSE(static_cast<bool>(program));
+  const auto [code, text] = take_error(program.takeError());
+  EXPECT_EQ(code, ExitCode::kUnsupported);
+  EXPECT_NE(text.find("llama.attention.head_count_kv is 0 in layer 0"), std::string::npos) << text;
+}
+
+TEST(HyperParameters, KeyValueHeadsPerLayerAreChecked) {
+  expect_invalid(with_kv_heads({2, 2, 2}), "attention.head_count_kv has not a number per layer");
+  expect_invalid(with_kv_heads({0, 0}), "llama.attention.head_count_kv is 0, expected 1 to");
+  const auto [code, text] = load_error(with_kv_heads({2, 4}));
+  EXPECT_EQ(code, ExitCode::kUnsupported);
+  EXPECT_NE(text.find("head_count_kv has layers with 2 and with 4 heads"), std::string::npos)
+      << text;
+}
+
 TEST(HyperParameters, HeadsMustDivideAndFit) {
   TinyLlama tiny;
   tiny.kv_heads = 3;

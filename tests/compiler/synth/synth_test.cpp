@@ -225,7 +225,8 @@ TEST(Synth, ShapesGiveThePublishedParameterCounts) {
       {"gemma-2-2b", 2.6143e9},      {"gemma-3-1b", 999.89e6},   {"gemma-3-4b", 3.880e9},
       {"phi-3-mini", 3.8211e9},      {"phi-4-mini", 3.8360e9},   {"phi-4", 14.6595e9},
       {"stablelm-2-1.6b", 1.6445e9}, {"olmo-2-1b", 1.4849e9},    {"olmo-3-7b", 7.298e9},
-      {"granite-3.3-2b", 2.5335e9},  {"smollm3-3b", 3.0751e9},   {"nemotron-mini-4b", 4.191e9}};
+      {"granite-3.3-2b", 2.5335e9},  {"smollm3-3b", 3.0751e9},   {"nemotron-mini-4b", 4.191e9},
+      {"lfm2-350m", 354.48e6},       {"lfm2-1.2b", 1.1703e9}};
   EXPECT_EQ(std::size(published), model_shapes().size());
   TempFolder folder;
   for (const auto& [name, parameters] : published) {
@@ -308,6 +309,10 @@ TEST(Synth, EveryArchitectureHasItsTensors) {
       {"smollm3-3b",
        "attn_norm.weight attn_q.weight attn_k.weight attn_v.weight attn_output.weight "
        "ffn_norm.weight ffn_gate.weight ffn_up.weight ffn_down.weight "},
+      {"lfm2-1.2b",
+       "attn_norm.weight shortconv.in_proj.weight shortconv.conv.weight "
+       "shortconv.out_proj.weight ffn_norm.weight ffn_gate.weight ffn_up.weight "
+       "ffn_down.weight "},
       {"nemotron-mini-4b",
        "attn_norm.weight attn_norm.bias attn_q.weight attn_k.weight attn_v.weight "
        "attn_output.weight ffn_norm.weight ffn_norm.bias ffn_up.weight ffn_down.weight "},
@@ -325,6 +330,18 @@ TEST(Synth, Olmo2NormalisesAllHeadsTogether) {
   const File file = make(folder, small("olmo-2-1b", "f32"));
   EXPECT_EQ(file.find_tensor("blk.1.attn_q_norm.weight")->elements(), 256u);  // 8 heads of 32
   EXPECT_EQ(file.find_tensor("blk.1.attn_k_norm.weight")->elements(), 64u);   // 2
+}
+
+TEST(Synth, SixOfLfm2sLayersAttend) {
+  TempFolder folder;
+  const File file = header_of(folder, "lfm2-1.2b", "q4_k_m");
+  const std::vector<uint64_t> heads = {0, 0, 8, 0, 0, 8, 0, 0, 8, 0, 8, 0, 8, 0, 8, 0};
+  EXPECT_EQ(value_of(file.get_u64_array("lfm2.attention.head_count_kv")), heads);
+  EXPECT_EQ(value_of(file.get_u64("lfm2.shortconv.l_cache")), 3u);
+  EXPECT_EQ(type_of(file, "blk.0.shortconv.conv.weight"), WeightType::kF32);
+  EXPECT_EQ(type_of(file, "blk.0.shortconv.in_proj.weight"), WeightType::kQ4_K);
+  EXPECT_NE(file.find_tensor("token_embd_norm.weight"), nullptr);
+  EXPECT_EQ(file.find_tensor("output_norm.weight"), nullptr);
 }
 
 TEST(Synth, GraniteHasItsFactors) {
@@ -379,7 +396,7 @@ TEST(Synth, RefusesWhatItDoesNotKnow) {
             "mistral-nemo, qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-3b, qwen2.5-7b, qwen3-0.6b, "
             "qwen3-1.7b, qwen3-4b, qwen3-8b, bonsai-8b, gemma-2-2b, gemma-3-1b, gemma-3-4b, "
             "phi-3-mini, phi-4-mini, phi-4, stablelm-2-1.6b, olmo-2-1b, olmo-3-7b, "
-            "granite-3.3-2b, smollm3-3b, nemotron-mini-4b");
+            "granite-3.3-2b, smollm3-3b, lfm2-350m, lfm2-1.2b, nemotron-mini-4b");
   EXPECT_EQ(error_of(small("tinyllama", "q3_k")),
             "synth: unknown --type 'q3_k'; choose one of f32, f16, bf16, q4_0, q5_0, q4_1, q5_1, "
             "q8_0, q4_k, q4_k_m, q5_k, q5_k_m, q6_k, q1_0");

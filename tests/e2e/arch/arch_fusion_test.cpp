@@ -62,6 +62,7 @@ TEST(ArchitectureFusion, NodesOfALayer) {
       {"stablelm",
        "layer_norm matmul add_bias matmul add_bias matmul add_bias rope_append attention "
        "matmul_add layer_norm matmul matmul glu matmul_add"},
+      {"lfm2", "head short_conv matmul_add gate_up matmul_add"},
       {"nemotron", layer_norms + std::string("matmul unary matmul_add")}};
   const std::vector<ArchModel> models = arch_models();
   for (const auto& [name, ops] : cases) EXPECT_EQ(layer_ops(model_of(models, name)), ops) << name;

@@ -38,6 +38,8 @@ constexpr Known kKnown[] = {
     {"tinyllama", true, true},         // 1.1e9 weights: 636 + 44 + 160
     {"smollm2-135m", true, true},      // 0.13e9: 100 + 90 + 160
     {"smollm2-360m", true, true},      // 0.36e9: 260 + 160 + 160
+    {"lfm2-350m", true, true},         // 0.35e9: 216 + 48 + 160
+    {"lfm2-1.2b", true, true},         // 1.17e9: 710 + 48 + 160
     {"qwen2.5-0.5b", true, true},      // 0.49e9: 377 + 48 + 160
     {"qwen3-0.6b", true, true},        // 0.60e9: 374 + 448 + 160
     {"llama-3.2-1b", true, true},      // 1.24e9: 763 + 128 + 160
@@ -71,10 +73,11 @@ constexpr Known kKnown[] = {
 
 uint32_t context_of(const ModelShape& shape) { return std::min(shape.context_length, 4096u); }
 
-// Keys and values of every layer, two bytes an element.
+// Keys and values of every layer that attends, two bytes an element.
 uint64_t kv_bytes(const ModelShape& shape) {
-  return uint64_t{2} * shape.block_count * shape.head_count_kv * shape.head_dim * 2 *
-         context_of(shape);
+  uint64_t layers = 0;
+  for (uint32_t i = 0; i < shape.block_count; ++i) layers += shape.has_attention(i) ? 1 : 0;
+  return uint64_t{2} * layers * shape.head_count_kv * shape.head_dim * 2 * context_of(shape);
 }
 
 class Catalogue : public testing::TestWithParam<const ModelShape*> {

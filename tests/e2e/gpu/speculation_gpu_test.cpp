@@ -22,6 +22,8 @@ struct Variant {
   std::optional<WeightType> kv = std::nullopt;
   bool fuse = true;
   uint32_t ffn = 256;
+  uint32_t layers = 2;
+  uint32_t context = 128;
 };
 
 void PrintTo(const Variant& variant, std::ostream* os) { *os << variant.name; }
@@ -32,11 +34,12 @@ std::vector<uint8_t> bytes_of(const Variant& variant) {
   model.type = variant.type;
   model.embedding = 256;  // whole blocks of every format
   model.ffn = variant.ffn;
+  model.layers = variant.layers;
   model.head_dim = 64;
   model.sliding_window = std::string(variant.like) == "gemma-2-2b" ? 16 : 0;
   CompileOptions options;
   options.target = test::gpu_target();
-  options.plan.context = 128;
+  options.plan.context = variant.context;
   options.plan.prefill_chunk = 32;
   options.plan.speculate = variant.speculate;
   options.plan.fuse = variant.fuse;
@@ -57,7 +60,7 @@ TEST_P(GpuSpeculation, ChangesNoTokenAndNoLogit) {
   for (const test::NamedSampling& s : test::samplings()) {
     SCOPED_TRACE(s.name);
     // Up to the end of the context and against it.
-    const Plain plain = test::decode_plainly(run, prompt, s.sampling, 200);
+    const Plain plain = test::decode_plainly(run, prompt, s.sampling, 300);
     ASSERT_EQ(plain.done, kContextFull);
     test::check_drafts(run, prompt, s.sampling, plain);
     for (const uint32_t most : {1u, UINT32_MAX}) {
@@ -80,6 +83,8 @@ const Variant kVariants[] = {
     {"Unfused", "tinyllama", "q4_k_m", 7, std::nullopt, false},
     // Vectors too long for one launch's shared memory.
     {"SeveralLaunches", "tinyllama", "f16", 7, std::nullopt, true, 14336},
+    // The third layer attends; the others remember half of the context.
+    {"ShortConvolutions", "lfm2-1.2b", "q4_k_m", 7, std::nullopt, true, 256, 4, 256},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, GpuSpeculation, testing::ValuesIn(kVariants),

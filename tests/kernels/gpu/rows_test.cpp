@@ -240,6 +240,50 @@ TEST(Rows, AddGluAndBias) {
   }
 }
 
+// Chunks of a sequence one after the other, more positions than rows are kept: each result must see
+// what the launches before have left, and nothing of the NaNs that stood in the memory at first.
+TEST(Rows, ShortConvGoesOnAcrossChunks) {
+  JLLM_NEEDS_GPU();
+  const size_t n = 300;
+  for (const auto& [taps, kept] : {std::pair{1u, 32u}, {3u, 64u}, {4u, 17u}, {16u, 32u}}) {
+    Random random(1050 + taps);
+    const auto weight = random.normals(n * taps);
+    const Buffer weight_buffer(weight), recent(kept * n * 4);
+    reference::Vector before;
+    unsigned position = 0;
+    for (const auto& [rows, valid] : {std::pair{1u, 1u},
+                                      {1u, 1u},
+                                      {8u, 5u},
+                                      {64u, 64u},
+                                      {1u, 1u},
+                                      {64u, 33u},
+                                      {128u, 128u},
+                                      {8u, 8u},
+                                      {64u, 49u},
+                                      {1u, 1u}}) {
+      const auto in = random.normals(rows * 3 * n);
+      const Buffer state(std::vector<StepState>{make_state(position, position + valid, 1000)});
+      const Buffer in_buffer(in), out(rows * n * 4);
+      launch("short_conv",
+             {define("N", n), define("TAPS", taps), define("RECENT", kept), define("ROWS", rows),
+              define("SEGMENT", kernels::kShortConvSegment)},
+             kernels::short_conv_shape(rows, n), {state, in_buffer, weight_buffer, recent, out});
+      auto got = out.values();
+      for (size_t i = size_t(valid) * n; i < got.size(); ++i) {
+        ASSERT_TRUE(std::isnan(got[i])) << "wrote row " << i / n;
+      }
+      got.resize(size_t(valid) * n);
+      const auto expected =
+          reference::short_conv(reference::Floats(in).first(valid * 3 * n), weight, n, &before);
+      // |taps|, |b|, |x| and |c| stay below 7: terms of 343 at most with a rounding each for
+      // product and sum, then c.
+      expect_close(got, expected, relative(expected, 0x1p-23, 7 * 343.0 * taps * 0x1p-23),
+                   std::to_string(taps) + " taps at " + std::to_string(position));
+      position += valid;
+    }
+  }
+}
+
 std::vector<float> make_frequencies(unsigned pairs) {
   std::vector<float> out;
   for (unsigned i = 0; i < pairs; ++i) {

@@ -17,8 +17,8 @@ using HostOps = HostOpTest;
 
 TEST_F(HostOps, TableKnowsEveryOperationAndNothingElse) {
   for (const char* name : {"embed", "rms_norm", "layer_norm", "matmul", "quantise", "product",
-                           "add_bias", "rope", "kv_append", "attention", "glu", "unary", "add",
-                           "finish_chunk", "sample", "draft", "accept"}) {
+                           "add_bias", "rope", "kv_append", "attention", "short_conv", "glu",
+                           "unary", "add", "finish_chunk", "sample", "draft", "accept"}) {
     EXPECT_NE(host::find_host_op(name), nullptr) << name;
   }
   EXPECT_EQ(host::find_host_op(""), nullptr);
@@ -305,6 +305,38 @@ TEST_F(HostOps, KvAppendWritesOnlyTheRowsThatHoldTokens) {
     const size_t position = i / head_dim % context;
     const bool written = position >= 5 && position < 8;
     EXPECT_EQ(halves[i], written ? reference::f32_to_f16(expected[i]) : 0x1234) << i;
+  }
+}
+
+// Chunks of a sequence one after the other, more positions than rows are kept: each result must see
+// what the chunks before have left, and nothing of what stood in the memory at first.
+TEST_F(HostOps, ShortConvGoesOnAcrossChunks) {
+  const uint64_t n = 37, recent_rows = 16;
+  for (const uint64_t taps : {1, 2, 3, 4, 16}) {
+    const Vector weight = random_.vector(n * taps);
+    std::vector<Vector> recent(6, Vector(recent_rows * n, NAN));  // by number of workers
+    Vector before;
+    unsigned position = 0;
+    for (const unsigned valid : {1u, 1u, 2u, 5u, 1u, 21u, 17u, 1u}) {
+      const uint64_t rows = 24;
+      const StepState state = state_at(position, position + valid, 64);
+      const Vector in = random_.vector(rows * 3 * n);
+      const Vector out = same_for_all_workers([&](unsigned workers) {
+        Vector result(rows * n);
+        run_op("short_conv",
+               host::ShortConvArgs{&state, in.data(), weight.data(), recent[workers].data(),
+                                   result.data(), rows, n, taps, recent_rows},
+               workers);
+        return result;
+      });
+      const Vector expected =
+          reference::short_conv(reference::Floats(in).first(valid * 3 * n), weight, n, &before);
+      // Terms of at most 1, each with two roundings, and a rounding per addition; then c.
+      const double bound = double(taps) * (double(taps) + 3) * kEpsilon;
+      expect_close(out, expected, [&](size_t) { return bound; });
+      for (size_t i = valid * n; i < out.size(); ++i) ASSERT_EQ(out[i], 0) << "wrote row " << i / n;
+      position += valid;
+    }
   }
 }
 

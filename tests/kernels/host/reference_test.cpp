@@ -24,6 +24,17 @@ TEST(Reference, PhiloxMatchesItsKnownAnswers) {
             (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
+TEST(Reference, ShortConvMultipliesTheGatedPositions) {
+  // b * x of two positions in front: 3 and 5. Then b = 2, c = 10, x = 7.
+  Vector before = {3, 5};
+  EXPECT_EQ(short_conv(Vector{2, 10, 7}, Vector{1, 100, 10000}, 1, &before),
+            (Vector{10 * (1 * 3 + 100 * 5 + 10000 * 14)}));
+  EXPECT_EQ(before, (Vector{3, 5, 14}));
+  Vector nothing;  // the first of a sequence, and the next
+  EXPECT_EQ(short_conv(Vector{2, 10, 7, 1, 1, 1}, Vector{1, 100, 10000}, 1, &nothing),
+            (Vector{1400000, 11400}));
+}
+
 TEST(Reference, HalvesRoundToNearestEven) {
   EXPECT_EQ(f32_to_f16(1.0f), 0x3c00);
   EXPECT_EQ(f32_to_f16(1 + 0x1p-11f), 0x3c00);  // a tie goes to the even neighbour
