@@ -1,5 +1,5 @@
-// The embedding row of each token of the replay. Block x handles row x; a thread decodes whole
-// units.
+// The embedding row of each token of the replay, zeros in rows without one. Block x handles row x;
+// a thread decodes whole units.
 #include "kernels/device/weights.cuh"
 
 using namespace jllm;
@@ -14,9 +14,12 @@ extern "C" __global__ void JLLM_KERNEL(const StepState* state,
   release_successor();
   wait_for_inputs();
   const unsigned row = blockIdx.x;
-  if (row >= token_rows(state, gridDim.x)) return;
-  const Bytes* from = table + tokens[state->position + row] * row_layout(TYPE, DIM).stride;
   float* to = out + (unsigned long long)row * DIM;
+  if (row >= token_rows(state, gridDim.x)) {
+    for (unsigned i = threadIdx.x; i < DIM; i += blockDim.x) to[i] = 0.0f;
+    return;
+  }
+  const Bytes* from = table + tokens[state->position + row] * row_layout(TYPE, DIM).stride;
   for (unsigned unit = threadIdx.x; unit < units_of<TYPE>(DIM); unit += blockDim.x) {
     const auto raw = W::load(from, unit, DIM);
     for_chunks<W::kUnit / 8>([&](auto chunk) {

@@ -1,7 +1,7 @@
 // out = c * (sum over j of taps[j] * (b * x) at position - (TAPS - 1) + j), per element; positions
 // before the first count as 0. A thread slides over SEGMENT rows of one column; those of the first
 // segment also read and then keep b * x of the last positions, row position % RECENT of `recent`.
-// Grid (blocks over N, segments of ROWS rows), y fixed.
+// Rows without tokens become 0. Grid (blocks over N, segments of ROWS rows), y fixed.
 #include "kernels/device/common.cuh"
 
 using namespace jllm;
@@ -24,8 +24,10 @@ extern "C" __global__ void JLLM_KERNEL(const StepState* state,
   const unsigned rows = token_rows(state, ROWS), first = blockIdx.y * SEGMENT;
   const unsigned position = state->position;
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (first >= rows || i >= N) return;
-  const unsigned end = first + SEGMENT < rows ? first + SEGMENT : rows;
+  if (i >= N) return;
+  unsigned end = min(first + SEGMENT, (unsigned)ROWS);
+  for (; end > first && end > rows; --end) out[(unsigned long long)N * (end - 1) + i] = 0.0f;
+  if (end == first) return;
   const auto row_of = [&](unsigned row) { return in + 3ull * N * row; };
   const auto kept = [&](unsigned at) { return recent + (unsigned long long)(at % RECENT) * N + i; };
 
