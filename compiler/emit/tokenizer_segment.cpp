@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "compiler/emit/tokenizer/characters.h"
+#include "compiler/emit/tokenizer/pre_tokenizers.h"
 #include "compiler/support/error.h"
 #include "schema/tokenizer_generated.h"
 
@@ -33,41 +34,14 @@ constexpr uint64_t kMaxMerges = uint64_t{1} << 26;
 // characters.
 constexpr size_t kMaxSpmPiece = 256;
 
-struct PreTokenizerTraits {
-  fb::PreTokenizer kind = fb::PreTokenizer::None;
-  bool whole_words = false;  // "ignore_merges": a word that is a token is taken without merging
-  bool adds_bos = false;     // where tokenizer.ggml.add_bos_token is absent
-};
-
-// By the names of tokenizer.ggml.pre.
-std::optional<PreTokenizerTraits> pre_tokenizer_traits(llvm::StringRef name) {
-  using fb::PreTokenizer;
-  const auto kind = llvm::StringSwitch<PreTokenizer>(name)
-                        .Case("default", PreTokenizer::Default)
-                        .Cases("gpt-2", "phi-2", "olmo", "mpt", "jais", PreTokenizer::Gpt2)
-                        .Cases("trillion", "exaone4", "granite-docling", PreTokenizer::Gpt2)
-                        .Case("mellum", PreTokenizer::Gpt2)
-                        .Cases("starcoder", "smollm", "refact", PreTokenizer::StarCoder)
-                        .Cases("command-r", "codeshell", "exaone", PreTokenizer::StarCoder)
-                        .Case("minerva-7b", PreTokenizer::StarCoder)
-                        .Case("falcon", PreTokenizer::Falcon)
-                        .Cases("llama3", "llama-v3", "llama-bpe", PreTokenizer::Llama3)
-                        .Cases("falcon3", "pixtral", "lfm2", "midm-2.0", PreTokenizer::Llama3)
-                        .Cases("smaug-bpe", "dbrx", "chatglm-bpe", "glm4", PreTokenizer::Llama3)
-                        .Cases("qwen2", "deepseek-r1-qwen", "stablelm2", PreTokenizer::Qwen2)
-                        .Cases("hunyuan", "megrez", "solar-open", PreTokenizer::Qwen2)
-                        .Case("qwen35", PreTokenizer::Qwen35)
-                        .Case("tekken", PreTokenizer::Tekken)
-                        .Cases("gpt-4o", "llama4", PreTokenizer::Gpt4o)
-                        .Default(PreTokenizer::None);
-  if (kind == PreTokenizer::None) return std::nullopt;
-  // The models named here look whole words up first and begin with BOS; others that share
-  // their expression do not.
-  const bool is_llama3 = llvm::StringSwitch<bool>(name)
-                             .Cases("llama3", "llama-v3", "llama-bpe", true)
-                             .Cases("falcon3", "pixtral", "lfm2", "midm-2.0", "tekken", true)
-                             .Default(false);
-  return PreTokenizerTraits{kind, is_llama3, is_llama3};
+// For the message about a model that is none of ours.
+llvm::StringRef algorithm_of(llvm::StringRef model) {
+  return llvm::StringSwitch<llvm::StringRef>(model)
+      .Case("bert", " (WordPiece)")
+      .Case("t5", " (Unigram)")
+      .Case("gemma4", " (BPE on characters)")
+      .Case("rwkv", " (greedy longest match)")
+      .Default("");
 }
 
 // Tokens that end a reply whatever the metadata says about them.
@@ -177,9 +151,9 @@ llvm::Error read_model(const gguf::File& file, Draft* draft) {
   }
   if (*model != "gpt2") {
     return fail(ExitCode::kUnsupported,
-                "{0}: tokenizer model '{1}' is not supported; jllm knows 'llama' (SPM) and 'gpt2' "
-                "(byte-level BPE)",
-                file.path(), *model);
+                "{0}: tokenizer model '{1}'{2} is not supported; jllm knows 'llama' (SPM) and "
+                "'gpt2' (byte-level BPE). Take a model that was converted with one of these",
+                file.path(), *model, algorithm_of(*model));
   }
   draft->model = fb::TokenizerModel::Bpe;
   auto pre = file.get_string_or("tokenizer.ggml.pre", "default");
@@ -188,7 +162,9 @@ llvm::Error read_model(const gguf::File& file, Draft* draft) {
   if (!traits) {
     return fail(ExitCode::kUnsupported,
                 "{0}: pre-tokenizer '{1}' (tokenizer.ggml.pre) is not supported; its text would be "
-                "cut into the wrong tokens",
+                "cut into the wrong tokens. If the model's tokenizer.json has the expressions of a "
+                "family that jllm knows (README.md), convert the model again with that family's "
+                "name as tokenizer.ggml.pre",
                 file.path(), *pre);
   }
   draft->pre = *traits;

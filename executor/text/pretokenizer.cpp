@@ -52,6 +52,49 @@ std::string tekken_like(const std::string& suffix, const std::string& digits) {
          "|" + spaces();
 }
 
+// DeepSeek LLM lists its letters instead of naming a category, and cuts other words at ideographs,
+// kana and syllables.
+std::string listed_letters() {
+  return R"(A-Za-z\x{b5}\x{c0}-\x{d6}\x{d8}-\x{f6}\x{f8}-\x{1ba}\x{1bc}-\x{1bf}\x{1c4}-\x{293})"
+         R"(\x{295}-\x{2af}\x{370}-\x{373}\x{376}\x{377}\x{37b}-\x{37d}\x{37f}\x{386}\x{388}-\x{38a})"
+         R"(\x{38c}\x{38e}-\x{3a1}\x{3a3}-\x{3f5}\x{3f7}-\x{481}\x{48a}-\x{52f}\x{531}-\x{556})"
+         R"(\x{10a0}-\x{10c5}\x{13a0}-\x{13f5}\x{13f8}-\x{13fd}\x{1c90}-\x{1cba}\x{1cbd}-\x{1cbf})"
+         R"(\x{1d00}-\x{1d2b}\x{1d6b}-\x{1d77}\x{1d79}-\x{1d9a}\x{1e00}-\x{1f15}\x{1f18}-\x{1f1d})"
+         R"(\x{1f20}-\x{1f45}\x{1f48}-\x{1f4d}\x{1f50}-\x{1f57}\x{1f59}\x{1f5b}\x{1f5d})"
+         R"(\x{1f5f}-\x{1f7d}\x{1f80}-\x{1fb4}\x{1fb6}-\x{1fbc}\x{1fbe}\x{1fc2}-\x{1fc4})"
+         R"(\x{1fc6}-\x{1fcc}\x{1fd0}-\x{1fd3}\x{1fd6}-\x{1fdb}\x{1fe0}-\x{1fec}\x{1ff2}-\x{1ff4})"
+         R"(\x{1ff6}-\x{1ffc}\x{2102}\x{2107}\x{210a}-\x{2113}\x{2115}\x{2119}-\x{211d}\x{2124})"
+         R"(\x{2126}\x{2128}\x{212a}-\x{212d}\x{212f}-\x{2134}\x{2139}\x{213c}-\x{213f})"
+         R"(\x{2145}-\x{2149}\x{214e}\x{2183}\x{2184}\x{2c00}-\x{2c7b}\x{2c7e}-\x{2ce4})"
+         R"(\x{2ceb}-\x{2cee}\x{2cf2}\x{2cf3}\x{a640}-\x{a66d}\x{a680}-\x{a69b}\x{a722}-\x{a76f})"
+         R"(\x{a771}-\x{a787}\x{a78b}-\x{a78e}\x{ab70}-\x{abbf}\x{fb00}-\x{fb06}\x{fb13}-\x{fb17})"
+         R"(\x{ff21}-\x{ff3a}\x{ff41}-\x{ff5a}\x{10400}-\x{1044f}\x{104b0}-\x{104d3})"
+         R"(\x{104d8}-\x{104fb}\x{10c80}-\x{10cb2}\x{10cc0}-\x{10cf2}\x{118a0}-\x{118df})"
+         R"(\x{1e900}-\x{1e943})";
+}
+std::string east_asian() { return R"([\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+)"; }
+
+std::vector<std::string> deepseek_llm() {
+  const std::string blank = "[" + space() + "]";
+  return {
+      R"([\r\n])", blank + "?[" + listed_letters() + "]+",
+      blank + R"(?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3000}-\x{3002}]+)",
+      // The published \s+$, but tried once per run: in vain at every space takes quadratic time.
+      "(?<!" + blank + ")" + blank + "++$", east_asian(), R"(\p{N}+)"};
+}
+
+std::vector<std::string> deepseek_coder() {
+  const std::string blank = "[" + space() + "]";
+  return {R"([\r\n])", blank + R"(?\p{L}+)", blank + R"(?\p{P}+)", east_asian(), R"(\p{N})"};
+}
+
+std::vector<std::string> deepseek_v3() {
+  return {R"(\p{N}{1,3})", R"([\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)",
+          R"([!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)"
+          R"( ?[\p{P}\p{S}]+[\r\n]*|)" +
+              line_breaks() + "|" + spaces()};
+}
+
 std::vector<std::string> expressions(fb::PreTokenizer kind) {
   switch (kind) {
     case fb::PreTokenizer::None:
@@ -74,6 +117,12 @@ std::vector<std::string> expressions(fb::PreTokenizer kind) {
       return {tekken_like("", R"(\p{N})")};
     case fb::PreTokenizer::Gpt4o:
       return {tekken_like(any_case_contractions() + "?", R"(\p{N}{1,3})")};
+    case fb::PreTokenizer::DeepSeekLlm:
+      return deepseek_llm();
+    case fb::PreTokenizer::DeepSeekCoder:
+      return deepseek_coder();
+    case fb::PreTokenizer::DeepSeekV3:
+      return deepseek_v3();
   }
   return {};
 }

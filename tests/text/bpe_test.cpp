@@ -4,7 +4,6 @@
 #include <map>
 #include <random>
 
-#include "executor/text/pretokenizer.h"
 #include "tests/text/vocabulary_maker.h"
 
 namespace jllm::text {
@@ -13,71 +12,9 @@ namespace {
 using Ids = std::vector<uint32_t>;
 
 constexpr EncodeOptions kPlain = {false, false};
-constexpr const char* kPreTokenizers[] = {"default", "gpt-2",  "starcoder", "falcon", "llama-bpe",
-                                          "qwen2",   "qwen35", "tekken",    "gpt-4o"};
-
-std::vector<std::string> words(fb::PreTokenizer kind, std::string_view text) {
-  std::string error;
-  const auto pre_tokenizer = PreTokenizer::create(kind, &error);
-  if (pre_tokenizer == nullptr) return {error};
-  std::vector<std::string_view> views;
-  pre_tokenizer->split(text, &views);
-  return {views.begin(), views.end()};
-}
-
-using Words = std::vector<std::string>;
-
-TEST(PreTokenizer, Gpt2) {
-  EXPECT_EQ(words(fb::PreTokenizer::Gpt2, "I've 123  cats!\n\n x"),
-            Words({"I", "'ve", " 123", " ", " cats", "!", "\n\n", " x"}));
-  EXPECT_EQ(words(fb::PreTokenizer::Gpt2, "a\nb "), Words({"a", "\n", "b", " "}));
-}
-
-TEST(PreTokenizer, StarCoderCutsDigits) {
-  EXPECT_EQ(words(fb::PreTokenizer::StarCoder, "x 12y"), Words({"x", " ", "1", "2", "y"}));
-}
-
-TEST(PreTokenizer, FalconCutsPunctuationAndThreeDigits) {
-  EXPECT_EQ(words(fb::PreTokenizer::Falcon, "a+`12345 !"),
-            Words({"a", "+`", "123", "45", " ", "!"}));
-  EXPECT_EQ(words(fb::PreTokenizer::Default, "a`12345"), Words({"a", "`", "123", "45"}));
-}
-
-TEST(PreTokenizer, Llama3AndQwen2) {
-  EXPECT_EQ(words(fb::PreTokenizer::Llama3, "I'VE 12345 (ok)\r\n\n  z"),
-            Words({"I", "'VE", " ", "123", "45", " (", "ok", ")\r\n\n", " ", " z"}));
-  EXPECT_EQ(words(fb::PreTokenizer::Qwen2, "12 x"), Words({"1", "2", " x"}));
-}
-
-TEST(PreTokenizer, Qwen35KeepsMarksWithTheirLetters) {
-  const std::string decomposed = "e\xcc\x81t";  // e, combining acute accent, t
-  EXPECT_EQ(words(fb::PreTokenizer::Qwen35, decomposed), Words({decomposed}));
-  EXPECT_EQ(words(fb::PreTokenizer::Qwen2, decomposed), Words({"e", "\xcc\x81t"}));
-}
-
-TEST(PreTokenizer, TekkenAndGpt4oCutAtUpperCase) {
-  EXPECT_EQ(words(fb::PreTokenizer::Tekken, "HelloWORLDa's 12/"),
-            Words({"Hello", "WORLDa", "'s", " ", "1", "2", "/"}));
-  EXPECT_EQ(words(fb::PreTokenizer::Gpt4o, "HelloWorld's 1234"),
-            Words({"Hello", "World's", " ", "123", "4"}));
-}
-
-TEST(PreTokenizer, MongolianVowelSeparatorIsNoSpace) {
-  EXPECT_EQ(words(fb::PreTokenizer::Llama3, "!\xe1\xa0\x8e!"), Words({"!\xe1\xa0\x8e!"}));
-}
-
-TEST(PreTokenizer, WordsAddUpToTheText) {
-  for (int kind = 0; kind <= static_cast<int>(fb::PreTokenizer::MAX); ++kind) {
-    for (uint64_t seed = 0; seed < 50; ++seed) {
-      const std::string text = random_text(seed, 3 * seed);
-      std::string joined;
-      for (const std::string& word : words(static_cast<fb::PreTokenizer>(kind), text)) {
-        joined += word;
-      }
-      EXPECT_EQ(joined, text);
-    }
-  }
-}
+constexpr const char* kPreTokenizers[] = {
+    "default", "gpt-2",  "starcoder", "falcon",       "llama-bpe",      "qwen2",
+    "qwen35",  "tekken", "gpt-4o",    "deepseek-llm", "deepseek-coder", "deepseek-v3"};
 
 TEST(Bpe, MergesByRank) {
   VocabularyMaker maker = bytes_vocabulary("gpt-2");

@@ -49,6 +49,37 @@ TEST(TokenizerSegment, UnknownModelOrPreTokenizerIsUnsupported) {
   maker = small_bpe();
   maker.model = "rwkv";
   expect_error(maker, ExitCode::kUnsupported, "rwkv");
+  maker.model = "bert";
+  expect_error(maker, ExitCode::kUnsupported, "'bert' (WordPiece)");
+  maker.model = "t5";
+  expect_error(maker, ExitCode::kUnsupported, "'t5' (Unigram)");
+}
+
+TEST(TokenizerSegment, KnowsThePreTokenizersByName) {
+  using Pre = fb::PreTokenizer;
+  const std::pair<Pre, std::vector<const char*>> families[] = {
+      {Pre::Default, {"default"}},
+      {Pre::Gpt2, {"gpt-2", "phi-2", "olmo", "mpt", "jais", "trillion", "exaone4", "mellum"}},
+      {Pre::StarCoder, {"starcoder", "smollm", "refact", "command-r", "exaone", "minerva-7b"}},
+      {Pre::Falcon, {"falcon"}},
+      {Pre::Llama3, {"llama3", "llama-bpe", "falcon3", "lfm2", "smaug-bpe", "dbrx", "glm4"}},
+      {Pre::Qwen2, {"qwen2", "deepseek-r1-qwen", "stablelm2", "hunyuan", "megrez", "solar-open"}},
+      {Pre::Qwen35, {"qwen35"}},
+      {Pre::Tekken, {"tekken"}},
+      {Pre::Gpt4o, {"gpt-4o", "llama4"}},
+      {Pre::DeepSeekLlm, {"deepseek-llm"}},
+      {Pre::DeepSeekCoder, {"deepseek-coder"}},
+      {Pre::DeepSeekV3, {"deepseek-v3", "hunyuan-dense", "joyai-llm"}},
+  };
+  for (const auto& [kind, names] : families) {
+    for (const char* name : names) {
+      VocabularyMaker maker = small_bpe();
+      maker.pre = name;
+      const OpenTokenizer result = make(maker);
+      ASSERT_TRUE(result.tokenizer) << result.error;
+      EXPECT_EQ(fb::GetVocabulary(result.segment.data())->pre_tokenizer(), kind) << name;
+    }
+  }
 }
 
 TEST(TokenizerSegment, MissingPreTokenizerIsDefault) {
