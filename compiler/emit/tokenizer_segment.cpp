@@ -3,21 +3,20 @@
 // the strings that occur only on the way to a token.
 #include "compiler/emit/tokenizer_segment.h"
 
-#include <llvm/ADT/StringExtras.h>
-#include <llvm/ADT/StringMap.h>
+#include <llvm/ADT/STLExtras.h>
 #include <llvm/ADT/StringSwitch.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <map>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <utility>
 
 #include "compiler/emit/tokenizer/characters.h"
+#include "compiler/emit/tokenizer/draft.h"
 #include "compiler/emit/tokenizer/pre_tokenizers.h"
+#include "compiler/emit/tokenizer/segment_writer.h"
+#include "compiler/emit/tokenizer/special_tokens.h"
 #include "compiler/support/error.h"
 #include "schema/tokenizer_generated.h"
 
@@ -26,7 +25,6 @@ namespace {
 
 using fb::TokenType;
 
-constexpr uint32_t kNone = 0xffffffff;
 // Far above every real vocabulary, far below what a FlatBuffer can hold.
 constexpr uint64_t kMaxTokenBytes = uint64_t{1} << 28;
 constexpr uint64_t kMaxMerges = uint64_t{1} << 26;
@@ -44,99 +42,8 @@ llvm::StringRef algorithm_of(llvm::StringRef model) {
       .Default("");
 }
 
-// Tokens that end a reply whatever the metadata says about them.
-bool ends_generation(llvm::StringRef text) {
-  return llvm::StringSwitch<bool>(text)
-      .Cases("<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", true)
-      .Cases("<|end_of_text|>", "</s>", "<|eom_id|>", "<|return|>", "<|call|>", true)
-      .Cases("<turn|>", "<EOT>", "_<EOT>", "<end_of_utterance>", true)
-      .Default(false);
-}
-
-// fb::Vocabulary while it is being put together; the fields mean the same.
-struct Draft {
-  fb::TokenizerModel model = fb::TokenizerModel::Spm;
-  PreTokenizerTraits pre;
-  std::vector<llvm::StringRef> texts;  // as GGUF has them
-  std::vector<std::string> bytes;      // as the segment has them
-  std::vector<TokenType> types;
-  std::vector<bool> spelled;  // reachable by merging, thus part of ordinary text
-  uint32_t bos = kNone;
-  uint32_t eos = kNone;
-  uint32_t eot = kNone;
-  uint32_t eom = kNone;
-  uint32_t unknown = kNone;
-  bool add_bos = false;
-  bool add_eos = false;
-  bool add_space_prefix = false;
-
-  struct Merge {
-    uint32_t left;
-    uint32_t right;
-    uint32_t rank;
-    uint32_t result;
-  };
-  std::vector<Merge> merges;
-  uint32_t symbol_count = 0;
-  std::vector<uint32_t> byte_symbols;
-  std::map<uint32_t, uint32_t> code_points;
-  std::array<uint32_t, 256> byte_tokens = {};
-  std::vector<uint32_t> words;
-  std::vector<uint32_t> end_of_generation;
-  std::vector<uint32_t> strips_right;
-
-  uint32_t vocab_size() const { return static_cast<uint32_t>(texts.size()); }
-};
-
-// Symbols by their bytes. The first id wins where a string occurs twice.
-class SymbolTable {
- public:
-  explicit SymbolTable(uint32_t vocab_size) : count_(vocab_size) {}
-
-  void add_token(llvm::StringRef bytes, uint32_t id) { ids_.try_emplace(bytes, id); }
-  uint32_t find(llvm::StringRef bytes) const {
-    const auto found = ids_.find(bytes);
-    return found == ids_.end() ? kNone : found->second;
-  }
-  uint32_t find_or_add(llvm::StringRef bytes) {
-    const auto inserted = ids_.try_emplace(bytes, count_);
-    if (inserted.second) ++count_;
-    return inserted.first->second;
-  }
-  uint32_t count() const { return count_; }
-
- private:
-  llvm::StringMap<uint32_t> ids_;
-  uint32_t count_;
-};
-
 // --- reading
 // ---------------------------------------------------------------------------------------
-
-// The id under `key`. Converters write 2^32 - 1 for "none".
-llvm::Error read_id(const gguf::File& file, llvm::StringRef key, uint32_t vocab_size,
-                    uint32_t* id) {
-  if (!file.has(key)) {
-    if (*id >= vocab_size) *id = kNone;  // the fallback does not exist in a tiny vocabulary
-    return llvm::Error::success();
-  }
-  auto value = file.get_u64(key);
-  if (!value) return value.takeError();
-  if (*value != kNone && *value >= vocab_size) {
-    return fail(ExitCode::kInvalidFile,
-                "{0}: {1} is {2}, but the vocabulary has {3} tokens; convert the model again",
-                file.path(), key, *value, vocab_size);
-  }
-  *id = static_cast<uint32_t>(*value);
-  return llvm::Error::success();
-}
-
-llvm::Error read_flag(const gguf::File& file, llvm::StringRef key, bool* flag) {
-  auto value = file.get_bool_or(key, *flag);
-  if (!value) return value.takeError();
-  *flag = *value;
-  return llvm::Error::success();
-}
 
 llvm::Error read_model(const gguf::File& file, Draft* draft) {
   auto model = file.get_string("tokenizer.ggml.model");
@@ -203,33 +110,6 @@ llvm::Error read_tokens(const gguf::File& file, Draft* draft) {
     if (type != 0) draft->types[id] = static_cast<TokenType>(type);
   }
   return llvm::Error::success();
-}
-
-llvm::Error read_special_ids(const gguf::File& file, Draft* draft) {
-  const std::pair<const char*, uint32_t*> ids[] = {
-      {"tokenizer.ggml.bos_token_id", &draft->bos},
-      {"tokenizer.ggml.eos_token_id", &draft->eos},
-      {"tokenizer.ggml.eot_token_id", &draft->eot},
-      {"tokenizer.ggml.eom_token_id", &draft->eom},
-      {"tokenizer.ggml.unknown_token_id", &draft->unknown},
-  };
-  for (const auto& [key, id] : ids) {
-    if (llvm::Error error = read_id(file, key, draft->vocab_size(), id)) return error;
-  }
-  if (llvm::Error error = read_flag(file, "tokenizer.ggml.add_bos_token", &draft->add_bos)) {
-    return error;
-  }
-  if (llvm::Error error = read_flag(file, "tokenizer.ggml.add_eos_token", &draft->add_eos)) {
-    return error;
-  }
-  draft->add_bos = draft->add_bos && draft->bos != kNone;
-  draft->add_eos = draft->add_eos && draft->eos != kNone;
-  if (draft->model == fb::TokenizerModel::Bpe) {
-    // Bytes have no unknown characters; some files name their padding here.
-    draft->unknown = kNone;
-    return llvm::Error::success();
-  }
-  return read_flag(file, "tokenizer.ggml.add_space_prefix", &draft->add_space_prefix);
 }
 
 // --- SPM
@@ -381,129 +261,6 @@ llvm::Error build_bpe(const gguf::File& file, Draft* draft) {
   return llvm::Error::success();
 }
 
-// --- special tokens
-// --------------------------------------------------------------------------------
-
-void find_end_of_generation(Draft* draft) {
-  std::vector<uint32_t>& ids = draft->end_of_generation;
-  for (const uint32_t id : {draft->eos, draft->eot, draft->eom}) {
-    if (id != kNone) ids.push_back(id);
-  }
-  for (uint32_t id = 0; id < draft->vocab_size(); ++id) {
-    if (!ends_generation(draft->texts[id]) || draft->spelled[id]) continue;
-    ids.push_back(id);
-    draft->types[id] = TokenType::Control;  // converters have got this wrong
-  }
-  llvm::sort(ids);
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-}
-
-// Phi-3's special tokens swallow the white space behind them. GGUF has no key for this: the model's
-// name is the only sign.
-llvm::Error find_strips_right(const gguf::File& file, Draft* draft) {
-  auto name = file.get_string_or("general.name", "");
-  if (!name) return name.takeError();
-  if (!name->contains_insensitive("phi-3") && !name->contains_insensitive("phi3")) {
-    return llvm::Error::success();
-  }
-  for (uint32_t id = 0; id < draft->vocab_size(); ++id) {
-    const llvm::StringRef text = draft->texts[id];
-    const TokenType type = draft->types[id];
-    if ((type == TokenType::Control || type == TokenType::Unknown ||
-         type == TokenType::UserDefined) &&
-        text != "<unk>" && text != "<s>" && text != "<|endoftext|>") {
-      draft->strips_right.push_back(id);
-    }
-  }
-  return llvm::Error::success();
-}
-
-// --- writing
-// ---------------------------------------------------------------------------------------
-
-// Sorts by (left, right) and keeps the best rank of each pair.
-void sort_merges(std::vector<Draft::Merge>* merges) {
-  using Merge = Draft::Merge;
-  llvm::sort(*merges, [](const Merge& a, const Merge& b) {
-    return std::tie(a.left, a.right, a.rank) < std::tie(b.left, b.right, b.rank);
-  });
-  merges->erase(std::unique(merges->begin(), merges->end(),
-                            [](const Merge& a, const Merge& b) {
-                              return a.left == b.left && a.right == b.right;
-                            }),
-                merges->end());
-}
-
-std::vector<uint8_t> write(const Draft& draft) {
-  flatbuffers::FlatBufferBuilder builder(size_t{1} << 20);
-  std::string token_bytes;
-  std::vector<uint32_t> token_offsets = {0};
-  std::vector<uint8_t> token_types;
-  for (uint32_t id = 0; id < draft.vocab_size(); ++id) {
-    token_bytes += draft.bytes[id];
-    token_offsets.push_back(static_cast<uint32_t>(token_bytes.size()));
-    token_types.push_back(static_cast<uint8_t>(draft.types[id]));
-  }
-  std::vector<uint32_t> rows(draft.symbol_count + 1, 0);
-  std::vector<uint32_t> rights, ranks, results;
-  for (const Draft::Merge& merge : draft.merges) {
-    ++rows[merge.left + 1];
-    rights.push_back(merge.right);
-    ranks.push_back(merge.rank);
-    results.push_back(merge.result);
-  }
-  for (uint32_t i = 0; i < draft.symbol_count; ++i) rows[i + 1] += rows[i];
-  std::vector<uint32_t> code_points, code_point_symbols;
-  for (const auto& [code_point, symbol] : draft.code_points) {
-    code_points.push_back(code_point);
-    code_point_symbols.push_back(symbol);
-  }
-
-  const auto bytes_vector = builder.CreateVector(
-      reinterpret_cast<const uint8_t*>(token_bytes.data()), token_bytes.size());
-  const auto offsets_vector = builder.CreateVector(token_offsets);
-  const auto types_vector = builder.CreateVector(token_types);
-  const auto rows_vector = builder.CreateVector(rows);
-  const auto rights_vector = builder.CreateVector(rights);
-  const auto ranks_vector = builder.CreateVector(ranks);
-  const auto results_vector = builder.CreateVector(results);
-  const auto byte_symbols_vector = builder.CreateVector(draft.byte_symbols);
-  const auto code_points_vector = builder.CreateVector(code_points);
-  const auto code_point_symbols_vector = builder.CreateVector(code_point_symbols);
-  const auto byte_tokens_vector =
-      builder.CreateVector(draft.byte_tokens.data(), draft.byte_tokens.size());
-  const auto words_vector = builder.CreateVector(draft.words);
-  const auto end_vector = builder.CreateVector(draft.end_of_generation);
-  const auto strips_vector = builder.CreateVector(draft.strips_right);
-
-  fb::VocabularyBuilder vocabulary(builder);
-  vocabulary.add_model(draft.model);
-  vocabulary.add_pre_tokenizer(draft.pre.kind);
-  vocabulary.add_token_bytes(bytes_vector);
-  vocabulary.add_token_offsets(offsets_vector);
-  vocabulary.add_token_types(types_vector);
-  vocabulary.add_merge_rows(rows_vector);
-  vocabulary.add_merge_right(rights_vector);
-  vocabulary.add_merge_rank(ranks_vector);
-  vocabulary.add_merge_result(results_vector);
-  vocabulary.add_byte_symbols(byte_symbols_vector);
-  vocabulary.add_code_points(code_points_vector);
-  vocabulary.add_code_point_symbols(code_point_symbols_vector);
-  vocabulary.add_byte_tokens(byte_tokens_vector);
-  vocabulary.add_words(words_vector);
-  vocabulary.add_add_bos(draft.add_bos);
-  vocabulary.add_add_eos(draft.add_eos);
-  vocabulary.add_add_space_prefix(draft.add_space_prefix);
-  vocabulary.add_bos(draft.bos);
-  vocabulary.add_eos(draft.eos);
-  vocabulary.add_eot(draft.eot);
-  vocabulary.add_unknown(draft.unknown);
-  vocabulary.add_end_of_generation(end_vector);
-  vocabulary.add_strips_right(strips_vector);
-  fb::FinishVocabularyBuffer(builder, vocabulary.Finish());
-  return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
-}
-
 }  // namespace
 
 llvm::Expected<std::vector<uint8_t>> build_tokenizer_segment(const gguf::File& file) {
@@ -519,10 +276,9 @@ llvm::Expected<std::vector<uint8_t>> build_tokenizer_segment(const gguf::File& f
     return fail(ExitCode::kInvalidFile, "{0}: the tokenizer has {1} merges", file.path(),
                 draft.merges.size());
   }
-  sort_merges(&draft.merges);
   find_end_of_generation(&draft);
   if (llvm::Error error = find_strips_right(file, &draft)) return error;
-  return write(draft);
+  return write_segment(&draft);
 }
 
 }  // namespace jllm::emit

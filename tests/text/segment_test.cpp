@@ -82,6 +82,45 @@ TEST(TokenizerSegment, KnowsThePreTokenizersByName) {
   }
 }
 
+TEST(TokenizerSegment, EndOfGenerationByKeyAndByText) {
+  VocabularyMaker maker = small_bpe();
+  const uint32_t pad = maker.add("<padding>", kControl);
+  const uint32_t separator = maker.add("<next file>", kControl);
+  const uint32_t other = maker.add("<other>", kControl);
+  maker.add("<|file_sep|>", kControl);  // a key names another
+  const uint32_t deepseek = maker.add(
+      "<\xef\xbd\x9c"
+      "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+      kNormal);
+  const uint32_t repository = maker.add("<|repo_name|>", kNormal);
+  maker.more_keys = [&](gguf::Writer& writer) {
+    writer.set_u32("tokenizer.ggml.eos_token_id", other);
+    writer.set_u32("tokenizer.ggml.fim_pad_token_id", pad);
+    writer.set_u32("tokenizer.ggml.fim_sep_token_id", separator);
+  };
+  const OpenTokenizer open = make(maker);
+  ASSERT_TRUE(open.tokenizer) << open.error;
+  EXPECT_EQ(open->end_of_generation(),
+            std::vector<uint32_t>(
+                {id_of(maker, "<|eot_id|>"), pad, separator, other, deepseek, repository}));
+  EXPECT_TRUE(open->is_control(deepseek));  // whatever its type says
+}
+
+TEST(TokenizerSegment, PartsOfAReplyDoNotEndIt) {
+  VocabularyMaker maker = small_bpe();
+  const uint32_t end = maker.add("<|end|>", kControl);
+  const OpenTokenizer phi = make(maker);
+  ASSERT_TRUE(phi.tokenizer) << phi.error;
+  EXPECT_TRUE(phi->is_end_of_generation(end));
+  const uint32_t last = maker.add("<|return|>", kControl);
+  const uint32_t call = maker.add("<|call|>", kControl);
+  const OpenTokenizer harmony = make(maker);
+  ASSERT_TRUE(harmony.tokenizer) << harmony.error;
+  EXPECT_FALSE(harmony->is_end_of_generation(end));
+  EXPECT_TRUE(harmony->is_end_of_generation(last));
+  EXPECT_TRUE(harmony->is_end_of_generation(call));
+}
+
 TEST(TokenizerSegment, MissingPreTokenizerIsDefault) {
   VocabularyMaker maker = small_bpe();
   maker.pre.clear();

@@ -166,7 +166,9 @@ TEST(Vocabulary, Qwen2) {
   const OpenTokenizer open = make(qwen2());
   expect_vectors(open, "qwen2");
   EXPECT_EQ(open->encode("<|im_start|>user\n", {}), std::vector<uint32_t>({151644, 872, 198}));
-  EXPECT_EQ(open->end_of_generation(), std::vector<uint32_t>({151643, 151645}));
+  // <|endoftext|>, <|im_end|>, <|fim_pad|>, <|repo_name|>, <|file_sep|>
+  EXPECT_EQ(open->end_of_generation(),
+            std::vector<uint32_t>({151643, 151645, 151662, 151663, 151664}));
 }
 
 }  // namespace
