@@ -29,14 +29,12 @@ void append_character(uint32_t c, std::string* out) {
   put(0x80 | (c & 0x3f));
 }
 
-// A file that is gone when the test is.
-struct TemporaryFile {
-  llvm::SmallString<128> path;
-  TemporaryFile() { llvm::sys::fs::createTemporaryFile("jllm_vocabulary", "gguf", path); }
-  ~TemporaryFile() { llvm::sys::fs::remove(path); }
-};
-
 }  // namespace
+
+TemporaryFile::TemporaryFile() {
+  llvm::sys::fs::createTemporaryFile("jllm_vocabulary", "gguf", path);
+}
+TemporaryFile::~TemporaryFile() { llvm::sys::fs::remove(path); }
 
 uint32_t VocabularyMaker::add(std::string text, int32_t type, float score) {
   tokens.push_back(std::move(text));
@@ -95,18 +93,22 @@ std::string letters_of(std::string_view bytes) {
   return letters;
 }
 
-OpenTokenizer make(const VocabularyMaker& maker) {
+llvm::Error write_gguf(const VocabularyMaker& maker, llvm::StringRef path) {
   gguf::Writer writer;
   writer.set_string("general.architecture", "llama");
   writer.set_string("tokenizer.ggml.model", maker.model);
   if (!maker.pre.empty()) writer.set_string("tokenizer.ggml.pre", maker.pre);
   writer.set_string_array("tokenizer.ggml.tokens", maker.tokens);
   writer.set_i32_array("tokenizer.ggml.token_type", maker.types);
-  writer.set_f32_array("tokenizer.ggml.scores", maker.scores);
+  if (!maker.scores.empty()) writer.set_f32_array("tokenizer.ggml.scores", maker.scores);
   if (maker.model == "gpt2") writer.set_string_array("tokenizer.ggml.merges", maker.merges);
   if (maker.more_keys) maker.more_keys(writer);
+  return writer.write(path);
+}
+
+OpenTokenizer make(const VocabularyMaker& maker) {
   const TemporaryFile file;
-  if (llvm::Error error = writer.write(file.path)) {
+  if (llvm::Error error = write_gguf(maker, file.path)) {
     OpenTokenizer result;
     std::tie(result.code, result.error) = take_error(std::move(error));
     return result;

@@ -2,6 +2,9 @@
 // tokenizer.
 #pragma once
 
+#include <llvm/ADT/SmallString.h>
+#include <llvm/Support/Error.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -53,6 +56,16 @@ struct OpenTokenizer {
   const Tokenizer* operator->() const { return tokenizer.get(); }
 };
 
+// A file that is gone when the test is.
+struct TemporaryFile {
+  llvm::SmallString<128> path;
+  TemporaryFile();
+  ~TemporaryFile();
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+};
+
+llvm::Error write_gguf(const VocabularyMaker& maker, llvm::StringRef path);
 // Writes the GGUF, builds its segment and opens it.
 OpenTokenizer make(const VocabularyMaker& maker);
 OpenTokenizer open_gguf(const std::string& path);
