@@ -37,7 +37,6 @@ llvm::StringRef algorithm_of(llvm::StringRef model) {
   return llvm::StringSwitch<llvm::StringRef>(model)
       .Case("bert", " (WordPiece)")
       .Case("t5", " (Unigram)")
-      .Case("gemma4", " (BPE on characters)")
       .Case("rwkv", " (greedy longest match)")
       .Default("");
 }
@@ -56,10 +55,15 @@ llvm::Error read_model(const gguf::File& file, Draft* draft) {
     draft->unknown = 0;
     return llvm::Error::success();
   }
+  if (*model == "gemma4") {
+    draft->model = fb::TokenizerModel::Spm;
+    draft->pre.kind = fb::PreTokenizer::Lines;
+    return llvm::Error::success();
+  }
   if (*model != "gpt2") {
     return fail(ExitCode::kUnsupported,
-                "{0}: tokenizer model '{1}'{2} is not supported; jllm knows 'llama' (SPM) and "
-                "'gpt2' (byte-level BPE). Take a model that was converted with one of these",
+                "{0}: tokenizer model '{1}'{2} is not supported; jllm knows 'llama' (SPM), 'gpt2' "
+                "(byte-level BPE) and 'gemma4'. Take a model that was converted with one of these",
                 file.path(), *model, algorithm_of(*model));
   }
   draft->model = fb::TokenizerModel::Bpe;
@@ -115,6 +119,29 @@ llvm::Error read_tokens(const gguf::File& file, Draft* draft) {
 // --- SPM
 // -------------------------------------------------------------------------------------------
 
+// The tokens of a model that merges characters.
+void add_character_tokens(SymbolTable* symbols, Draft* draft) {
+  draft->byte_tokens.fill(kNone);
+  for (uint32_t id = 0; id < draft->vocab_size(); ++id) {
+    const llvm::StringRef text = draft->texts[id];
+    const std::optional<uint8_t> byte = named_byte(text);
+    if (byte && draft->byte_tokens[*byte] == kNone) draft->byte_tokens[*byte] = id;
+    const TokenType type = draft->types[id];
+    if (type == TokenType::Byte && byte) {
+      draft->bytes[id].assign(1, static_cast<char>(*byte));
+      continue;
+    }
+    draft->bytes[id] = text.str();
+    if (type == TokenType::Control || type == TokenType::Unknown || type == TokenType::Byte ||
+        text.size() > kMaxSpmPiece || character_bounds(text).size() < 2) {
+      continue;
+    }
+    symbols->add_token(text, id);
+    if (const auto code_point = only_character(text))
+      draft->code_points.try_emplace(*code_point, id);
+  }
+}
+
 // Every way in which two symbols make `id`. A single character is always a symbol.
 void add_spm_merges(uint32_t id, uint32_t rank, SymbolTable* symbols, Draft* draft) {
   const llvm::StringRef text = draft->texts[id];
@@ -148,25 +175,7 @@ llvm::Error build_spm(const gguf::File& file, Draft* draft) {
   descending.erase(std::unique(descending.begin(), descending.end()), descending.end());
 
   SymbolTable symbols(draft->vocab_size());
-  draft->byte_tokens.fill(kNone);
-  for (uint32_t id = 0; id < draft->vocab_size(); ++id) {
-    const llvm::StringRef text = draft->texts[id];
-    const std::optional<uint8_t> byte = named_byte(text);
-    if (byte && draft->byte_tokens[*byte] == kNone) draft->byte_tokens[*byte] = id;
-    const TokenType type = draft->types[id];
-    if (type == TokenType::Byte && byte) {
-      draft->bytes[id].assign(1, static_cast<char>(*byte));
-      continue;
-    }
-    draft->bytes[id] = text.str();
-    if (type == TokenType::Control || type == TokenType::Unknown || type == TokenType::Byte ||
-        text.size() > kMaxSpmPiece || character_bounds(text).size() < 2) {
-      continue;
-    }
-    symbols.add_token(text, id);
-    if (const auto code_point = only_character(text))
-      draft->code_points.try_emplace(*code_point, id);
-  }
+  add_character_tokens(&symbols, draft);
   for (uint32_t id = 0; id < draft->vocab_size(); ++id) {
     if (symbols.find(draft->texts[id]) != id) continue;
     const auto rank = std::lower_bound(descending.begin(), descending.end(), (*scores)[id],
@@ -216,7 +225,15 @@ void add_bpe_token(uint32_t id, SymbolTable* symbols, Draft* draft) {
   if (!bytes.empty()) symbols->add_token(bytes, id);
 }
 
-llvm::Error add_bpe_merges(const gguf::File& file, SymbolTable* symbols, Draft* draft) {
+// One half of a merge as its symbol: bytes spelled in letters, or characters as they are. False
+// when no text contains it.
+bool read_half(llvm::StringRef text, const Draft& draft, std::string* half) {
+  if (draft.model == fb::TokenizerModel::Bpe) return bytes_of_letters(text, half);
+  *half = text.str();
+  return character_bounds(text).size() > 1;
+}
+
+llvm::Error add_merges(const gguf::File& file, SymbolTable* symbols, Draft* draft) {
   auto merges = file.get_string_array("tokenizer.ggml.merges");
   if (!merges) return merges.takeError();
   std::string left;
@@ -228,13 +245,21 @@ llvm::Error add_bpe_merges(const gguf::File& file, SymbolTable* symbols, Draft* 
       return fail(ExitCode::kInvalidFile, "{0}: tokenizer.ggml.merges[{1}] is not a pair: '{2}'",
                   file.path(), rank, merge);
     }
-    if (!bytes_of_letters(merge.take_front(space), &left) ||
-        !bytes_of_letters(merge.drop_front(space + 1), &right)) {
-      continue;  // no text contains such letters
+    if (!read_half(merge.take_front(space), *draft, &left) ||
+        !read_half(merge.drop_front(space + 1), *draft, &right)) {
+      continue;
     }
     const uint32_t left_symbol = symbols->find_or_add(left);
     const uint32_t right_symbol = symbols->find_or_add(right);
     const uint32_t result = symbols->find_or_add(left + right);
+    if (draft->model == fb::TokenizerModel::Spm) {
+      if (const auto character = only_character(left)) {
+        draft->code_points.try_emplace(*character, left_symbol);
+      }
+      if (const auto character = only_character(right)) {
+        draft->code_points.try_emplace(*character, right_symbol);
+      }
+    }
     draft->merges.push_back({left_symbol, right_symbol, rank, result});
     if (result < draft->vocab_size()) draft->spelled[result] = true;
   }
@@ -256,9 +281,43 @@ llvm::Error build_bpe(const gguf::File& file, Draft* draft) {
     llvm::sort(draft->words,
                [&](uint32_t a, uint32_t b) { return draft->bytes[a] < draft->bytes[b]; });
   }
-  if (llvm::Error error = add_bpe_merges(file, &symbols, draft)) return error;
+  if (llvm::Error error = add_merges(file, &symbols, draft)) return error;
   draft->symbol_count = symbols.count();
   return llvm::Error::success();
+}
+
+// --- gemma4
+// ----------------------------------------------------------------------------------------
+
+// Characters as in SPM, but merges by rank, and byte-level BPE's whole words for runs of line
+// breaks.
+llvm::Error build_gemma4(const gguf::File& file, Draft* draft) {
+  if (draft->bos == kNone) {
+    return fail(ExitCode::kInvalidFile,
+                "{0}: the tokenizer 'gemma4' begins every text with BOS, but there is no "
+                "tokenizer.ggml.bos_token_id; convert the model again",
+                file.path());
+  }
+  draft->add_bos = true;  // whatever add_bos_token says: the model is of no use without
+  SymbolTable symbols(draft->vocab_size());
+  add_character_tokens(&symbols, draft);
+  if (llvm::Error error = add_merges(file, &symbols, draft)) return error;
+  for (uint32_t id = 0; id < draft->vocab_size(); ++id) {
+    const llvm::StringRef text = draft->texts[id];
+    if (symbols.find(text) == id && text.find_first_not_of('\n') == llvm::StringRef::npos) {
+      draft->words.push_back(id);
+    }
+  }
+  llvm::sort(draft->words,
+             [&](uint32_t a, uint32_t b) { return draft->bytes[a] < draft->bytes[b]; });
+  draft->symbol_count = symbols.count();
+  return llvm::Error::success();
+}
+
+llvm::Error build_symbols(const gguf::File& file, Draft* draft) {
+  if (draft->model == fb::TokenizerModel::Bpe) return build_bpe(file, draft);
+  return draft->pre.kind == fb::PreTokenizer::Lines ? build_gemma4(file, draft)
+                                                    : build_spm(file, draft);
 }
 
 }  // namespace
@@ -268,10 +327,7 @@ llvm::Expected<std::vector<uint8_t>> build_tokenizer_segment(const gguf::File& f
   if (llvm::Error error = read_model(file, &draft)) return error;
   if (llvm::Error error = read_tokens(file, &draft)) return error;
   if (llvm::Error error = read_special_ids(file, &draft)) return error;
-  const bool is_spm = draft.model == fb::TokenizerModel::Spm;
-  if (llvm::Error error = is_spm ? build_spm(file, &draft) : build_bpe(file, &draft)) {
-    return error;
-  }
+  if (llvm::Error error = build_symbols(file, &draft)) return error;
   if (draft.merges.size() > kMaxMerges) {
     return fail(ExitCode::kInvalidFile, "{0}: the tokenizer has {1} merges", file.path(),
                 draft.merges.size());

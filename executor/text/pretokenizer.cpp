@@ -36,10 +36,13 @@ std::string gpt2() {
   return contractions() + R"(| ?\p{L}+| ?\p{N}+| ?[^)" + space() + R"(\p{L}\p{N}]+|)" + spaces();
 }
 
-// Llama 3 and its relatives differ in what a letter is and in how digits group.
-std::string llama3_like(const std::string& letters, const std::string& digits) {
+// Llama 3 and its relatives differ in what a letter is, in how digits group, and in what
+// punctuation takes along.
+std::string llama3_like(const std::string& letters, const std::string& digits,
+                        const std::string& behind_punctuation = R"([\r\n]*)") {
   return any_case_contractions() + R"(|[^\r\n\p{L}\p{N}]?[)" + letters + "]+|" + digits + "| ?[^" +
-         space() + letters + R"(\p{N}]+[\r\n]*|)" + line_breaks() + "|" + spaces();
+         space() + letters + R"(\p{N}]+)" + behind_punctuation + "|" + line_breaks() + "|" +
+         spaces();
 }
 
 // Tekken and gpt-4o also end a word where upper case follows lower case.
@@ -95,9 +98,14 @@ std::vector<std::string> deepseek_v3() {
               line_breaks() + "|" + spaces()};
 }
 
+std::string poro() {
+  return " ?[^(" + space() + R"(|.,!?\x{2026}\x{3002}\x{ff0c}\x{3001}\x{964}\x{6d4}\x{60c})]+)";
+}
+
 std::vector<std::string> expressions(fb::PreTokenizer kind) {
   switch (kind) {
     case fb::PreTokenizer::None:
+    case fb::PreTokenizer::Lines:
       break;
     case fb::PreTokenizer::Default:
       return {R"([\p{P}$+<=>^~|]+)", gpt2(), R"(\p{N}+)", "[0-9][0-9][0-9]"};
@@ -123,6 +131,14 @@ std::vector<std::string> expressions(fb::PreTokenizer kind) {
       return deepseek_coder();
     case fb::PreTokenizer::DeepSeekV3:
       return deepseek_v3();
+    case fb::PreTokenizer::SeedCoder:
+      return {llama3_like(R"(\p{L})", R"(\p{N})", "")};
+    case fb::PreTokenizer::MiniCpm5:
+      return {R"(\p{N}{1,3})", llama3_like(R"(\p{L})", R"(\p{N}+)")};
+    case fb::PreTokenizer::Poro:
+      return {poro()};
+    case fb::PreTokenizer::Viking:
+      return {poro(), R"(\p{N})"};
   }
   return {};
 }

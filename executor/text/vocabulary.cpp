@@ -96,7 +96,9 @@ bool Vocabulary::verify_merges(std::string* error) {
 bool Vocabulary::verify_start_symbols(std::string* error) {
   const fb::Vocabulary& data = *data_;
   const bool is_bpe = data.model() == fb::TokenizerModel::Bpe;
-  if (is_bpe != (data.pre_tokenizer() != fb::PreTokenizer::None)) {
+  const bool cuts_no_words = data.pre_tokenizer() == fb::PreTokenizer::None ||
+                             data.pre_tokenizer() == fb::PreTokenizer::Lines;
+  if (is_bpe == cuts_no_words) {
     return fail(error, "the pre-tokenizer does not fit the model");
   }
   if (length(data.byte_symbols()) != (is_bpe ? 256 : 0) ||

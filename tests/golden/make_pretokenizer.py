@@ -47,6 +47,9 @@ def llama3(letters, digits, excluded=r"\p{L}"):
     )
 
 
+PORO = " ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+"
+
+
 def tekken(suffix, digits):
     start = r"[^\r\n\p{L}\p{N}]?"
     upper = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
@@ -84,6 +87,16 @@ FAMILIES = {
         r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
         r"| ?[\p{P}\p{S}]+[\r\n]*|" + TAIL,
     ],
+    "bailingmoe": [
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*"
+        r"|\s*[\r\n]|\s+(?!\S)|\s+"
+    ],
+    "seed-coder": [
+        ANY_CASE + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|" + TAIL
+    ],
+    "minicpm5": [r"\p{N}{1,3}", llama3(r"\p{L}", r"\p{N}+")],
+    "poro-chat": [PORO],
+    "viking": [PORO, r"\p{N}"],
 }
 
 # Every pool is as likely as the next; runs of one pool make runs of one class.
@@ -108,6 +121,7 @@ POOLS = [
     "\u00a0\u2003\u3000\u2028\u2029\u0085\u202f\u180e\u200b\u200d\ufeff",
     "\U0001f600\U0001f1e9\U0001f3fd\u2764\u20ac\u00a7\u00b0\u2211\u00d7",
     "\u00bf\u2026\u3001\u3002\uff01\uff1a\u201c\u2014\u0964\u2018\uff5e",
+    "\u06d4\u060c|()\ufe30\u3105\u312f\u3131\u318e",
     "\u0378\U0001fffe\U000e0fff\ue000\uffff\x00\x1b\x7f\x1c\x85\u00ad",  # unassigned and others
 ]
 TEXTS = 2500

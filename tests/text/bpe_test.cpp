@@ -13,8 +13,9 @@ using Ids = std::vector<uint32_t>;
 
 constexpr EncodeOptions kPlain = {false, false};
 constexpr const char* kPreTokenizers[] = {
-    "default", "gpt-2",  "starcoder", "falcon",       "llama-bpe",      "qwen2",
-    "qwen35",  "tekken", "gpt-4o",    "deepseek-llm", "deepseek-coder", "deepseek-v3"};
+    "default",    "gpt-2",      "starcoder", "falcon",       "llama-bpe",      "qwen2",
+    "qwen35",     "tekken",     "gpt-4o",    "deepseek-llm", "deepseek-coder", "deepseek-v3",
+    "bailingmoe", "seed-coder", "minicpm5",  "poro-chat",    "viking"};
 
 TEST(Bpe, MergesByRank) {
   VocabularyMaker maker = bytes_vocabulary("gpt-2");

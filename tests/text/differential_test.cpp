@@ -198,7 +198,68 @@ TEST_P(DifferentialFamily, EqualsLlamaCpp) {
 INSTANTIATE_TEST_SUITE_P(All, DifferentialFamily,
                          testing::Values("default", "gpt-2", "starcoder", "falcon", "llama-bpe",
                                          "dbrx", "qwen2", "qwen35", "tekken", "gpt-4o",
-                                         "deepseek-llm", "deepseek-coder", "deepseek-v3"));
+                                         "deepseek-llm", "deepseek-coder", "deepseek-v3",
+                                         "bailingmoe", "seed-coder", "minicpm5", "poro-chat",
+                                         "viking"));
+
+// Small letters, the mark of spaces and line breaks, and pieces of them with scores that tie.
+VocabularyMaker random_spm(uint64_t seed) {
+  VocabularyMaker maker = spm_vocabulary();
+  std::mt19937_64 random(seed);
+  std::vector<std::string> pieces = {"\xe2\x96\x81", "a", "b", "c", "\n", "\xc3\xa9", "."};
+  for (const std::string& piece : pieces) maker.add(piece, kNormal, -1000);
+  while (pieces.size() < 150) {
+    const std::string piece = pieces[random() % pieces.size()] + pieces[random() % pieces.size()];
+    if (std::find(pieces.begin(), pieces.end(), piece) != pieces.end()) continue;
+    pieces.push_back(piece);
+    maker.add(piece, kNormal, -static_cast<float>(random() % 40));
+  }
+  maker.add("  ", kUserDefined);
+  maker.add("<tool>", kUserDefined);
+  maker.add("<end_of_turn>", kControl);
+  return maker;
+}
+
+TEST(Differential, SpmEqualsLlamaCpp) {
+  REQUIRE_ORACLE();
+  for (const bool add_space_prefix : {true, false}) {  // Gemma: false
+    VocabularyMaker maker = random_spm(11 + add_space_prefix);
+    maker.more_keys = [&](gguf::Writer& writer) {
+      writer.set_bool("tokenizer.ggml.add_space_prefix", add_space_prefix);
+    };
+    expect_ids_of_llama_cpp(maker);
+  }
+}
+
+TEST(Differential, Gemma4EqualsLlamaCpp) {
+  REQUIRE_ORACLE();
+  VocabularyMaker maker = spm_vocabulary();
+  maker.model = "gemma4";
+  std::mt19937_64 random(5);
+  const std::string mark = "\xe2\x96\x81";
+  std::vector<std::string> pieces = {mark, "a", "b", "c", "\xc3\xa9", ".", "z"};
+  for (const std::string& piece : pieces) {
+    if (piece != "z") maker.add(piece, kNormal);  // on the way to a token without being one
+  }
+  while (maker.merges.size() < 150) {
+    const std::string left = pieces[random() % pieces.size()];
+    const std::string right = pieces[random() % pieces.size()];
+    const std::string piece = left + right;
+    if (std::find(pieces.begin(), pieces.end(), piece) != pieces.end()) continue;
+    maker.merges.push_back(left + " " + right);
+    pieces.push_back(piece);
+    if (random() % 8 != 0) maker.add(piece, kNormal);
+  }
+  for (const char* lines : {"\n", "\n\n", "\n\n\n\n"}) maker.add(lines, kNormal);
+  maker.add("<tool>", kUserDefined);
+  maker.add("<turn|>", kControl);
+  maker.more_keys = [](gguf::Writer& writer) {
+    writer.set_u32("tokenizer.ggml.bos_token_id", 1);
+    writer.set_u32("tokenizer.ggml.eos_token_id", 2);
+    writer.set_bool("tokenizer.ggml.add_bos_token", false);  // without effect
+  };
+  expect_ids_of_llama_cpp(maker);
+}
 
 }  // namespace
 }  // namespace jllm::text

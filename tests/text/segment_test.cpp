@@ -46,6 +46,10 @@ TEST(TokenizerSegment, UnknownModelOrPreTokenizerIsUnsupported) {
   VocabularyMaker maker = small_bpe();
   maker.pre = "mystery";
   expect_error(maker, ExitCode::kUnsupported, "mystery");
+  for (const char* name : {"kimi-k2", "youtu", "superbpe", "tiny_aya", "chameleon", "afmoe"}) {
+    maker.pre = name;
+    expect_error(maker, ExitCode::kUnsupported, std::string("'") + name + "'");
+  }
   maker = small_bpe();
   maker.model = "rwkv";
   expect_error(maker, ExitCode::kUnsupported, "rwkv");
@@ -70,6 +74,10 @@ TEST(TokenizerSegment, KnowsThePreTokenizersByName) {
       {Pre::DeepSeekLlm, {"deepseek-llm"}},
       {Pre::DeepSeekCoder, {"deepseek-coder"}},
       {Pre::DeepSeekV3, {"deepseek-v3", "hunyuan-dense", "joyai-llm"}},
+      {Pre::SeedCoder, {"seed-coder"}},
+      {Pre::MiniCpm5, {"minicpm5"}},
+      {Pre::Poro, {"poro-chat", "bloom", "gpt3-finnish"}},
+      {Pre::Viking, {"viking"}},
   };
   for (const auto& [kind, names] : families) {
     for (const char* name : names) {

@@ -227,5 +227,53 @@ TEST(Spm, LongRunsAreFast) {
   }
 }
 
+VocabularyMaker gemma4_vocabulary() {
+  VocabularyMaker maker = spm_vocabulary();
+  maker.model = "gemma4";
+  const std::string mark = kMark;
+  for (const char* piece : {"a", "b", "\n", "\n\n\n"}) maker.add(piece, kNormal);
+  maker.add(mark, kNormal);
+  maker.add(mark + "ab", kNormal);
+  maker.add("aa", kNormal);
+  maker.merges = {"a a", "a b", mark + " ab"};  // "ab" is no token
+  maker.more_keys = [](gguf::Writer& writer) {
+    writer.set_u32("tokenizer.ggml.bos_token_id", 1);
+    writer.set_bool("tokenizer.ggml.add_bos_token", false);
+  };
+  return maker;
+}
+
+TEST(Gemma4, MergesCharactersByRank) {
+  const VocabularyMaker maker = gemma4_vocabulary();
+  const OpenTokenizer open = make(maker);
+  ASSERT_TRUE(open.tokenizer) << open.error;
+  const std::string mark = kMark;
+  const uint32_t a = id_of(maker, "a");
+  EXPECT_EQ(open->encode("aab", kPlain), Ids({id_of(maker, "aa"), id_of(maker, "b")}));
+  EXPECT_EQ(open->encode(" aba", kPlain), Ids({id_of(maker, mark + "ab"), a}));
+  EXPECT_EQ(open->encode("ab", kPlain), Ids({3 + 'a', 3 + 'b'}));
+  EXPECT_EQ(open->encode("\xc3\xa9", kPlain), Ids({3 + 0xc3, 3 + 0xa9}));
+  EXPECT_EQ(open->decode(open->encode(" aba  b", kPlain), false), " aba  b");
+}
+
+TEST(Gemma4, TakesLineBreaksTogether) {
+  const VocabularyMaker maker = gemma4_vocabulary();
+  const OpenTokenizer open = make(maker);
+  ASSERT_TRUE(open.tokenizer) << open.error;
+  const uint32_t a = id_of(maker, "a"), line = id_of(maker, "\n"), lines = id_of(maker, "\n\n\n");
+  EXPECT_EQ(open->encode("a\n\n\na\n\n", kPlain), Ids({a, lines, a, line, line}));
+}
+
+TEST(Gemma4, AlwaysBeginsWithBos) {
+  VocabularyMaker maker = gemma4_vocabulary();
+  const OpenTokenizer open = make(maker);
+  ASSERT_TRUE(open.tokenizer) << open.error;
+  EXPECT_EQ(open->encode("a", {true, false}), Ids({1, id_of(maker, "a")}));
+  maker.more_keys = nullptr;
+  const OpenTokenizer without = make(maker);
+  EXPECT_FALSE(without.tokenizer);
+  EXPECT_NE(without.error.find("bos_token_id"), std::string::npos) << without.error;
+}
+
 }  // namespace
 }  // namespace jllm::text

@@ -101,7 +101,8 @@ llvm::Error write_gguf(const VocabularyMaker& maker, llvm::StringRef path) {
   writer.set_string_array("tokenizer.ggml.tokens", maker.tokens);
   writer.set_i32_array("tokenizer.ggml.token_type", maker.types);
   if (!maker.scores.empty()) writer.set_f32_array("tokenizer.ggml.scores", maker.scores);
-  if (maker.model == "gpt2") writer.set_string_array("tokenizer.ggml.merges", maker.merges);
+  if (!maker.merges.empty() || maker.model == "gpt2")
+    writer.set_string_array("tokenizer.ggml.merges", maker.merges);
   if (maker.more_keys) maker.more_keys(writer);
   return writer.write(path);
 }

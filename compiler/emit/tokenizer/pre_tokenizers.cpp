@@ -51,10 +51,13 @@ constexpr Named kNames[] = {
     {"glm4", {Kind::Llama3}},
     {"smaug-bpe", {Kind::Llama3}},
     {"qwen2", {Kind::Qwen2}},
+    {"bailingmoe", {Kind::Qwen2}},  // written otherwise, but it cuts every text the same
+    {"bailingmoe2", {Kind::Qwen2}},
     {"deepseek-r1-qwen", {Kind::Qwen2}},
     {"grok-2", {Kind::Qwen2}},
     {"hunyuan", {Kind::Qwen2}},
     {"kormo", {Kind::Qwen2}},
+    {"llada-moe", {Kind::Qwen2}},
     {"megrez", {Kind::Qwen2}},
     {"solar-open", {Kind::Qwen2}},
     {"stablelm2", {Kind::Qwen2}},
@@ -64,11 +67,19 @@ constexpr Named kNames[] = {
     {"kanana2", {Kind::Gpt4o}},
     {"llama4", {Kind::Gpt4o}},
     {"minimax-m2", {Kind::Gpt4o}},
+    {"talkie", {Kind::Gpt4o}},
     {"deepseek-llm", {Kind::DeepSeekLlm}},
     {"deepseek-coder", {Kind::DeepSeekCoder}},
     {"deepseek-v3", {Kind::DeepSeekV3}},
     {"hunyuan-dense", {Kind::DeepSeekV3}},
+    {"hy_v4", {Kind::DeepSeekV3}},
     {"joyai-llm", {Kind::DeepSeekV3}},
+    {"seed-coder", {Kind::SeedCoder}},
+    {"minicpm5", {Kind::MiniCpm5, kWholeWords}},
+    {"poro-chat", {Kind::Poro}},
+    {"bloom", {Kind::Poro}},
+    {"gpt3-finnish", {Kind::Poro}},
+    {"viking", {Kind::Viking}},
 };
 
 }  // namespace
