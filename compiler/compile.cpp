@@ -4,6 +4,7 @@
 #include <llvm/ADT/StringExtras.h>
 
 #include <algorithm>
+#include <set>
 
 #include "compiler/chat/chat.h"
 #include "compiler/codegen/modules.h"
@@ -21,6 +22,23 @@
 
 namespace jllm {
 namespace {
+
+// Adapters change tensors of the file; the program must read each of them.
+llvm::Error check_edits(const gguf::Edits& edits, const ir::Program& program) {
+  std::set<std::string> read;
+  for (const ir::Tensor& tensor : program.tensors) {
+    if (tensor.kind == ir::TensorKind::kWeight) read.insert(tensor.source->name);
+  }
+  for (const gguf::Adapter& adapter : edits.adapters) {
+    for (const auto& [name, pair] : adapter.pairs()) {
+      if (read.count(name) > 0) continue;
+      return fail(ExitCode::kUnsupported,
+                  "{0}: changes {1}, which is no matrix that the model multiplies with",
+                  adapter.path(), name);
+    }
+  }
+  return llvm::Error::success();
+}
 
 // What `jllmc fit` would say.
 llvm::Error does_not_fit(Planner& planner, const report::Facts& facts,
@@ -140,6 +158,12 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     if (!requantised) return requantised.takeError();
     *file = std::move(*requantised);
   }
+  gguf::Edits edits;
+  for (const gguf::AdapterRequest& request : options.adapters) {
+    llvm::Expected<gguf::Adapter> adapter = gguf::Adapter::open(request, *file);
+    if (!adapter) return adapter.takeError();
+    edits.adapters.push_back(std::move(*adapter));
+  }
   PlanOptions plan;
   Planner planner(*file);
   if (llvm::Error error = resolve_options(planner, *target, options, &plan)) return error;
@@ -147,7 +171,9 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
       plan_model(*file, *target, plan, dump_observer(options.dump_after, out));
   if (!planned) return planned.takeError();
   if (!options.dump_after.empty()) return llvm::Error::success();
+  if (llvm::Error error = check_edits(edits, planned->program)) return error;
   report::Facts facts;
+  facts.edits = &edits;
   facts.planned = &*planned;
   llvm::Expected<Footprint> footprint = planner.footprint(*target, plan, options.budget);
   if (!footprint) return footprint.takeError();
@@ -179,7 +205,9 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     if (!budget.fits()) return does_not_fit(planner, facts, options, plan);
   }
 
-  Progress progress(options.weights.empty() ? "repacking weights" : "quantising weights");
+  Progress progress(!edits.adapters.empty()   ? "merging adapters"
+                    : options.weights.empty() ? "repacking weights"
+                                              : "quantising weights");
   inputs.planned = &*planned;
   inputs.modules = &modules;
   inputs.end_tokens = end_tokens(*tokenizer, planned->model.params.vocab_size);
@@ -187,6 +215,10 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   inputs.chat_format = std::move(chat->segment);
   inputs.options = provenance_options(*planned);
   if (!options.weights.empty()) inputs.options.push_back("weights=" + options.weights);
+  for (const gguf::Adapter& adapter : edits.adapters) {
+    inputs.options.push_back("lora=" + adapter.sha256() + ":" + adapter.scale_text());
+  }
+  inputs.edits = &edits;
   inputs.options.push_back("chat_format=" + chat->name);
   inputs.progress = [&](uint64_t done, uint64_t total) { progress.update(done, total); };
   llvm::Expected<emit::PlanSizes> sizes = emit::write_plan(inputs, options.output);

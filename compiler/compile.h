@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "compiler/budget.h"
+#include "compiler/gguf/adapter.h"
 #include "compiler/plan.h"
 
 namespace jllm {
@@ -21,6 +23,7 @@ struct CompileOptions {
   std::string target = "host";
   PlanOptions plan;
   std::string weights;  // a mix of types (gguf/type_mix.h) for what are floats; empty: as stored
+  std::vector<gguf::AdapterRequest> adapters;  // merged into the weights
   bool context_max = false;  // take the largest context that fits instead of plan.context
   BudgetOptions budget;
   std::string chat_format = "auto";  // or template, none, a built-in format's name

@@ -125,7 +125,7 @@ class PlanWriter {
       llvm::SHA256 hash;
       llvm::Error error =
           stream_weights(*plan_.model.file, plan_.program, plan_.layout, segment.dest_arena,
-                         plan_.target.is_host, [&](llvm::ArrayRef<uint8_t> piece) {
+                         plan_.target.is_host, in_.edits, [&](llvm::ArrayRef<uint8_t> piece) {
                            hash.update(piece);
                            done += piece.size();
                            if (in_.progress) in_.progress(done, total);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "compiler/gguf/requantise.h"
 #include "compiler/plan.h"
 
 namespace jllm::emit {
@@ -24,6 +25,7 @@ struct PlanInputs {
   uint32_t cuda_version = 0;  // 12060 for 12.6
   std::string nvrtc_version;  // "12.6"
   std::vector<std::string> options;
+  gguf::Edits* edits = nullptr;  // of the weights, none where it is null; learns what they cost
   std::function<void(uint64_t done, uint64_t total)> progress;
 };
 

@@ -7,7 +7,6 @@
 
 #include "compiler/emit/repack.h"
 #include "compiler/gguf/quants.h"
-#include "compiler/gguf/requantise.h"
 #include "compiler/support/error.h"
 #include "schema/panel_layout.h"
 
@@ -54,8 +53,10 @@ llvm::Error stream_rows(gguf::RowReader source, const ir::Tensor& tensor, bool i
     const uint64_t rows_per_piece = std::max<uint64_t>(1, kPieceBytes / panel) * kPanelRows;
     for (uint64_t first = 0; first < tensor.rows; first += rows_per_piece) {
       const uint64_t n = std::min(rows_per_piece, tensor.rows - first);
+      llvm::Expected<const uint8_t*> from = source.read(first, n);
+      if (!from) return from.takeError();
       std::vector<uint8_t> piece(panel_count(n) * panel);
-      repack_panels(tensor.type, source.read(first, n), n, tensor.cols, piece.data());
+      repack_panels(tensor.type, *from, n, tensor.cols, piece.data());
       if (llvm::Error error = out.push(std::move(piece))) return error;
     }
     return llvm::Error::success();
@@ -64,13 +65,14 @@ llvm::Error stream_rows(gguf::RowReader source, const ir::Tensor& tensor, bool i
   const uint64_t rows_per_piece = std::max<uint64_t>(1, kPieceBytes / row);
   for (uint64_t first = 0; first < tensor.rows; first += rows_per_piece) {
     const uint64_t n = std::min(rows_per_piece, tensor.rows - first);
-    const uint8_t* from = source.read(first, n);
+    llvm::Expected<const uint8_t*> from = source.read(first, n);
+    if (!from) return from.takeError();
     std::vector<uint8_t> piece;
     if (is_host) {
-      piece.assign(from, from + n * row);
+      piece.assign(*from, *from + n * row);
     } else {
       piece.resize(n * row);
-      repack_rows(tensor.type, from, n, tensor.cols, piece.data());
+      repack_rows(tensor.type, *from, n, tensor.cols, piece.data());
     }
     if (llvm::Error error = out.push(std::move(piece))) return error;
   }
@@ -78,8 +80,8 @@ llvm::Error stream_rows(gguf::RowReader source, const ir::Tensor& tensor, bool i
 }
 
 llvm::Error stream_matrix(const gguf::File& file, const ir::Tensor& tensor, bool is_host,
-                          Pipeline& out) {
-  gguf::RowReader source(file, *tensor.source, tensor.source_offset, tensor.cols);
+                          gguf::Edits* edits, Pipeline& out) {
+  gguf::RowReader source(file, *tensor.source, tensor.source_offset, tensor.cols, edits);
   if (llvm::Error error = stream_rows(std::move(source), tensor, is_host, out)) return error;
   // Once the last of its parts has been read.
   if (tensor.source_offset + tensor.elements() == tensor.source->elements()) {
@@ -93,7 +95,9 @@ llvm::Error stream_constant(const gguf::File& file, const ir::Tensor& tensor, Pi
   if (tensor.source != nullptr) {
     values.resize(tensor.elements());
     gguf::RowReader source(file, *tensor.source, tensor.source_offset, tensor.elements());
-    gguf::dequantise(tensor.source->type(), source.read(0, 1), values.data(), values.size());
+    llvm::Expected<const uint8_t*> from = source.read(0, 1);
+    if (!from) return from.takeError();
+    gguf::dequantise(tensor.source->type(), *from, values.data(), values.size());
   }
   std::vector<uint8_t> bytes(values.size() * sizeof(float));
   std::memcpy(bytes.data(), values.data(), bytes.size());
@@ -104,6 +108,7 @@ llvm::Error stream_constant(const gguf::File& file, const ir::Tensor& tensor, Pi
 
 llvm::Error stream_weights(const gguf::File& file, const ir::Program& program,
                            const memory::Layout& layout, uint32_t arena, bool is_host,
+                           gguf::Edits* edits,
                            const std::function<llvm::Error(llvm::ArrayRef<uint8_t>)>& sink) {
   // Tensors lie in id order within their arena (LayoutPlanner::place_linearly).
   Pipeline out(sink);
@@ -113,7 +118,7 @@ llvm::Error stream_weights(const gguf::File& file, const ir::Program& program,
     if (llvm::Error error = out.pad_to(location->offset)) return error;
     const ir::Tensor& tensor = program[id];
     llvm::Error error = tensor.kind == ir::TensorKind::kWeight
-                            ? stream_matrix(file, tensor, is_host, out)
+                            ? stream_matrix(file, tensor, is_host, edits, out)
                             : stream_constant(file, tensor, out);
     if (error) return error;
     if (out.written() != location->offset + location->size) {

@@ -36,6 +36,10 @@ llvm::Error run(const FitOptions& options, const report::Style& style, llvm::raw
     if (!requantised) return requantised.takeError();
     *file = std::move(*requantised);
   }
+  for (const gguf::AdapterRequest& request : options.adapters) {
+    llvm::Expected<gguf::Adapter> adapter = gguf::Adapter::open(request, *file);
+    if (!adapter) return adapter.takeError();
+  }
   llvm::Expected<model::Model> model = model::load(*file);
   if (!model) return model.takeError();
 

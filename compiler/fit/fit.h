@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "compiler/fit/verdict.h"
+#include "compiler/gguf/adapter.h"
 #include "compiler/report/style.h"
 
 namespace jllm::fit {
@@ -19,7 +20,8 @@ struct FitOptions {
   bool modes = false;                // in each of their power modes
   bool header_only = false;          // take a file that ends before its tensors do
   bool json = false;
-  std::string weights;  // as CompileOptions has it
+  std::string weights;                         // as CompileOptions has it
+  std::vector<gguf::AdapterRequest> adapters;  // merged, they take no memory: only checked
   Question question;
 };
 

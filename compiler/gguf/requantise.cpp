@@ -1,6 +1,7 @@
 #include "compiler/gguf/requantise.h"
 
 #include <algorithm>
+#include <cmath>
 #include <future>
 #include <string>
 #include <thread>
@@ -70,32 +71,88 @@ llvm::Expected<File> requantised(const File& file, llvm::StringRef name) {
   return changed;
 }
 
-RowReader::RowReader(const File& file, const TensorInfo& tensor, uint64_t offset, uint64_t row)
-    : stored_type_(file.stored(tensor).type()),
+RowReader::RowReader(const File& file, const TensorInfo& tensor, uint64_t offset, uint64_t row,
+                     Edits* edits)
+    : tensor_(tensor),
+      stored_type_(file.stored(tensor).type()),
       type_(tensor.type()),
       row_(row),
       stored_row_bytes_(bytes_of(stored_type_, row)),
       row_bytes_(bytes_of(type_, row)),
-      stored_(file.data(file.stored(tensor)).data() + bytes_of(stored_type_, offset)) {}
-
-const uint8_t* RowReader::read(uint64_t first, uint64_t rows) {
-  if (stored_type_ == type_) return stored_row(first);
-  converted_.resize(rows * row_bytes_);
-  const auto convert = [&](uint64_t begin, uint64_t end) {
-    std::vector<float> values(row_);
-    for (uint64_t i = begin; i < end; ++i) {
-      dequantise(stored_type_, stored_row(first + i), values.data(), row_);
-      quantise(type_, values.data(), converted_.data() + i * row_bytes_, row_);
-    }
-  };
-  const uint64_t shares = std::clamp<uint64_t>(std::thread::hardware_concurrency(), 1, rows);
-  std::vector<std::future<void>> others;
-  for (uint64_t s = 1; s < shares; ++s) {
-    others.push_back(
-        std::async(std::launch::async, convert, rows * s / shares, rows * (s + 1) / shares));
+      stored_(file.data(file.stored(tensor)).data() + bytes_of(stored_type_, offset)),
+      first_row_(offset / row),
+      rows_in_matrix_(tensor.shape.size() > 1 ? tensor.shape[1] : 1) {
+  if (edits == nullptr) return;
+  for (const Adapter& adapter : edits->adapters) {
+    const auto pair = adapter.pairs().find(tensor.name);
+    if (pair != adapter.pairs().end()) added_.emplace_back(adapter, pair->second, row);
   }
-  convert(0, rows / shares);
-  for (std::future<void>& other : others) other.get();
+  if (stored_type_ == type_ && added_.empty()) return;
+  done_ = &edits->done[tensor.name];
+  done_->from = stored_type_;
+  done_->to = type_;
+  done_->merged = !added_.empty();
+}
+
+void RowReader::convert(uint64_t first, uint64_t rows, uint8_t* out, Sums* sums) const {
+  std::vector<float> values(row_), change(added_.empty() ? 0 : row_), back(row_);
+  for (uint64_t i = 0; i < rows; ++i) {
+    dequantise(stored_type_, stored_row(first + i), values.data(), row_);
+    if (!added_.empty()) {
+      std::fill(change.begin(), change.end(), 0.0f);
+      for (const AdapterRows& added : added_) {
+        added.add((first_row_ + first + i) % rows_in_matrix_, change.data());
+      }
+      for (uint64_t j = 0; j < row_; ++j) {
+        values[j] += change[j];
+        sums[i].change += double(change[j]) * change[j];
+      }
+    }
+    quantise(type_, values.data(), out + i * row_bytes_, row_);
+    dequantise(type_, out + i * row_bytes_, back.data(), row_);
+    for (uint64_t j = 0; j < row_; ++j) {
+      const double error = double(back[j]) - values[j];
+      sums[i].energy += double(values[j]) * values[j];
+      sums[i].error += error * error;
+    }
+  }
+}
+
+llvm::Expected<const uint8_t*> RowReader::read(uint64_t first, uint64_t rows) {
+  if (stored_type_ == type_ && added_.empty()) return stored_row(first);
+  converted_.resize(rows * row_bytes_);
+  std::vector<Sums> sums(rows);
+  for (uint64_t begin = 0; begin < rows;) {
+    const uint64_t in_tensor = first_row_ + first + begin;
+    const uint64_t n = std::min(rows - begin, rows_in_matrix_ - in_tensor % rows_in_matrix_);
+    for (AdapterRows& added : added_) added.select(in_tensor / rows_in_matrix_);
+    const auto share = [&](uint64_t from, uint64_t to) {
+      convert(first + begin + from, to - from, &converted_[(begin + from) * row_bytes_],
+              &sums[begin + from]);
+    };
+    const uint64_t shares = std::clamp<uint64_t>(std::thread::hardware_concurrency(), 1, n);
+    std::vector<std::future<void>> others;
+    for (uint64_t s = 1; s < shares; ++s) {
+      others.push_back(std::async(std::launch::async, share, n * s / shares, n * (s + 1) / shares));
+    }
+    share(0, n / shares);
+    for (std::future<void>& other : others) other.get();
+    begin += n;
+  }
+  // In the order of the rows, so that the sums do not depend on the number of threads.
+  for (uint64_t i = 0; i < rows; ++i) {
+    if (!std::isfinite(sums[i].energy + sums[i].error)) {
+      return fail(ExitCode::kInvalidFile,
+                  "tensor {0}, row {1}: a value{2} is not finite, or more than {3} can hold",
+                  tensor_.name, first_row_ + first + i,
+                  added_.empty() ? "" : ", merged with the adapters,", weight_type_name(type_));
+    }
+    if (done_ == nullptr) continue;
+    done_->elements += row_;
+    done_->energy += sums[i].energy;
+    done_->change += sums[i].change;
+    done_->error += sums[i].error;
+  }
   return converted_.data();
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "compiler/report/edits.h"
 #include "compiler/report/waterfall.h"
 
 namespace jllm::report {
@@ -105,6 +106,7 @@ void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
     os << formatv("    {0,-20} {1,4}x {2}\n", kernel.name, counts[i], defines);
   }
   os << formatv("    and {0} for prompts and drafts (--report=json has them)\n", others);
+  if (facts.edits != nullptr) print_edits(*facts.edits, os);
   if (!facts.chat_format.empty()) os << formatv("  chat format: {0}\n", facts.chat_format);
   if (!facts.nvrtc.empty()) os << formatv("  nvrtc: {0}\n", facts.nvrtc);
   if (!facts.output.empty()) {
@@ -164,6 +166,7 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
     json.attributeArray("warnings", [&] {
       for (const std::string& warning : facts.planned->target.warnings) json.value(warning);
     });
+    if (facts.edits != nullptr) write_edits(*facts.edits, json);
     json.attribute("chat_format", facts.chat_format);
     json.attribute("nvrtc", facts.nvrtc);
     json.attribute("plan", facts.output);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "compiler/budget.h"
+#include "compiler/gguf/requantise.h"
 #include "compiler/plan.h"
 #include "compiler/report/style.h"
 
@@ -21,6 +22,7 @@ struct Facts {
   std::string output;       // the plan's path
   std::string chat_format;  // what it is and what is covered
   uint64_t file_bytes = 0;
+  const gguf::Edits* edits = nullptr;
 };
 
 // The lines of a budget as attributes of the object that is open; `code_key` says whether code is

@@ -20,14 +20,18 @@ VOCAB = 512
 # 48 tokens in which no two neighbours are equal; any list would do. 137 and 512 have no common factor.
 TOKENS = [(137 * i + 29) % VOCAB for i in range(48)]
 POSITIONS = [0, 13, 47]
+# How much of an adapter NAME.lora beside NAME.gguf is applied (kOracleScale in tests/e2e/arch).
+LORA_SCALE = 0.75
 
 
 def logits_of(path: pathlib.Path) -> numpy.ndarray:
     """f32 [len(TOKENS)][VOCAB]; the KV cache keeps full precision, as on jllm's host target."""
+    adapter = path.with_suffix(".lora")
     model = llama_cpp.Llama(
         str(path), n_ctx=256, n_batch=64, n_threads=2, n_threads_batch=2, n_gpu_layers=0,
         logits_all=True, flash_attn=False, type_k=llama_cpp.GGML_TYPE_F32,
-        type_v=llama_cpp.GGML_TYPE_F32, verbose=False)
+        type_v=llama_cpp.GGML_TYPE_F32, verbose=False,
+        lora_path=str(adapter) if adapter.exists() else None, lora_scale=LORA_SCALE)
     if model.n_vocab() != VOCAB:
         raise SystemExit(f"{path}: {model.n_vocab()} tokens, expected {VOCAB}")
     model.eval(TOKENS)
@@ -35,6 +39,12 @@ def logits_of(path: pathlib.Path) -> numpy.ndarray:
     if not numpy.isfinite(logits).all():
         raise SystemExit(f"{path}: logits are not finite")
     return logits
+
+
+def bytes_of(path: pathlib.Path) -> bytes:
+    """The model, and its adapter where it has one."""
+    adapter = path.with_suffix(".lora")
+    return path.read_bytes() + (adapter.read_bytes() if adapter.exists() else b"")
 
 
 def main() -> None:
@@ -45,7 +55,7 @@ def main() -> None:
     for path in sorted(pathlib.Path(sys.argv[1]).glob("*.gguf")):
         logits = logits_of(path)
         golden = {
-            "model_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "model_sha256": hashlib.sha256(bytes_of(path)).hexdigest(),
             "llama_cpp_python": llama_cpp.__version__,
             "tokens": TOKENS,
             "logits": [{"position": p, "f32": logits[p].tobytes().hex()}

@@ -61,6 +61,12 @@ cl::opt<std::string> weights(
     "weights", cl::value_desc("TYPE"),
     cl::desc("quantise matrices that the file has as floats: q8_0, q6_k, q5_0, q4_k_m, q4_k, q4_0"),
     cl::sub(command), cl::cat(options_category()));
+cl::list<std::string> adapters(
+    "lora", cl::value_desc("FILE.gguf[:SCALE]"),
+    cl::desc(
+        "merge a LoRA adapter into the weights, SCALE times (default: 1); may be given several "
+        "times"),
+    cl::sub(command), cl::cat(options_category()));
 cl::opt<std::string> tuning_table(
     "tuning", cl::value_desc("FILE.json|none"),
     cl::desc("kernel variants as jllmc tune measured them (default: the built-in table for the "
@@ -95,6 +101,9 @@ llvm::Error fill_options(CompileOptions* options) {
   options->chat_format = chat_format;
   options->dump_after = dump_after;
   options->weights = llvm::StringRef(weights).lower();
+  llvm::Expected<std::vector<gguf::AdapterRequest>> requests = parse_adapters(adapters);
+  if (!requests) return requests.takeError();
+  options->adapters = std::move(*requests);
   options->desktop = plan_arguments.desktop();
   options->plan.fuse = !no_fuse;
   options->plan.select.overlap = !no_overlap;

@@ -33,6 +33,10 @@ cl::opt<std::string> weights(
     "weights", cl::value_desc("TYPE"),
     cl::desc("ask for a plan with matrices quantised by jllmc compile --weights"), cl::sub(command),
     cl::cat(options_category()));
+cl::list<std::string> adapters(
+    "lora", cl::value_desc("FILE.gguf[:SCALE]"),
+    cl::desc("check a LoRA adapter that jllmc compile is to merge; merged, it takes no memory"),
+    cl::sub(command), cl::cat(options_category()));
 cl::opt<bool> as_json("json", cl::desc("print JSON"), cl::sub(command),
                       cl::cat(options_category()));
 
@@ -45,6 +49,9 @@ llvm::Error run() {
   options.header_only = header_only;
   options.json = as_json;
   options.weights = llvm::StringRef(weights).lower();
+  llvm::Expected<std::vector<gguf::AdapterRequest>> requests = parse_adapters(adapters);
+  if (!requests) return requests.takeError();
+  options.adapters = std::move(*requests);
   options.question.desktop = plan_arguments.desktop();
   if (llvm::Error error =
           plan_arguments.fill(&options.question.plan, &options.question.budget, nullptr)) {

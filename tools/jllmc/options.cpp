@@ -98,6 +98,17 @@ llvm::Error PlanArguments::fill(PlanOptions* plan, BudgetOptions* budget, bool* 
   return llvm::Error::success();
 }
 
+llvm::Expected<std::vector<gguf::AdapterRequest>> parse_adapters(
+    const cl::list<std::string>& texts) {
+  std::vector<gguf::AdapterRequest> requests;
+  for (const std::string& text : texts) {
+    llvm::Expected<gguf::AdapterRequest> request = gguf::parse_adapter(text);
+    if (!request) return request.takeError();
+    requests.push_back(std::move(*request));
+  }
+  return requests;
+}
+
 llvm::Error parse_activations(llvm::StringRef text, select::ActivationMode* mode) {
   using select::ActivationMode;
   for (const ActivationMode known :

@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "compiler/budget.h"
+#include "compiler/gguf/adapter.h"
 #include "compiler/plan.h"
 
 namespace jllm::tool {
@@ -34,6 +36,10 @@ class PlanArguments {
   llvm::cl::opt<std::string> budget_, reserve_;
   llvm::cl::opt<bool> desktop_;
 };
+
+// Every --lora FILE[:SCALE]; kUsage for one that says nothing.
+llvm::Expected<std::vector<gguf::AdapterRequest>> parse_adapters(
+    const llvm::cl::list<std::string>& texts);
 
 // --activations; kUsage for an unknown mode.
 llvm::Error parse_activations(llvm::StringRef text, select::ActivationMode* mode);

@@ -97,7 +97,7 @@ llvm::Error Rig::upload(const PlannedModel& planned, uint32_t arena,
                         const std::function<void(uint64_t)>& progress) {
   uint64_t offset = 0;
   return emit::stream_weights(
-      *planned.model.file, planned.program, planned.layout, arena, false,
+      *planned.model.file, planned.program, planned.layout, arena, false, nullptr,
       [&](llvm::ArrayRef<uint8_t> piece) -> llvm::Error {
         // Pieces come from a thread of their own.
         JLLM_CHECK(ctx_set_current(context_));

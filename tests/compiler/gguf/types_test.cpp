@@ -51,7 +51,7 @@ TEST(RowReader, ConvertsWhatHasAnotherType) {
   const File file = value_of(File::open(folder.write("a.gguf", raw_file.bytes())));
   const TensorInfo& matrix = *file.find_tensor("matrix.weight");
   RowReader plain(file, matrix, 0, kRow);
-  EXPECT_EQ(plain.read(3, 2), file.data(matrix).data() + 3 * kRow * 4);
+  EXPECT_EQ(llvm::cantFail(plain.read(3, 2)), file.data(matrix).data() + 3 * kRow * 4);
 
   for (const WeightType type : {WeightType::kF16, WeightType::kQ8_0, WeightType::kQ4_0}) {
     const File changed = file.with_types([&](const TensorInfo&) { return type; });
@@ -63,7 +63,7 @@ TEST(RowReader, ConvertsWhatHasAnotherType) {
     // From the fifth row on: whole, in parts, one alone.
     RowReader rows(changed, *changed.find_tensor("matrix.weight"), 5 * kRow, kRow);
     for (const auto& [first, count] : {std::pair(0, 32), {0, 1}, {7, 11}, {31, 1}}) {
-      const uint8_t* got = rows.read(uint64_t(first), uint64_t(count));
+      const uint8_t* got = llvm::cantFail(rows.read(uint64_t(first), uint64_t(count)));
       EXPECT_TRUE(std::equal(got, got + uint64_t(count) * row_bytes,
                              expected.begin() + ptrdiff_t(uint64_t(5 + first) * row_bytes)))
           << first;

@@ -5,11 +5,6 @@
 #include "compiler/support/error.h"
 
 namespace jllm::arch {
-namespace {
-
-struct Size {
-  uint32_t layers, embedding, ffn, heads, kv_heads, head_dim;
-};
 
 synth::SynthOptions tiny(const char* like, const Size& size) {
   synth::SynthOptions options;
@@ -26,6 +21,8 @@ synth::SynthOptions tiny(const char* like, const Size& size) {
   options.context = 256;
   return options;
 }
+
+namespace {
 
 // A window shorter than the text, softcaps that bend what they cap.
 synth::SynthOptions tiny_gemma2() {

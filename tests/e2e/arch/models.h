@@ -17,6 +17,13 @@ struct ArchModel {
 // All have 512 tokens, a context of 256 and F32 weights.
 std::vector<ArchModel> arch_models();
 
+// What a model's size is told by; the rest is the published one's.
+struct Size {
+  uint32_t layers, embedding, ffn, heads, kv_heads, head_dim;
+};
+// F32 weights, 512 tokens, a context of 256.
+synth::SynthOptions tiny(const char* like, const Size& size);
+
 // Writes the GGUF, or throws std::runtime_error.
 void write_model(const ArchModel& model, const std::string& path);
 

@@ -2,12 +2,35 @@
 
 #include <llvm/ADT/StringExtras.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
 namespace jllm::oracle {
+namespace {
+
+std::string python() {
+  const char* named = std::getenv("JLLM_ORACLE_PYTHON");
+  return named != nullptr ? named : "python3";
+}
+
+bool run(const std::string& command) { return std::system(command.c_str()) == 0; }
+
+}  // namespace
+
+std::string why_not_anew() {
+  const char* wanted = std::getenv("JLLM_ORACLE");
+  if (wanted == nullptr || std::string(wanted) != "1") return "JLLM_ORACLE=1 is not set";
+  if (run("'" + python() + "' -c 'import llama_cpp, numpy' 2>/dev/null")) return "";
+  return python() + " has no llama_cpp (JLLM_ORACLE_PYTHON names another)";
+}
+
+bool make_goldens(const std::string& models, const std::string& out) {
+  return run("'" + python() + "' '" JLLM_GOLDEN_DIR "/make_llama_logits.py' '" + models + "' '" +
+             out + "' > /dev/null 2>&1");
+}
 
 Golden read_golden(const std::string& path) {
   std::ifstream in(path);

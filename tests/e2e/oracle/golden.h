@@ -20,4 +20,13 @@ Golden read_golden(const std::string& path);
 // Sum of squared differences over the sum of squares of `expected`.
 double nmse(const std::vector<float>& expected, const std::vector<float>& got);
 
+// --- making goldens anew ---
+
+// Why llama.cpp is not asked again: JLLM_ORACLE is not 1, or there is no Python that has it
+// (JLLM_ORACLE_PYTHON names one). Empty: it can be.
+std::string why_not_anew();
+
+// Runs tests/golden/make_llama_logits.py.
+bool make_goldens(const std::string& models, const std::string& out);
+
 }  // namespace jllm::oracle

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <cstdlib>
 
 #include "compiler/gguf/file.h"
 #include "tests/e2e/oracle/golden.h"
@@ -164,27 +163,14 @@ TEST(OracleBounds, AnotherModelIsFarOff) {
 
 // --- making the goldens anew ---
 
-std::string python() {
-  const char* named = std::getenv("JLLM_ORACLE_PYTHON");
-  return named != nullptr ? named : "python3";
-}
-
-int run(const std::string& command) { return std::system(command.c_str()); }
-
 TEST(OracleAnew, LlamaCppStillSaysTheSame) {
-  const char* wanted = std::getenv("JLLM_ORACLE");
-  if (wanted == nullptr || std::string(wanted) != "1") GTEST_SKIP() << "JLLM_ORACLE=1 is not set";
-  if (run("'" + python() + "' -c 'import llama_cpp, numpy' 2>/dev/null") != 0) {
-    GTEST_SKIP() << python() << " has no llama_cpp (JLLM_ORACLE_PYTHON names another)";
-  }
+  if (const std::string why = why_not_anew(); !why.empty()) GTEST_SKIP() << why;
   const test::TempDir folder;
   for (const OracleModel& model : oracle_models()) {
     write_model(model.model, folder.file(model.name + ".gguf"));
   }
   const std::string fresh = folder.file("fresh");
-  ASSERT_EQ(run("'" + python() + "' '" JLLM_GOLDEN_DIR "/make_llama_logits.py' '" + folder.path() +
-                "' '" + fresh + "' > /dev/null 2>&1"),
-            0);
+  ASSERT_TRUE(make_goldens(folder.path(), fresh));
   for (const OracleModel& model : oracle_models()) {
     SCOPED_TRACE(model.name);
     const Golden committed = read_golden(golden_path(kGoldens, model.name));
