@@ -23,6 +23,25 @@
 namespace jllm {
 namespace {
 
+llvm::Error read_edits(const CompileOptions& options, const gguf::File& file, gguf::Edits* edits) {
+  for (const gguf::AdapterRequest& request : options.adapters) {
+    llvm::Expected<gguf::Adapter> adapter = gguf::Adapter::open(request, file);
+    if (!adapter) return adapter.takeError();
+    edits->adapters.push_back(std::move(*adapter));
+  }
+  if (options.importance.empty()) return llvm::Error::success();
+  if (options.weights.empty() && options.adapters.empty()) {
+    return fail(ExitCode::kUsage,
+                "--imatrix weighs errors of quantising, but nothing is quantised; add --weights "
+                "TYPE");
+  }
+  llvm::Expected<gguf::ImportanceMatrix> importance =
+      gguf::ImportanceMatrix::open(options.importance, file);
+  if (!importance) return importance.takeError();
+  edits->importance = std::move(*importance);
+  return llvm::Error::success();
+}
+
 // Adapters change tensors of the file; the program must read each of them.
 llvm::Error check_edits(const gguf::Edits& edits, const ir::Program& program) {
   std::set<std::string> read;
@@ -159,11 +178,7 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     *file = std::move(*requantised);
   }
   gguf::Edits edits;
-  for (const gguf::AdapterRequest& request : options.adapters) {
-    llvm::Expected<gguf::Adapter> adapter = gguf::Adapter::open(request, *file);
-    if (!adapter) return adapter.takeError();
-    edits.adapters.push_back(std::move(*adapter));
-  }
+  if (llvm::Error error = read_edits(options, *file, &edits)) return error;
   PlanOptions plan;
   Planner planner(*file);
   if (llvm::Error error = resolve_options(planner, *target, options, &plan)) return error;
@@ -215,6 +230,7 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   inputs.chat_format = std::move(chat->segment);
   inputs.options = provenance_options(*planned);
   if (!options.weights.empty()) inputs.options.push_back("weights=" + options.weights);
+  if (edits.importance) inputs.options.push_back("imatrix=" + edits.importance->sha256());
   for (const gguf::Adapter& adapter : edits.adapters) {
     inputs.options.push_back("lora=" + adapter.sha256() + ":" + adapter.scale_text());
   }

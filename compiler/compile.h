@@ -24,6 +24,7 @@ struct CompileOptions {
   PlanOptions plan;
   std::string weights;  // a mix of types (gguf/type_mix.h) for what are floats; empty: as stored
   std::vector<gguf::AdapterRequest> adapters;  // merged into the weights
+  std::string importance;    // file of an importance matrix for what is quantised; empty: none
   bool context_max = false;  // take the largest context that fits instead of plan.context
   BudgetOptions budget;
   std::string chat_format = "auto";  // or template, none, a built-in format's name

@@ -24,9 +24,9 @@ struct ScaledBlock {
 };
 
 // Quantises one block to integers in [-limit, limit - 1], with the scale as it will be stored.
-ScaledBlock quantise_symmetric(const float* x, float limit) {
+ScaledBlock quantise_symmetric(const float* x, const float* importance, float limit) {
   ScaledBlock block;
-  block.d = f32_to_f16(fit_symmetric_scale(x, kBlock, limit));
+  block.d = f32_to_f16(fit_symmetric_scale(x, importance, kBlock, limit));
   const float d = f16_to_f32(block.d);
   const float inverse = d != 0 ? 1.0f / d : 0.0f;
   for (int i = 0; i < kBlock; ++i) {
@@ -35,9 +35,9 @@ ScaledBlock quantise_symmetric(const float* x, float limit) {
   return block;
 }
 
-void quantise_q4_0(const float* in, uint8_t* blocks, uint64_t count) {
+void quantise_q4_0(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kBlock, blocks += 18) {
-    const ScaledBlock block = quantise_symmetric(in + i, 8);
+    const ScaledBlock block = quantise_symmetric(in + i, at(importance, i), 8);
     store_u16(blocks, block.d);
     for (int j = 0; j < 16; ++j) {
       const int low = static_cast<int>(block.integers[j]) + 8;
@@ -58,9 +58,9 @@ void store_five_bits(const uint8_t* integers, uint8_t* high, uint8_t* nibbles) {
   if (high != nullptr) std::memcpy(high, &fifth_bits, sizeof(fifth_bits));
 }
 
-void quantise_q5_0(const float* in, uint8_t* blocks, uint64_t count) {
+void quantise_q5_0(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kBlock, blocks += 22) {
-    const ScaledBlock block = quantise_symmetric(in + i, 16);
+    const ScaledBlock block = quantise_symmetric(in + i, at(importance, i), 16);
     store_u16(blocks, block.d);
     uint8_t integers[kBlock];
     for (int j = 0; j < kBlock; ++j) {
@@ -71,12 +71,15 @@ void quantise_q5_0(const float* in, uint8_t* blocks, uint64_t count) {
 }
 
 // {d; m; qs} and {d; m; qh; qs}: w = d q + m.
-void quantise_affine(const float* in, uint8_t* blocks, uint64_t count, WeightType type) {
+void quantise_affine(const float* in, const float* importance, uint8_t* blocks, uint64_t count,
+                     WeightType type) {
   const bool fifth = type == WeightType::kQ5_1;
   const float limit = fifth ? 31 : 15;
   for (uint64_t i = 0; i < count; i += kBlock, blocks += block_shape(type).bytes) {
     const auto [low, high] = std::minmax_element(in + i, in + i + kBlock);
-    const uint16_t d_bits = f32_to_f16((*high - *low) / limit), m_bits = f32_to_f16(*low);
+    AffineFit fit = {(*high - *low) / limit, -*low};
+    if (importance != nullptr) fit = fit_affine(in + i, importance + i, limit, true);
+    const uint16_t d_bits = f32_to_f16(fit.scale), m_bits = f32_to_f16(-fit.min);
     const float d = f16_to_f32(d_bits), m = f16_to_f32(m_bits);
     const float inverse = d != 0 ? 1.0f / d : 0.0f;
     uint8_t integers[kBlock];
@@ -123,15 +126,17 @@ void quantise_q8_0(const float* in, uint8_t* blocks, uint64_t count) {
 // mean magnitude.
 constexpr int kSignBlock = 128;
 
-void quantise_q1_0(const float* in, uint8_t* blocks, uint64_t count) {
+void quantise_q1_0(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kSignBlock, blocks += 18) {
-    float sum = 0;
+    float sum = 0, weights = 0;
     std::memset(blocks + 2, 0, kSignBlock / 8);
-    for (int j = 0; j < kSignBlock; ++j) {
-      sum += std::fabs(in[i + j]);
+    for (uint64_t j = 0; j < kSignBlock; ++j) {
+      const float weight = importance != nullptr ? importance[i + j] : 1.0f;
+      sum += weight * std::fabs(in[i + j]);
+      weights += weight;
       if (in[i + j] >= 0) blocks[2 + j / 8] |= static_cast<uint8_t>(1 << j % 8);
     }
-    store_u16(blocks, f32_to_f16(sum / kSignBlock));
+    store_u16(blocks, f32_to_f16(sum / weights));
   }
 }
 
@@ -176,6 +181,35 @@ void dequantise_q8_0(const uint8_t* blocks, float* out, uint64_t count) {
   }
 }
 
+struct SymmetricFit {
+  float scale;
+  float gain;  // what it takes away from the squared error
+};
+
+// Candidates map the extreme to integers around -limit. Given the integers, the best scale is
+// sum(x q) / sum(q q), and the squared error falls by sum(x q)^2 / sum(q q).
+template <bool kWeighted>
+void consider(const float* x, const float* importance, int count, float limit, float inverse,
+              SymmetricFit* best) {
+  float xq[kLanes] = {};
+  float qq[kLanes] = {};
+  for (int i = 0; i < count; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const float value = x[i + lane];
+      const float weight = kWeighted ? importance[i + lane] : 1.0f;
+      const float q = round_small(clamp_to(value * inverse, -limit, limit - 1));
+      xq[lane] += weight * (value * q);
+      qq[lane] += weight * (q * q);
+    }
+  }
+  for (int lane = 1; lane < kLanes; ++lane) {
+    xq[0] += xq[lane];
+    qq[0] += qq[lane];
+  }
+  if (!(qq[0] > 0 && xq[0] * xq[0] > best->gain * qq[0])) return;
+  *best = {xq[0] / qq[0], xq[0] * xq[0] / qq[0]};
+}
+
 }  // namespace
 
 float f16_to_f32(uint16_t bits) {
@@ -216,7 +250,7 @@ uint16_t f32_to_bf16(float value) {
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-float fit_symmetric_scale(const float* x, int count, float limit) {
+float fit_symmetric_scale(const float* x, const float* importance, int count, float limit) {
   float low = 0;
   float high = 0;
   for (int i = 0; i < count; ++i) {
@@ -226,32 +260,21 @@ float fit_symmetric_scale(const float* x, int count, float limit) {
   // The side with the larger values takes the side of the range with one integer more.
   const float extreme = -low > high ? low : high;
   if (extreme == 0) return 0;
-  float best_scale = -extreme / limit;
-  float best_gain = 0;
-  // Candidates map the extreme to integers around -limit. Given the integers, the best scale is
-  // sum(x q) / sum(q q), and the squared error falls by sum(x q)^2 / sum(q q).
+  SymmetricFit best = {-extreme / limit, 0};
   for (int step = -4; step <= 4; ++step) {
     const float inverse = -(limit + 0.175f * static_cast<float>(step)) / extreme;
-    float xq[kLanes] = {};
-    float qq[kLanes] = {};
-    for (int i = 0; i < count; i += kLanes) {
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const float value = x[i + lane];
-        const float q = round_small(clamp_to(value * inverse, -limit, limit - 1));
-        xq[lane] += value * q;
-        qq[lane] += q * q;
-      }
-    }
-    for (int lane = 1; lane < kLanes; ++lane) {
-      xq[0] += xq[lane];
-      qq[0] += qq[lane];
-    }
-    if (qq[0] > 0 && xq[0] * xq[0] > best_gain * qq[0]) {
-      best_gain = xq[0] * xq[0] / qq[0];
-      best_scale = xq[0] / qq[0];
+    if (importance == nullptr) {
+      consider<false>(x, nullptr, count, limit, inverse, &best);
+    } else {
+      consider<true>(x, importance, count, limit, inverse, &best);
     }
   }
-  return best_scale;
+  // Extremes that matter little may be cut off.
+  for (int step = 1; importance != nullptr && step <= 10; ++step) {
+    const float inverse = -limit * (1 + 0.1f * static_cast<float>(step)) / extreme;
+    consider<true>(x, importance, count, limit, inverse, &best);
+  }
+  return best.scale;
 }
 
 void dequantise(WeightType type, const uint8_t* blocks, float* out, uint64_t count) {
@@ -291,7 +314,8 @@ void dequantise(WeightType type, const uint8_t* blocks, float* out, uint64_t cou
   }
 }
 
-void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count) {
+void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count,
+              const float* importance) {
   switch (type) {
     case WeightType::kF32:
       std::memcpy(blocks, in, count * sizeof(float));
@@ -303,27 +327,27 @@ void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count)
       for (uint64_t i = 0; i < count; ++i) store_u16(blocks + 2 * i, f32_to_bf16(in[i]));
       break;
     case WeightType::kQ4_0:
-      quantise_q4_0(in, blocks, count);
+      quantise_q4_0(in, importance, blocks, count);
       break;
     case WeightType::kQ5_0:
-      quantise_q5_0(in, blocks, count);
+      quantise_q5_0(in, importance, blocks, count);
       break;
     case WeightType::kQ4_1:
     case WeightType::kQ5_1:
-      quantise_affine(in, blocks, count, type);
+      quantise_affine(in, importance, blocks, count, type);
       break;
     case WeightType::kQ8_0:
       quantise_q8_0(in, blocks, count);
       break;
     case WeightType::kQ4_K:
     case WeightType::kQ5_K:
-      quantise_q45_k(in, blocks, count, type);
+      quantise_q45_k(in, importance, blocks, count, type);
       break;
     case WeightType::kQ6_K:
-      quantise_q6_k(in, blocks, count);
+      quantise_q6_k(in, importance, blocks, count);
       break;
     case WeightType::kQ1_0:
-      quantise_q1_0(in, blocks, count);
+      quantise_q1_0(in, importance, blocks, count);
       break;
   }
 }

@@ -17,7 +17,9 @@ uint16_t f32_to_bf16(float value);  // round to nearest even
 void dequantise(WeightType type, const uint8_t* blocks, float* out, uint64_t count);
 
 // Encodes `count` elements (a multiple of the type's block) into `blocks`: F16, BF16 by rounding,
-// the quantised types by minimising the block's squared error over a small search of scales.
-void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count);
+// the quantised types by minimising the block's squared error over a small search of scales. With
+// `importance`, `count` factors above 0 on those squares, the search is wider.
+void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count,
+              const float* importance = nullptr);
 
 }  // namespace jllm::gguf

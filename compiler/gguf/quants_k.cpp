@@ -54,72 +54,59 @@ void pack_scale_mins(const ScaleMin* pairs, uint8_t* s) {
 
 float inverse_or_zero(float value) { return value != 0 ? 1.0f / value : 0.0f; }
 
-struct AffineFit {
-  float scale;
-  float min;  // >= 0; x is about scale * q - min
+// Sums over a sub-block, for one rounding of it to integers.
+struct AffineSums {
+  float weight, q, qq, x, xq;
 };
 
-// Least-squares scale and minimum of one sub-block of integers up to `limit`, over a few candidate
-// roundings.
-AffineFit fit_affine(const float* x, float limit) {
-  constexpr float kCount = kQ4KSubBlock;
-  float low = 0;  // the minimum is never positive: the format subtracts it
-  float high = x[0];
-  for (int i = 0; i < kQ4KSubBlock; ++i) {
-    low = std::min(low, x[i]);
-    high = std::max(high, x[i]);
-  }
-  if (!(high > low)) return {0, -low};
-  AffineFit best{(high - low) / limit, -low};
-  float best_error = INFINITY;
-  for (int step = -1; step <= 8; ++step) {
-    const float inverse = (limit + 0.2f * static_cast<float>(step)) / (high - low);
-    float q_sum[kLanes] = {};
-    float qq_sum[kLanes] = {};
-    float x_sum[kLanes] = {};
-    float xq_sum[kLanes] = {};
-    for (int i = 0; i < kQ4KSubBlock; i += kLanes) {
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const float value = x[i + lane];
-        const float q = round_small(clamp_to((value - low) * inverse, 0, limit));
-        q_sum[lane] += q;
-        qq_sum[lane] += q * q;
-        x_sum[lane] += value;
-        xq_sum[lane] += value * q;
-      }
-    }
-    for (int lane = 1; lane < kLanes; ++lane) {
-      q_sum[0] += q_sum[lane];
-      qq_sum[0] += qq_sum[lane];
-      x_sum[0] += x_sum[lane];
-      xq_sum[0] += xq_sum[lane];
-    }
-    const float determinant = kCount * qq_sum[0] - q_sum[0] * q_sum[0];
-    if (!(determinant > 0)) continue;
-    float scale = (kCount * xq_sum[0] - x_sum[0] * q_sum[0]) / determinant;
-    float min = (q_sum[0] * xq_sum[0] - qq_sum[0] * x_sum[0]) / determinant;
-    if (min < 0) {
-      min = 0;
-      scale = xq_sum[0] / qq_sum[0];
-    }
-    // The squared error without its constant term, the sum of x^2.
-    const float error = scale * scale * qq_sum[0] - 2 * scale * min * q_sum[0] +
-                        kCount * min * min - 2 * scale * xq_sum[0] + 2 * min * x_sum[0];
-    if (error < best_error) {
-      best_error = error;
-      best = {scale, min};
+template <bool kWeighted>
+AffineSums sum_affine(const float* x, const float* importance, float low, float inverse,
+                      float limit) {
+  float sums[5][kLanes] = {};
+  for (int i = 0; i < kQ4KSubBlock; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const float value = x[i + lane];
+      const float weight = kWeighted ? importance[i + lane] : 1.0f;
+      const float q = round_small(clamp_to((value - low) * inverse, 0, limit));
+      sums[0][lane] += weight;
+      sums[1][lane] += weight * q;
+      sums[2][lane] += weight * (q * q);
+      sums[3][lane] += weight * value;
+      sums[4][lane] += weight * (value * q);
     }
   }
-  return best;
+  for (float* sum : sums) {
+    for (int lane = 1; lane < kLanes; ++lane) sum[0] += sum[lane];
+  }
+  return {sums[0][0], sums[1][0], sums[2][0], sums[3][0], sums[4][0]};
 }
 
-void quantise_q45_k_block(const float* x, uint8_t* block, bool fifth) {
+// Keeps the fit to these sums where it is better than what there was.
+void consider(const AffineSums& s, bool signed_min, AffineFit* best, float* best_error) {
+  const float determinant = s.weight * s.qq - s.q * s.q;
+  if (!(determinant > 0)) return;
+  float scale = (s.weight * s.xq - s.x * s.q) / determinant;
+  float min = (s.q * s.xq - s.qq * s.x) / determinant;
+  if (min < 0 && !signed_min) {
+    min = 0;
+    scale = s.xq / s.qq;
+  }
+  // The squared error without its constant term, the sum of x^2.
+  const float error = scale * scale * s.qq - 2 * scale * min * s.q + s.weight * min * min -
+                      2 * scale * s.xq + 2 * min * s.x;
+  if (error >= *best_error) return;
+  *best_error = error;
+  *best = {scale, min};
+}
+
+void quantise_q45_k_block(const float* x, const float* importance, uint8_t* block, bool fifth) {
   const float limit = fifth ? 31 : 15;
   AffineFit fits[kQ4KSubBlocks];
   float largest_scale = 0;
   float largest_min = 0;
   for (int j = 0; j < kQ4KSubBlocks; ++j) {
-    fits[j] = fit_affine(x + j * kQ4KSubBlock, limit);
+    // The minimum is never positive: the format subtracts it.
+    fits[j] = fit_affine(x + j * kQ4KSubBlock, at(importance, j * kQ4KSubBlock), limit, false);
     largest_scale = std::max(largest_scale, fits[j].scale);
     largest_min = std::max(largest_min, fits[j].min);
   }
@@ -157,11 +144,12 @@ void quantise_q45_k_block(const float* x, uint8_t* block, bool fifth) {
   }
 }
 
-void quantise_q6_k_block(const float* x, uint8_t* block) {
+void quantise_q6_k_block(const float* x, const float* importance, uint8_t* block) {
   float scales[kQ6KSubBlocks];
   float extreme = 0;
   for (int j = 0; j < kQ6KSubBlocks; ++j) {
-    scales[j] = fit_symmetric_scale(x + j * kQ6KSubBlock, kQ6KSubBlock, 32);
+    scales[j] = fit_symmetric_scale(x + j * kQ6KSubBlock, at(importance, j * kQ6KSubBlock),
+                                    kQ6KSubBlock, 32);
     if (std::fabs(scales[j]) > std::fabs(extreme)) extreme = scales[j];
   }
   // The extreme scale becomes -128, the integer that has no positive counterpart.
@@ -189,6 +177,36 @@ void quantise_q6_k_block(const float* x, uint8_t* block) {
 }
 
 }  // namespace
+
+AffineFit fit_affine(const float* x, const float* importance, float limit, bool signed_min) {
+  float low = signed_min ? x[0] : 0;
+  float high = x[0];
+  for (int i = 0; i < kQ4KSubBlock; ++i) {
+    low = std::min(low, x[i]);
+    high = std::max(high, x[i]);
+  }
+  if (!(high > low)) return {0, -low};
+  AffineFit best{(high - low) / limit, -low};
+  float best_error = INFINITY;
+  for (int step = -1; step <= 8; ++step) {
+    const float inverse = (limit + 0.2f * static_cast<float>(step)) / (high - low);
+    consider(importance != nullptr ? sum_affine<true>(x, importance, low, inverse, limit)
+                                   : sum_affine<false>(x, nullptr, low, inverse, limit),
+             signed_min, &best, &best_error);
+  }
+  if (importance == nullptr) return best;
+  // What matters little may be cut off, at either end.
+  const float range = high - low;
+  for (int below = 0; below < 4; ++below) {
+    for (int above = below == 0 ? 1 : 0; above < 4; ++above) {
+      const float cut_low = low + 0.1f * static_cast<float>(below) * range;
+      const float rest = range * (1 - 0.1f * static_cast<float>(below + above));
+      consider(sum_affine<true>(x, importance, cut_low, limit / rest, limit), signed_min, &best,
+               &best_error);
+    }
+  }
+  return best;
+}
 
 void dequantise_q45_k(const uint8_t* blocks, float* out, uint64_t count, WeightType type) {
   const bool fifth = type == WeightType::kQ5_K;
@@ -232,15 +250,16 @@ void dequantise_q6_k(const uint8_t* blocks, float* out, uint64_t count) {
   }
 }
 
-void quantise_q45_k(const float* in, uint8_t* blocks, uint64_t count, WeightType type) {
+void quantise_q45_k(const float* in, const float* importance, uint8_t* blocks, uint64_t count,
+                    WeightType type) {
   for (uint64_t i = 0; i < count; i += kSuperBlock, blocks += block_shape(type).bytes) {
-    quantise_q45_k_block(in + i, blocks, type == WeightType::kQ5_K);
+    quantise_q45_k_block(in + i, at(importance, i), blocks, type == WeightType::kQ5_K);
   }
 }
 
-void quantise_q6_k(const float* in, uint8_t* blocks, uint64_t count) {
+void quantise_q6_k(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kSuperBlock, blocks += kQ6KBytes) {
-    quantise_q6_k_block(in + i, blocks);
+    quantise_q6_k_block(in + i, at(importance, i), blocks);
   }
 }
 

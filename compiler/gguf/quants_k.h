@@ -21,13 +21,29 @@ inline float clamp_to(float value, float low, float high) {
 }
 
 // Scale s for which the integers q in [-limit, limit - 1] nearest to x / s give the least sum of
-// (s q - x)^2 over the `count` (a multiple of 8) elements; 0 when all are 0.
-float fit_symmetric_scale(const float* x, int count, float limit);
+// (s q - x)^2 over the `count` (a multiple of 8) elements; 0 when all are 0. `importance` (may be
+// null): factors on the squares.
+float fit_symmetric_scale(const float* x, const float* importance, int count, float limit);
+
+struct AffineFit {
+  float scale;
+  float min;  // x is about scale * q - min
+};
+
+// Least-squares scale and minimum of 32 elements for integers up to `limit`, over a few candidate
+// roundings. `signed_min`: the minimum may be below 0.
+AffineFit fit_affine(const float* x, const float* importance, float limit, bool signed_min);
+
+// Where a row's importance goes on; null stays null.
+inline const float* at(const float* importance, uint64_t index) {
+  return importance != nullptr ? importance + index : nullptr;
+}
 
 // Q4_K or Q5_K.
 void dequantise_q45_k(const uint8_t* blocks, float* out, uint64_t count, WeightType type);
-void quantise_q45_k(const float* in, uint8_t* blocks, uint64_t count, WeightType type);
+void quantise_q45_k(const float* in, const float* importance, uint8_t* blocks, uint64_t count,
+                    WeightType type);
 void dequantise_q6_k(const uint8_t* blocks, float* out, uint64_t count);
-void quantise_q6_k(const float* in, uint8_t* blocks, uint64_t count);
+void quantise_q6_k(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
 
 }  // namespace jllm::gguf

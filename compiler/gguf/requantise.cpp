@@ -92,9 +92,21 @@ RowReader::RowReader(const File& file, const TensorInfo& tensor, uint64_t offset
   done_->from = stored_type_;
   done_->to = type_;
   done_->merged = !added_.empty();
+  const bool known = edits->importance && edits->importance->has(tensor.name);
+  if (!known || block_shape(type_).elements == 1) return;
+  importance_ = &*edits->importance;
+  done_->weighted = true;
+}
+
+void RowReader::select(uint64_t matrix) {
+  if (matrix == matrix_) return;
+  matrix_ = matrix;
+  for (AdapterRows& added : added_) added.select(matrix);
+  if (importance_ != nullptr) columns_ = importance_->columns(tensor_.name, matrix);
 }
 
 void RowReader::convert(uint64_t first, uint64_t rows, uint8_t* out, Sums* sums) const {
+  const float* importance = columns_.empty() ? nullptr : columns_.data();
   std::vector<float> values(row_), change(added_.empty() ? 0 : row_), back(row_);
   for (uint64_t i = 0; i < rows; ++i) {
     dequantise(stored_type_, stored_row(first + i), values.data(), row_);
@@ -108,12 +120,15 @@ void RowReader::convert(uint64_t first, uint64_t rows, uint8_t* out, Sums* sums)
         sums[i].change += double(change[j]) * change[j];
       }
     }
-    quantise(type_, values.data(), out + i * row_bytes_, row_);
+    quantise(type_, values.data(), out + i * row_bytes_, row_, importance);
     dequantise(type_, out + i * row_bytes_, back.data(), row_);
     for (uint64_t j = 0; j < row_; ++j) {
       const double error = double(back[j]) - values[j];
       sums[i].energy += double(values[j]) * values[j];
       sums[i].error += error * error;
+      if (importance == nullptr) continue;
+      sums[i].weighted_energy += double(importance[j]) * values[j] * values[j];
+      sums[i].weighted_error += importance[j] * error * error;
     }
   }
 }
@@ -125,7 +140,7 @@ llvm::Expected<const uint8_t*> RowReader::read(uint64_t first, uint64_t rows) {
   for (uint64_t begin = 0; begin < rows;) {
     const uint64_t in_tensor = first_row_ + first + begin;
     const uint64_t n = std::min(rows - begin, rows_in_matrix_ - in_tensor % rows_in_matrix_);
-    for (AdapterRows& added : added_) added.select(in_tensor / rows_in_matrix_);
+    select(in_tensor / rows_in_matrix_);
     const auto share = [&](uint64_t from, uint64_t to) {
       convert(first + begin + from, to - from, &converted_[(begin + from) * row_bytes_],
               &sums[begin + from]);
@@ -152,6 +167,8 @@ llvm::Expected<const uint8_t*> RowReader::read(uint64_t first, uint64_t rows) {
     done_->energy += sums[i].energy;
     done_->change += sums[i].change;
     done_->error += sums[i].error;
+    done_->weighted_energy += sums[i].weighted_energy;
+    done_->weighted_error += sums[i].weighted_error;
   }
   return converted_.data();
 }

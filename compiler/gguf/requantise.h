@@ -7,11 +7,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "compiler/gguf/adapter.h"
 #include "compiler/gguf/file.h"
+#include "compiler/gguf/importance.h"
 #include "compiler/gguf/type_mix.h"
 
 namespace jllm::gguf {
@@ -28,16 +30,19 @@ llvm::Expected<File> requantised(const File& file, llvm::StringRef mix);
 // over its elements.
 struct Conversion {
   WeightType from, to;
-  bool merged = false;
+  bool merged = false, weighted = false;
   uint64_t elements = 0;
   double energy = 0;  // of what was to be stored
   double change = 0;  // of what adapters have changed
   double error = 0;   // of what storing has lost
+  // Of what was to be stored and was lost, weighted by importance where that is known.
+  double weighted_energy = 0, weighted_error = 0;
 };
 
 // How the weights of a plan differ from the file's, and what that has cost.
 struct Edits {
   std::vector<Adapter> adapters;
+  std::optional<ImportanceMatrix> importance;
   std::map<std::string, Conversion> done;  // by tensor, as RowReader converts them
 };
 
@@ -53,9 +58,10 @@ class RowReader {
 
  private:
   const uint8_t* stored_row(uint64_t row) const { return stored_ + row * stored_row_bytes_; }
-  // Converts rows of one matrix; `sums` get their squares.
+  // Gets ready for rows of a matrix; converts some of them; `sums` get their squares.
+  void select(uint64_t matrix);
   struct Sums {
-    double energy = 0, change = 0, error = 0;
+    double energy = 0, change = 0, error = 0, weighted_energy = 0, weighted_error = 0;
   };
   void convert(uint64_t first, uint64_t rows, uint8_t* out, Sums* sums) const;
 
@@ -67,6 +73,9 @@ class RowReader {
   uint64_t first_row_;       // of the whole tensor
   uint64_t rows_in_matrix_;  // the tensor may be several
   std::vector<AdapterRows> added_;
+  const ImportanceMatrix* importance_ = nullptr;  // where it has the tensor
+  std::vector<float> columns_;                    // of the matrix at hand; or empty
+  uint64_t matrix_ = UINT64_MAX;
   Conversion* done_ = nullptr;
   std::vector<uint8_t> converted_;
 };

@@ -67,6 +67,11 @@ cl::list<std::string> adapters(
         "merge a LoRA adapter into the weights, SCALE times (default: 1); may be given several "
         "times"),
     cl::sub(command), cl::cat(options_category()));
+cl::opt<std::string> importance(
+    "imatrix", cl::value_desc("FILE"),
+    cl::desc("importance matrix of llama-imatrix (GGUF or .dat): what quantising loses is weighed "
+             "by it"),
+    cl::sub(command), cl::cat(options_category()));
 cl::opt<std::string> tuning_table(
     "tuning", cl::value_desc("FILE.json|none"),
     cl::desc("kernel variants as jllmc tune measured them (default: the built-in table for the "
@@ -103,6 +108,7 @@ llvm::Error fill_options(CompileOptions* options) {
   options->weights = llvm::StringRef(weights).lower();
   llvm::Expected<std::vector<gguf::AdapterRequest>> requests = parse_adapters(adapters);
   if (!requests) return requests.takeError();
+  options->importance = importance;
   options->adapters = std::move(*requests);
   options->desktop = plan_arguments.desktop();
   options->plan.fuse = !no_fuse;

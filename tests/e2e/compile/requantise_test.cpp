@@ -2,6 +2,9 @@
 // and still says nearly the same.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
+#include "compiler/gguf/writer.h"
 #include "tests/support/running_plan.h"
 #include "tests/support/tiny_plan.h"
 
@@ -80,6 +83,52 @@ TEST(Requantise, ErrorsAreThoseOfTheTypes) {
       nmse(logits_of(test::plan_bytes(model_of("f16"), options_with("q4_0"))), expected);
   EXPECT_GT(q4, 5.7e-3 / 15);
   EXPECT_LT(q4, 5.7e-3 * 15);
+}
+
+// An importance matrix changes what is quantised, and says so in report and plan.
+TEST(Requantise, ImportanceWeighs) {
+  const test::TempDir dir;
+  test::make_model(model_of("f16"), dir.file("model.gguf"));
+  gguf::Writer writer;
+  writer.set_string("general.type", "imatrix");
+  for (const char* name : {"blk.0.ffn_up.weight", "blk.1.attn_q.weight", "not.there"}) {
+    std::vector<float> sums(256, 1.0f);
+    for (size_t i = 0; i < sums.size(); i += 16) sums[i] = 400;
+    for (const auto& [end, values] :
+         {std::pair(".in_sum2", sums), {".counts", std::vector<float>{32}}}) {
+      std::vector<uint8_t> bytes(4 * values.size());
+      std::memcpy(bytes.data(), values.data(), bytes.size());
+      writer.add_tensor(std::string(name) + end, {values.size(), 1}, WeightType::kF32, bytes);
+    }
+  }
+  llvm::cantFail(writer.write(dir.file("im.gguf")));
+  CompileOptions options = options_with("q4_k");
+  options.input = dir.file("model.gguf");
+  options.output = dir.file("model.jllm");
+  options.report = ReportFormat::kText;
+  test::make_plan(options);
+  const std::vector<uint8_t> without = test::read_file(options.output);
+  options.importance = dir.file("im.gguf");
+  const test::CompileOutcome outcome = test::compile_model(options);
+  ASSERT_EQ(outcome.code, ExitCode::kDone) << outcome.message;
+  EXPECT_NE(outcome.report.find("weighs 2 of 16 quantised matrices; 1 of its names"),
+            std::string::npos)
+      << outcome.report;
+  const std::vector<uint8_t> with = test::read_file(options.output);
+  const PlanInMemory plan(with);
+  ASSERT_EQ(plan.error, Error::kOk) << plan.message;
+  bool told = false;
+  for (const auto* option : *plan.view().plan().provenance()->options()) {
+    told |= option->str().rfind("imatrix=", 0) == 0;
+  }
+  EXPECT_TRUE(told);
+  EXPECT_NE(without, with);
+  EXPECT_LT(nmse(logits_of(with), logits_of(without)), 0.1);
+  // Nothing is quantised: nothing to weigh.
+  options.weights.clear();
+  const test::CompileOutcome idle = test::compile_model(options);
+  EXPECT_EQ(idle.code, ExitCode::kUsage);
+  EXPECT_NE(idle.message.find("add --weights TYPE"), std::string::npos) << idle.message;
 }
 
 TEST(Requantise, RefusalsSayWhatToDo) {
