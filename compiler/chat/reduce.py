@@ -1,8 +1,5 @@
-"""Reduces a chat template (Jinja) to a turn grammar, with Python's jinja2 as the reference engine.
-
-stdin: {"template": ..., "bos_token": ..., "eos_token": ...}. stdout: one JSON document, either
-{"refused": reason} or {"grammar": ..., "probes": [...]}. The grammar is guessed from renders of marked
-texts; whether it is right is for the reader to prove, by filling in the probes and comparing.
+"""Reduces a chat template (Jinja) to a turn grammar, with Python's jinja2 as the reference engine. One program
+with reduce_tools.py and reduce_main.py, in this order.
 """
 import sys
 
@@ -52,11 +49,15 @@ class Template:
     def date(self, form):
         return f"\x01{form}\x02" if self.marks_dates else NOW.strftime(form)
 
-    def render(self, system, texts, thinking, generation, marks_dates=False):
+    def render(self, system, texts, thinking, generation, marks_dates=False, tools=None):
+        """`texts`: of user, assistant, user, ...; or whole messages."""
         messages = [] if system is None else [{"role": "system", "content": system}]
         for i, text in enumerate(texts):
-            messages.append({"role": ("user", "assistant")[i % 2], "content": text})
+            messages.append(text if isinstance(text, dict) else
+                            {"role": ("user", "assistant")[i % 2], "content": text})
         values = dict(self.tokens)
+        if tools:
+            values["tools"] = tools
         if thinking != "default":
             values["enable_thinking"] = values["thinking"] = thinking == "on"
         self.marks_dates = marks_dates
@@ -252,7 +253,16 @@ class Reducer:
                 if layout not in self.layouts:
                     self.layouts.append(layout)
                 choices.append(self.layouts.index(layout))
+        tools, tools_refusal = None, ""
+        kept = len(self.sequences)
+        try:
+            tools = ToolReducer(self).reduce()
+        except Exception as error:  # a template may do anything with tools: the rest of it still holds
+            del self.sequences[kept:]
+            tools_refusal = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
         return {
+            "tools": tools,
+            "tools_refusal": tools_refusal,
             "sequences": self.sequences,
             "layouts": self.layouts,
             "choices": choices,
@@ -298,22 +308,3 @@ def probes(template):
                             yield {"group": style if group == "plain" else group, "system": system,
                                    "messages": texts, "thinking": thinking, "generation": generation,
                                    "render": render}
-
-
-def main():
-    request = json.load(sys.stdin)
-    try:
-        import jinja2  # noqa: F401
-    except ImportError:
-        print(json.dumps({"missing": f"{sys.executable} has no jinja2"}))
-        return
-    try:
-        template = Template(request)
-        grammar = Reducer(template).reduce()
-        json.dump({"grammar": grammar, "probes": list(probes(template))}, sys.stdout)
-    except Exception as error:  # whatever a template does wrong is a reason not to use it
-        json.dump({"refused": f"{type(error).__name__}: {error}"}, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-// reduce.py, embedded at build time.
+// The program of reduce.py, reduce_tools.py and reduce_main.py, embedded at build time.
 #pragma once
 
 #include <llvm/ADT/ArrayRef.h>
@@ -10,6 +10,6 @@ struct Script {
   const char* text;
 };
 
-llvm::ArrayRef<Script> scripts();
+llvm::ArrayRef<Script> scripts();  // in the program's order
 
 }  // namespace jllm::chat

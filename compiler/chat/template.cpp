@@ -23,6 +23,8 @@ struct Probe {
   std::string group;
   Conversation conversation;
   std::vector<std::string_view> messages;
+  std::vector<ChatTurn> turns;               // empty: roles alternate
+  std::vector<std::vector<ChatCall>> calls;  // of each message
   std::optional<llvm::StringRef> render;
 };
 
@@ -39,13 +41,47 @@ std::tm probe_date() {
   return date;
 }
 
+std::string_view text_at(const llvm::json::Object& json, llvm::StringRef name) {
+  const auto text = json.getString(name);
+  return text ? view(*text) : std::string_view();
+}
+
+// A message of a conversation with tools.
+void parse_turn(const llvm::json::Object& json, Probe* probe) {
+  const std::string_view role = text_at(json, "role");
+  ChatTurn turn;
+  turn.role = role == "tool"        ? ChatRole::kTool
+              : role == "assistant" ? ChatRole::kAssistant
+                                    : ChatRole::kUser;
+  turn.call_id = text_at(json, "id");
+  probe->messages.push_back(text_at(json, "content"));
+  probe->calls.emplace_back();
+  if (const llvm::json::Array* calls = json.getArray("calls")) {
+    for (const llvm::json::Value& call : *calls) {
+      const llvm::json::Object& o = *call.getAsObject();
+      probe->calls.back().push_back(
+          {text_at(o, "name"), text_at(o, "arguments"), text_at(o, "id")});
+    }
+  }
+  probe->turns.push_back(turn);
+}
+
 bool parse_probe(const llvm::json::Value& value, Probe* probe) {
   const llvm::json::Object* json = value.getAsObject();
   if (json == nullptr || json->getArray("messages") == nullptr) return false;
   probe->group = text_or_empty(json->getString("group"));
   for (const llvm::json::Value& message : *json->getArray("messages")) {
-    if (!message.getAsString()) return false;
-    probe->messages.push_back(view(*message.getAsString()));
+    if (message.getAsString()) {
+      probe->messages.push_back(view(*message.getAsString()));
+    } else if (message.getAsObject() != nullptr) {
+      parse_turn(*message.getAsObject(), probe);
+    } else {
+      return false;
+    }
+  }
+  for (size_t i = 0; i < probe->turns.size(); ++i) {
+    probe->turns[i].calls = probe->calls[i].data();
+    probe->turns[i].call_count = probe->calls[i].size();
   }
   Conversation& c = probe->conversation;
   if (const auto system = json->getString("system")) {
@@ -60,6 +96,8 @@ bool parse_probe(const llvm::json::Value& value, Probe* probe) {
   c.generation_prompt = generation && *generation;
   c.messages = probe->messages.data();
   c.count = probe->messages.size();
+  if (!probe->turns.empty()) c.turns = probe->turns.data();
+  c.tools = text_at(*json, "tools");
   c.date = probe_date();
   if (const auto render = json->getString("render")) probe->render = *render;
   return true;
@@ -92,12 +130,12 @@ llvm::Error check_probe(const fb::ChatFormat& format, const Probe& probe) {
   text.trusted_capacity = ranges;
   const ChatError error = render_chat(format, probe.conversation, &text);
   const bool done = error == ChatError::kOk;
-  const bool refuses = error == ChatError::kSystemRefused || error == ChatError::kEndRefused;
+  const bool refuses = error == ChatError::kSystemRefused || error == ChatError::kEndRefused ||
+                       error == ChatError::kSeveralCalls || error == ChatError::kBadCallId;
   const llvm::StringRef got(text.text, done ? text.size : 0);
   if (probe.render ? done && got == *probe.render : refuses) return llvm::Error::success();
   return fail(ExitCode::kUnsupported,
-              "the chat template is no turn grammar: a conversation of {0} messages ({1}{2}) comes "
-              "out otherwise: {3}",
+              "a conversation of {0} messages ({1}{2}) comes out otherwise: {3}",
               probe.conversation.count, probe.group,
               probe.conversation.has_system ? ", with a system text" : "",
               !probe.render ? "the template refuses it, the grammar does not"
@@ -118,6 +156,18 @@ struct ScratchFile {
     if (!path.empty()) llvm::sys::fs::remove(path);
   }
 };
+
+// Without its proof a table for tools is left out.
+void prove_tools(const llvm::json::Array& probes, Grammar* grammar) {
+  llvm::Expected<uint32_t> proven = prove(*grammar, probes);
+  if (proven) {
+    grammar->tools->proven = *proven;
+    return;
+  }
+  grammar->tools_refusal = take_error(proven.takeError()).second;
+  grammar->sequences.resize(grammar->tools->first_sequence);
+  grammar->tools.reset();
+}
 
 }  // namespace
 
@@ -143,11 +193,13 @@ llvm::Expected<llvm::json::Value> run_script(const TemplateText& text) {
       return fail(ExitCode::kFailed, "{0} cannot be written", in.path.str());
     }
   }
+  std::string program;
+  for (const Script& script : scripts()) program += script.text;
   std::string why;
   const MaybeText redirects[] = {llvm::StringRef(in.path), llvm::StringRef(out.path),
                                  llvm::StringRef(err.path)};
-  const int code = llvm::sys::ExecuteAndWait(*python, {*python, "-c", scripts()[0].text}, {},
-                                             redirects, kSeconds, kMegabytes, &why);
+  const int code = llvm::sys::ExecuteAndWait(*python, {*python, "-c", program}, {}, redirects,
+                                             kSeconds, kMegabytes, &why);
   const auto printed = llvm::MemoryBuffer::getFile(out.path);
   const auto errors = llvm::MemoryBuffer::getFile(err.path);
   if (code != 0 || !printed) {
@@ -189,14 +241,19 @@ llvm::Expected<Grammar> reduce_template(const TemplateText& text) {
   if (const auto refused = object.getString("refused")) {
     return fail(ExitCode::kUnsupported, "the chat template is no turn grammar: {0}", *refused);
   }
-  if (object.getObject("grammar") == nullptr || object.getArray("probes") == nullptr) {
+  if (object.getObject("grammar") == nullptr || object.getArray("probes") == nullptr ||
+      object.getArray("tool_probes") == nullptr) {
     return fail(ExitCode::kFailed, "internal error: reduce.py's output");
   }
   llvm::Expected<Grammar> grammar = parse_grammar(*object.getObject("grammar"));
   if (!grammar) return grammar.takeError();
   llvm::Expected<uint32_t> proven = prove(*grammar, *object.getArray("probes"));
-  if (!proven) return proven.takeError();
+  if (!proven) {
+    return fail(ExitCode::kUnsupported, "the chat template is no turn grammar: {0}",
+                take_error(proven.takeError()).second);
+  }
   grammar->proven = *proven;
+  if (grammar->tools) prove_tools(*object.getArray("tool_probes"), &*grammar);
   return grammar;
 }
 

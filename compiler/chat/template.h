@@ -25,7 +25,7 @@ llvm::Expected<Grammar> reduce_template(const TemplateText& text);
 // first that differs.
 llvm::Expected<uint32_t> prove(const Grammar& grammar, const llvm::json::Array& probes);
 
-// What reduce.py prints for a template: {"grammar", "probes"} or {"refused"}.
+// What reduce.py prints for a template: {"grammar", "probes", "tool_probes"} or {"refused"}.
 llvm::Expected<llvm::json::Value> run_script(const TemplateText& text);
 
 }  // namespace jllm::chat

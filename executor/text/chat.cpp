@@ -38,11 +38,32 @@ bool ChatFormat::encode(const Tokenizer& tokenizer, const Conversation& conversa
     if (failure == ChatError::kSystemRefused && reason != nullptr && reason->size() > 0) {
       *error += " (" + reason->str() + ")";
     }
+    if (failure == ChatError::kToolsRefused) *error += " (" + tools_refusal() + ")";
     return false;
   }
   trusted.resize(text.trusted_count);
   *tokens = tokenizer.encode_chat({text.text, text.size}, trusted);
   return true;
+}
+
+ToolNotation ChatFormat::notation() const {
+  if (format_.tools() == nullptr) return ToolNotation::kNone;
+  switch (format_.tools()->notation()) {
+    case fb::CallNotation::Unknown:
+      break;
+    case fb::CallNotation::Hermes:
+      return ToolNotation::kHermes;
+    case fb::CallNotation::Llama3:
+      return ToolNotation::kLlama3;
+    case fb::CallNotation::Mistral:
+      return ToolNotation::kMistral;
+  }
+  return ToolNotation::kNone;
+}
+
+std::string ChatFormat::tools_refusal() const {
+  const auto* reason = format_.tools_refusal();
+  return reason != nullptr && reason->size() > 0 ? reason->str() : "the format is a built-in one";
 }
 
 }  // namespace jllm::text

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "executor/text/tokenizer.h"
+#include "executor/text/tool_calls.h"
 #include "schema/chat_format.h"
 
 namespace jllm::text {
@@ -23,6 +24,11 @@ class ChatFormat {
   // today.
   bool encode(const Tokenizer& tokenizer, const Conversation& conversation,
               std::vector<uint32_t>* tokens, std::string* error) const;
+
+  // How the model writes calls (parse_tool_calls); kNone: the format covers no tools, and
+  // tools_refusal() says why.
+  ToolNotation notation() const;
+  std::string tools_refusal() const;
 
  private:
   explicit ChatFormat(const fb::ChatFormat& format) : format_(format) {}

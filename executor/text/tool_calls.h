@@ -17,6 +17,7 @@ enum class ToolNotation {
 struct ToolCall {
   std::string name;
   std::string arguments;  // a JSON object as the model wrote it
+  std::string id;         // where the model gave one
 };
 
 struct ToolAnswer {
@@ -26,5 +27,9 @@ struct ToolAnswer {
 
 // `text` with its special tokens written out ("[TOOL_CALLS]", "<|python_tag|>").
 ToolAnswer parse_tool_calls(std::string_view text, ToolNotation notation);
+
+// How much of an answer that is still being written is text for people, and no call nor what may
+// become one.
+size_t text_before_calls(std::string_view text, ToolNotation notation);
 
 }  // namespace jllm::text

@@ -45,6 +45,50 @@ TEST(ToolCalls, MistralIsAList) {
   EXPECT_EQ(answer.calls[1].name, "b");
 }
 
+TEST(ToolCalls, WhatIsOnlyThoughtOfIsNoCall) {
+  const std::string thoughts =
+      "<think><tool_call>{\"name\": \"x\"</tool_call>" + std::string(kHermesCall) + "</think>\n";
+  EXPECT_TRUE(parse_tool_calls(thoughts, ToolNotation::kHermes).calls.empty());
+  const std::string call =
+      "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"</think>\"}}"
+      "</tool_call>";
+  const ToolAnswer answer = parse_tool_calls(thoughts + call, ToolNotation::kHermes);
+  ASSERT_EQ(answer.calls.size(), 1u);
+  EXPECT_EQ(answer.calls[0].name, "f");
+  EXPECT_EQ(answer.content, thoughts);
+}
+
+TEST(ToolCalls, IdsAreKept) {
+  const ToolAnswer answer =
+      parse_tool_calls("[TOOL_CALLS] [{\"name\": \"a\", \"arguments\": {}, \"id\": \"123456789\"}]",
+                       ToolNotation::kMistral);
+  ASSERT_EQ(answer.calls.size(), 1u);
+  EXPECT_EQ(answer.calls[0].id, "123456789");
+}
+
+// While an answer comes in, what is shown is never part of a call and is never taken back.
+TEST(ToolCalls, TextIsHeldBackFromWhereACallMayBegin) {
+  const auto shown = [](const std::string& text, ToolNotation notation) {
+    size_t before = 0;
+    for (size_t size = 0; size <= text.size(); ++size) {
+      const size_t now = text_before_calls(std::string_view(text).substr(0, size), notation);
+      EXPECT_GE(now, before) << text << size;
+      EXPECT_LE(now, size);
+      before = now;
+    }
+    return text.substr(0, before);
+  };
+  EXPECT_EQ(shown("a < b <tool_call>{", ToolNotation::kHermes), "a < b ");
+  EXPECT_EQ(shown("a <tool_cal", ToolNotation::kHermes), "a ");
+  EXPECT_EQ(shown("a <tool_cat>", ToolNotation::kHermes), "a <tool_cat>");
+  EXPECT_EQ(shown("a[TOOL_CALLS][", ToolNotation::kMistral), "a");
+  EXPECT_EQ(shown("\n{\"name\"", ToolNotation::kLlama3), "");
+  EXPECT_EQ(shown("<|python_tag|>{", ToolNotation::kLlama3), "");
+  EXPECT_EQ(shown("<|pythia", ToolNotation::kLlama3), "<|pythia");
+  EXPECT_EQ(shown("So {", ToolNotation::kLlama3), "So {");
+  EXPECT_EQ(shown("<tool_call>", ToolNotation::kNone), "<tool_call>");
+}
+
 // Every beginning of a call, and every call with one byte gone or changed, is text or still a call;
 // a cut one is never a call.
 TEST(ToolCalls, WhatIsCutStaysText) {
