@@ -200,6 +200,8 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   emit::PlanInputs inputs;
   llvm::Expected<std::vector<uint8_t>> tokenizer = emit::build_tokenizer_segment(*file);
   if (!tokenizer) return tokenizer.takeError();
+  const std::string tokenizer_warning = emit::tokenizer_warning(*file);
+  if (!tokenizer_warning.empty()) llvm::errs() << "warning: " << tokenizer_warning << "\n";
   llvm::Expected<chat::ChosenFormat> chat =
       chat::choose_format(*file, *tokenizer, options.chat_format);
   if (!chat) return chat.takeError();

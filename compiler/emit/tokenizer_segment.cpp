@@ -5,6 +5,7 @@
 
 #include <llvm/ADT/STLExtras.h>
 #include <llvm/ADT/StringSwitch.h>
+#include <llvm/Support/FormatVariadic.h>
 
 #include <algorithm>
 #include <cmath>
@@ -335,6 +336,17 @@ llvm::Expected<std::vector<uint8_t>> build_tokenizer_segment(const gguf::File& f
   find_end_of_generation(&draft);
   if (llvm::Error error = find_strips_right(file, &draft)) return error;
   return write_segment(&draft);
+}
+
+std::string tokenizer_warning(const gguf::File& file) {
+  auto model = file.get_string_or("tokenizer.ggml.model", "");
+  const bool is_bpe = model && *model == "gpt2";
+  if (!model) llvm::consumeError(model.takeError());
+  if (!is_bpe || file.has("tokenizer.ggml.pre")) return "";
+  return llvm::formatv(
+      "{0}: no tokenizer.ggml.pre says how text is cut into words; 'default' is taken, which few "
+      "models use, and replies may be worse.\n  Convert the model again with a current converter",
+      file.path());
 }
 
 }  // namespace jllm::emit

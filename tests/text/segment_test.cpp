@@ -4,6 +4,8 @@
 #include <cmath>
 #include <random>
 
+#include "compiler/emit/tokenizer_segment.h"
+#include "compiler/gguf/file.h"
 #include "schema/tokenizer_generated.h"
 #include "tests/text/vocabulary_maker.h"
 
@@ -27,6 +29,16 @@ VocabularyMaker small_spm() {
   return maker;
 }
 
+VocabularyMaker small_gemma4() {
+  VocabularyMaker maker = spm_vocabulary();
+  maker.model = "gemma4";
+  for (const char* piece : {"\xe2\x96\x81", "h", "e", "he", "\n", "\n\n"})
+    maker.add(piece, kNormal);
+  maker.merges = {"h e", "\xe2\x96\x81 he"};
+  maker.more_keys = [](gguf::Writer& writer) { writer.set_u32("tokenizer.ggml.bos_token_id", 1); };
+  return maker;
+}
+
 void expect_error(const VocabularyMaker& maker, ExitCode code, const std::string& part) {
   const OpenTokenizer result = make(maker);
   EXPECT_FALSE(result.tokenizer);
@@ -35,7 +47,7 @@ void expect_error(const VocabularyMaker& maker, ExitCode code, const std::string
 }
 
 TEST(TokenizerSegment, SameInputSameBytes) {
-  for (const VocabularyMaker& maker : {small_bpe(), small_spm()}) {
+  for (const VocabularyMaker& maker : {small_bpe(), small_spm(), small_gemma4()}) {
     const OpenTokenizer first = make(maker);
     ASSERT_TRUE(first.tokenizer) << first.error;
     EXPECT_EQ(first.segment, make(maker).segment);
@@ -138,6 +150,22 @@ TEST(TokenizerSegment, MissingPreTokenizerIsDefault) {
   EXPECT_EQ(vocabulary->pre_tokenizer(), fb::PreTokenizer::Default);
 }
 
+TEST(TokenizerSegment, WarnsOfAMissingPreTokenizer) {
+  const auto warning_of = [](const VocabularyMaker& maker) -> std::string {
+    const TemporaryFile path;
+    if (llvm::Error error = write_gguf(maker, path.path))
+      return take_error(std::move(error)).second;
+    auto file = gguf::File::open(path.path);
+    if (!file) return take_error(file.takeError()).second;
+    return emit::tokenizer_warning(*file);
+  };
+  VocabularyMaker maker = small_bpe();
+  EXPECT_EQ(warning_of(maker), "");
+  EXPECT_EQ(warning_of(small_spm()), "");
+  maker.pre.clear();
+  EXPECT_NE(warning_of(maker).find("tokenizer.ggml.pre"), std::string::npos);
+}
+
 TEST(TokenizerSegment, InconsistentMetadataIsInvalid) {
   VocabularyMaker maker = small_bpe();
   maker.types.pop_back();
@@ -189,7 +217,7 @@ TEST(TokenizerSegment, OddTokensAreTolerated) {
 void use(const Tokenizer& tokenizer) {
   for (const bool flag : {false, true}) {
     const std::string text =
-        "hello he <tool><|eot_id|> <s>\xf0\x9f\xa6\x99\xff" + random_text(3, 50);
+        "hello he\n\n<tool><|eot_id|> <s>\xf0\x9f\xa6\x99\xff" + random_text(3, 50);
     const std::vector<uint32_t> ids = tokenizer.encode(text, {flag, flag});
     tokenizer.decode(ids, flag);
   }
@@ -201,7 +229,7 @@ void use(const Tokenizer& tokenizer) {
 }
 
 TEST(TokenizerSegment, TruncatedSegmentsNeverCrash) {
-  for (const VocabularyMaker& maker : {small_bpe(), small_spm()}) {
+  for (const VocabularyMaker& maker : {small_bpe(), small_spm(), small_gemma4()}) {
     const OpenTokenizer whole = make(maker);
     ASSERT_TRUE(whole.tokenizer) << whole.error;
     use(*whole.tokenizer);
@@ -219,7 +247,7 @@ TEST(TokenizerSegment, TruncatedSegmentsNeverCrash) {
 
 TEST(TokenizerSegment, DamagedSegmentsNeverCrash) {
   std::mt19937 random(5);
-  for (const VocabularyMaker& maker : {small_bpe(), small_spm()}) {
+  for (const VocabularyMaker& maker : {small_bpe(), small_spm(), small_gemma4()}) {
     const OpenTokenizer whole = make(maker);
     ASSERT_TRUE(whole.tokenizer) << whole.error;
     int opened = 0;
