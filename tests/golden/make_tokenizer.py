@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes tokenizer.json: a small BPE vocabulary, trained here on the texts below, and the ids that
 the `tokenizers` Python package gives for them under the pre-tokenizer of each model family.
-Needs: pip install tokenizers.
+Needs: pip install tokenizers regex.
 
 Usage: make_tokenizer.py > tokenizer.json
 """
@@ -11,44 +11,11 @@ import sys
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
-LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-TAIL = r"\s*[\r\n]+|\s+(?!\S)|\s+"
-GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-
-
-def llama3(digits):
-    return (
-        CONTRACTIONS
-        + r"|[^\r\n\p{L}\p{N}]?\p{L}+|"
-        + digits
-        + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|"
-        + TAIL
-    )
-
-
-def tekken(suffix, digits):
-    start = r"[^\r\n\p{L}\p{N}]?"
-    return (
-        f"{start}{UPPER}*{LOWER}+{suffix}|{start}{UPPER}+{LOWER}*{suffix}|{digits}"
-        + r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|"
-        + TAIL
-    )
-
+import make_pretokenizer
 
 # GGUF's name of the family: its expressions, applied one after the other.
-FAMILIES = {
-    "gpt-2": [GPT2],
-    "starcoder": [r"\p{N}", GPT2],
-    "falcon": [r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"],
-    "llama-bpe": [llama3(r"\p{N}{1,3}")],
-    "dbrx": [llama3(r"\p{N}{1,3}")],
-    "qwen2": [llama3(r"\p{N}")],
-    "tekken": [tekken("", r"\p{N}")],
-    "gpt-4o": [tekken(CONTRACTIONS + "?", r"\p{N}{1,3}")],
-}
-IGNORE_MERGES = {"llama-bpe", "tekken"}
+FAMILIES = {**make_pretokenizer.FAMILIES, "dbrx": make_pretokenizer.FAMILIES["llama-bpe"]}
+IGNORE_MERGES = {"llama-bpe", "minicpm5", "tekken"}
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|im_end|>!"]
 
 TEXTS = [
