@@ -209,7 +209,9 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     llvm::errs() << llvm::formatv("warning: {0}\n  the chat format is {1}\n", chat->warning,
                                   chat->name);
   }
-  facts.chat_format = chat->summary;
+  facts.chat_format = chat->description.what;
+  facts.chat_covers = chat->description.covers_text();
+  facts.chat_lacks = chat->description.lacks_text();
   std::vector<std::vector<uint8_t>> modules;
   if (!target->is_host) {
     llvm::Expected<std::vector<std::vector<uint8_t>>> code = compile_code(options, facts, inputs);

@@ -70,6 +70,7 @@ class Composer {
 
   Grammar compose() {
     grammar_.name = family_.name;
+    grammar_.tools_refusal = "built-in formats have none";
     grammar_.system_left = grammar_.system_right = family_.strip;
     const Layout without = layout(false);
     const Layout with = layout(true);

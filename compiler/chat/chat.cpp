@@ -1,5 +1,9 @@
 #include "compiler/chat/chat.h"
 
+#include <llvm/ADT/StringExtras.h>
+#include <llvm/Support/MemoryBuffer.h>
+#include <llvm/Support/Path.h>
+
 #include <algorithm>
 #include <optional>
 
@@ -12,6 +16,7 @@
 namespace jllm::chat {
 namespace {
 
+constexpr const char* kTemplate = "template";  // reduce_template()'s name for a grammar
 constexpr const char* kTemplateKey = "tokenizer.chat_template";
 
 std::string string_or_empty(const gguf::File& file, llvm::StringRef key) {
@@ -33,40 +38,68 @@ ChosenFormat chosen(const Grammar& grammar) {
   ChosenFormat format;
   format.name = grammar.name;
   format.segment = to_segment(grammar);
-  format.summary = describe(format.segment);
+  format.description = describe(format.segment);
   return format;
 }
 
 ChosenFormat nothing(const char* why) {
   ChosenFormat format;
   format.name = "none";
-  format.summary = std::string("none: ") + why;
+  format.description.what = std::string("none: ") + why;
   return format;
+}
+
+std::string because(const char* what, const flatbuffers::String* reason) {
+  if (reason == nullptr || reason->size() == 0) return what;
+  return llvm::formatv("{0} ({1})", what, reason->c_str());
 }
 
 }  // namespace
 
-std::string describe(llvm::ArrayRef<uint8_t> segment) {
+std::string Description::covers_text() const { return llvm::join(covers, ", "); }
+
+std::string Description::lacks_text() const { return llvm::join(lacks, ", "); }
+
+Description describe(llvm::ArrayRef<uint8_t> segment) {
+  Description d;
   const char* why = nullptr;
   const fb::ChatFormat* format = open_chat_format(segment.data(), segment.size(), &why);
-  if (format == nullptr) return llvm::formatv("damaged: {0}", why);
-  std::string text = format->proven() == 0
-                         ? llvm::formatv("built-in {0}", format->name()->c_str()).str()
-                         : llvm::formatv(
-                               "the model's template, equal to jinja2 on {0} "
-                               "conversations",
-                               format->proven())
-                               .str();
+  if (format == nullptr) {
+    d.what = std::string("damaged: ") + why;
+    return d;
+  }
+  const fb::ToolFormat* tools = format->tools();
+  if (format->proven() == 0) {
+    d.what = "built-in " + format->name()->str();
+  } else {
+    const std::string name = format->name()->str();
+    d.what = llvm::formatv("{0}, equal to jinja2 on {1} conversations",
+                           name == kTemplate ? "the model's template" : name,
+                           format->proven() + (tools ? tools->proven() : 0));
+  }
   const auto* choices = format->choices();
+  d.covers.push_back("several turns");
+  if (choices->Get(2) == kRefused) {
+    d.lacks.push_back(because("system text", format->system_refusal()));
+  } else {
+    d.covers.push_back("system text");
+  }
   const bool thinks = !std::equal(choices->begin(), choices->begin() + 3, choices->begin() + 3) ||
                       !std::equal(choices->begin(), choices->begin() + 3, choices->begin() + 6);
-  text += choices->Get(2) == kRefused ? "; no system text" : "; system text";
-  if (thinks) text += ", thinking on and off";
+  (thinks ? d.covers : d.lacks).push_back("thinking on and off");
   const fb::ChatLayout& layout = *format->layouts()->Get(choices->Get(0));
   if (layout.turns()->Get(20) != layout.turns()->Get(21)) {
-    text += ", earlier thoughts left out";
+    d.covers.push_back("earlier thoughts left out");
   }
-  return text + "; no tool calls";
+  if (tools == nullptr) {
+    d.lacks.push_back(because("tools", format->tools_refusal()));
+  } else {
+    constexpr const char* kNotations[] = {"an unknown", "Hermes'", "Llama 3's", "Mistral's"};
+    d.covers.push_back(llvm::formatv("tools, their results, calls in {0} notation{1}",
+                                     kNotations[static_cast<size_t>(tools->notation())],
+                                     tools->single_call() ? " one at a time" : ""));
+  }
+  return d;
 }
 
 llvm::Expected<ChosenFormat> choose_format(const gguf::File& file,
@@ -74,14 +107,22 @@ llvm::Expected<ChosenFormat> choose_format(const gguf::File& file,
                                            llvm::StringRef choice) {
   if (choice == "none") return nothing("--chat-format none");
   TemplateText text;
-  text.jinja = string_or_empty(file, kTemplateKey);
+  const bool is_file = choice.endswith(".jinja");
+  if (is_file) {
+    auto jinja = llvm::MemoryBuffer::getFile(choice);
+    if (!jinja) return fail(ExitCode::kFailed, "{0}: {1}", choice, jinja.getError().message());
+    text.jinja = (*jinja)->getBuffer().str();
+  } else {
+    text.jinja = string_or_empty(file, kTemplateKey);
+  }
   const fb::Vocabulary& vocabulary = *fb::GetVocabulary(tokenizer.data());
   text.bos = token_text(vocabulary, vocabulary.bos());
   text.eos = token_text(vocabulary, vocabulary.eos());
-  if (choice != "auto" && choice != "template") {
+  if (!is_file && choice != "auto" && choice != "template") {
     std::optional<Grammar> grammar = builtin(choice, text.bos, text.eos);
     if (grammar) return chosen(*grammar);
-    return fail(ExitCode::kUsage, "--chat-format {0}: known are auto, template, none, {1}", choice,
+    return fail(ExitCode::kUsage,
+                "--chat-format {0}: known are auto, template, none, FILE.jinja, {1}", choice,
                 builtin_names());
   }
   if (text.jinja.empty()) {
@@ -92,8 +133,9 @@ llvm::Expected<ChosenFormat> choose_format(const gguf::File& file,
                 file.path(), kTemplateKey, builtin_names());
   }
   llvm::Expected<Grammar> grammar = reduce_template(text);
+  if (grammar && is_file) grammar->name = llvm::sys::path::filename(choice).str();
   if (grammar) return chosen(*grammar);
-  if (choice == "template") return grammar.takeError();
+  if (choice != "auto") return grammar.takeError();
   const std::string reason = take_error(grammar.takeError()).second;
   const std::string name = recognise(text.jinja);
   std::optional<Grammar> instead = builtin(name, text.bos, text.eos);

@@ -6,7 +6,6 @@
 #include <cstring>
 #include <vector>
 
-#include "compiler/chat/chat.h"
 #include "compiler/support/error.h"
 #include "compiler/support/output_file.h"
 
@@ -102,11 +101,11 @@ llvm::Error inspect(const InspectOptions& options, llvm::raw_ostream& out) {
   return (*start)->getBuffer() == "JLLM" ? inspect_plan(options, out) : inspect_gguf(options, out);
 }
 
-std::string chat_format_line(const PlanFile& file) {
+chat::Description chat_format(const PlanFile& file) {
   const fb::Segment* segment = file.view().find_segment(fb::SegmentKind::ChatFormat);
-  if (segment == nullptr) return "none";
+  if (segment == nullptr) return {"none", {}, {}};
   auto bytes = llvm::MemoryBuffer::getFileSlice(file.path(), segment->size(), segment->offset());
-  if (!bytes) return "unreadable: " + bytes.getError().message();
+  if (!bytes) return {"unreadable: " + bytes.getError().message(), {}, {}};
   // FlatBuffers reads numbers where they stand, which takes alignment.
   std::vector<uint64_t> aligned((segment->size() + 7) / 8);
   std::memcpy(aligned.data(), (*bytes)->getBufferStart(), (*bytes)->getBufferSize());

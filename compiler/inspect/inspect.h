@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "compiler/chat/chat.h"
 #include "compiler/gguf/file.h"
 #include "schema/plan_view.h"
 
@@ -55,8 +56,7 @@ std::string draw_svg(const fb::Plan& plan);
 // is wrong.
 llvm::Error verify_plan(const PlanFile& file);
 
-// What the plan's chat format is and covers, one line.
-std::string chat_format_line(const PlanFile& file);
+chat::Description chat_format(const PlanFile& file);
 
 const char* arena_kind_name(fb::ArenaKind kind);
 const char* graph_kind_name(fb::GraphKind kind);

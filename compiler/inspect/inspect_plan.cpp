@@ -93,7 +93,10 @@ void print_plan_text(const PlanFile& file, llvm::raw_ostream& out) {
     out << formatv(", sm_{0}, code by CUDA {1}.{2}", target.compute_capability(),
                    target.cuda_version() / 1000, target.cuda_version() % 1000 / 10);
   }
-  out << formatv("\nchat    {0}", chat_format_line(file));
+  const chat::Description chat = chat_format(file);
+  out << formatv("\nchat    {0}", chat.what);
+  if (!chat.covers.empty()) out << formatv("\n        covers: {0}", chat.covers_text());
+  if (!chat.lacks.empty()) out << formatv("\n        does not cover: {0}", chat.lacks_text());
   out << "\n\narenas\n";
   for (const fb::Arena* arena : *plan.arenas()) {
     out << formatv("  {0,-12} {1,14}\n", arena_kind_name(arena->kind()),
@@ -163,7 +166,10 @@ void print_plan_json(const PlanFile& file, llvm::raw_ostream& out) {
       json.attribute("compute_capability", int64_t(plan.target()->compute_capability()));
       json.attribute("cuda_version", int64_t(plan.target()->cuda_version()));
     });
-    json.attribute("chat_format", chat_format_line(file));
+    const chat::Description chat = chat_format(file);
+    json.attribute("chat_format", chat.what);
+    json.attribute("chat_covers", chat.covers_text());
+    json.attribute("chat_lacks", chat.lacks_text());
     json.attributeArray("arenas", [&] {
       for (const fb::Arena* arena : *plan.arenas()) {
         json.object([&] {

@@ -108,6 +108,8 @@ void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
   os << formatv("    and {0} for prompts and drafts (--report=json has them)\n", others);
   if (facts.edits != nullptr) print_edits(*facts.edits, os);
   if (!facts.chat_format.empty()) os << formatv("  chat format: {0}\n", facts.chat_format);
+  if (!facts.chat_covers.empty()) os << formatv("    covers: {0}\n", facts.chat_covers);
+  if (!facts.chat_lacks.empty()) os << formatv("    does not cover: {0}\n", facts.chat_lacks);
   if (!facts.nvrtc.empty()) os << formatv("  nvrtc: {0}\n", facts.nvrtc);
   if (!facts.output.empty()) {
     os << formatv("\n{0}: {1}\n", facts.output, format_bytes(facts.file_bytes));
@@ -168,6 +170,8 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
     });
     if (facts.edits != nullptr) write_edits(*facts.edits, json);
     json.attribute("chat_format", facts.chat_format);
+    json.attribute("chat_covers", facts.chat_covers);
+    json.attribute("chat_lacks", facts.chat_lacks);
     json.attribute("nvrtc", facts.nvrtc);
     json.attribute("plan", facts.output);
     const std::vector<uint32_t> counts = decode_counts(facts.planned->schedule);

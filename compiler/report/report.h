@@ -20,7 +20,9 @@ struct Facts {
   Footprint footprint;
   std::string nvrtc;        // version and path, empty on the host
   std::string output;       // the plan's path
-  std::string chat_format;  // what it is and what is covered
+  std::string chat_format;  // what it is
+  std::string chat_covers;  // and what it is for and what not
+  std::string chat_lacks;
   uint64_t file_bytes = 0;
   const gguf::Edits* edits = nullptr;
 };

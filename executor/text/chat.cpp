@@ -63,7 +63,7 @@ ToolNotation ChatFormat::notation() const {
 
 std::string ChatFormat::tools_refusal() const {
   const auto* reason = format_.tools_refusal();
-  return reason != nullptr && reason->size() > 0 ? reason->str() : "the format is a built-in one";
+  return reason != nullptr ? reason->str() : "the plan was compiled without them";
 }
 
 }  // namespace jllm::text

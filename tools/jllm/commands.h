@@ -4,6 +4,7 @@
 namespace jllm::tool {
 
 int run_command(int argc, char** argv);
+int chat_command(int argc, char** argv);
 int bench_command(int argc, char** argv);
 int doctor_command(int argc, char** argv);
 int eval_command(int argc, char** argv);

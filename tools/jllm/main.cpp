@@ -17,6 +17,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"run", jllm::tool::run_command, "continue a prompt"},
+    {"chat", jllm::tool::chat_command, "talk with a model, several turns"},
     {"bench", jllm::tool::bench_command, "time prompts and generation"},
     {"eval", jllm::tool::eval_command, "perplexity and raw logits of a text"},
     {"doctor", jllm::tool::doctor_command, "what device is here; a target file made of it"},

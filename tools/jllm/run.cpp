@@ -1,39 +1,30 @@
 // jllm run: continues a prompt and streams the text as it is made.
-#include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <random>
 
+#include "executor/text/dialogue.h"
 #include "tools/jllm/arguments.h"
 #include "tools/jllm/commands.h"
+#include "tools/jllm/generation.h"
 #include "tools/jllm/memory_table.h"
 #include "tools/jllm/session.h"
 
 namespace jllm::tool {
 namespace {
 
-// Tokens asked for ahead of the one that is read, so that a GPU never waits for the host.
-constexpr uint32_t kAhead = 4;
-
-volatile std::sig_atomic_t interrupted = 0;
-
 struct RunOptions {
-  std::string plan, prompt, file, system, think;
+  std::string plan, prompt, file, system, think, tools;
   bool chat = false;  // the prompt is a message
-  uint64_t max_tokens = UINT32_MAX;
-  uint64_t threads = 0, device = 0, seed = 0;
-  uint64_t top_k = 40, repeat_last_n = 64;
-  double temperature = 0.8, top_p = 0.95, min_p = 0.05, repeat_penalty = 1.0;
-  uint32_t speculate = UINT32_MAX;  // tokens drafted a step at most
-  bool as_json = false, verbose = false, ignore_end = false, eager = false, echo = false;
+  GenerationOptions generation;
+  DeviceOptions device;
+  bool as_json = false, verbose = false, echo = false;
 };
 
-struct RunResult {
+struct RunResult : Generated {
   std::string text;
-  std::vector<uint32_t> tokens;
-  const char* finish = "length";
+  text::ToolAnswer answer;  // what of the text are calls
   size_t prompt_tokens = 0;
-  double load_seconds = 0, first_token_seconds = 0, decode_seconds = 0;
+  double load_seconds = 0;
 
   double prompt_rate() const {
     return first_token_seconds > 0 ? double(prompt_tokens) / first_token_seconds : 0;
@@ -44,21 +35,10 @@ struct RunResult {
   }
 };
 
-uint32_t parse_speculate(const std::string& text) {
-  if (text == "on") return UINT32_MAX;
-  if (text == "off") return 0;
-  const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
-  if (text.empty() || !digits || text.size() > 9) {
-    throw Failure(kUsage, "--speculate " + text + ": expected on, off or a number of tokens");
-  }
-  return static_cast<uint32_t>(std::stoul(text));
-}
-
 bool parse(int argc, char** argv, RunOptions* o) {
   Arguments a(
       "jllm run PLAN.jllm [-p TEXT | -f FILE] [-n N] [options]",
       "Continues a prompt. The text goes to standard output, everything else to standard error.");
-  std::string seed, speculate = "on";
   a.positional("PLAN.jllm", &o->plan);
   a.text("-p", "--prompt", &o->prompt, "the prompt (default: empty, the model starts by itself)");
   a.text("-f", "--file", &o->file, "read the prompt from a file (- for standard input)");
@@ -67,62 +47,32 @@ bool parse(int argc, char** argv, RunOptions* o) {
   a.text("", "--system", &o->system, "the system text of the conversation; implies --chat");
   a.text("", "--think", &o->think,
          "on or off, for models that can do both; implies --chat (default: the model's)");
-  a.integer("-n", "--tokens", &o->max_tokens, UINT32_MAX,
-            "tokens to make at most (default: to the end)");
-  a.number("-t", "--temp", &o->temperature, 0, 100,
-           "temperature; 0 takes the likeliest token (default 0.8)");
-  a.integer("", "--top-k", &o->top_k, UINT32_MAX,
-            "keep the K likeliest tokens, 0 is off (default 40)");
-  a.number("", "--top-p", &o->top_p, 1e-6, 1,
-           "keep the likeliest tokens of this mass, 1 is off (default 0.95)");
-  a.number("", "--min-p", &o->min_p, 0, 1,
-           "drop tokens below this share of the likeliest (default 0.05)");
-  a.number("", "--repeat-penalty", &o->repeat_penalty, 1e-3, 100,
-           "penalty on recent tokens, 1 is off (default 1)");
-  a.integer("", "--repeat-last-n", &o->repeat_last_n, UINT32_MAX,
-            "tokens that the penalty looks back at (default 64)");
-  a.text("-s", "--seed", &seed, "seed of the draws (default: a new one each run)");
-  a.text("", "--speculate", &speculate,
-         "verify tokens drafted from the text so far: on, off, or how many a step at most; the "
-         "text stays the same (default: on, for plans compiled with --speculate)");
-  a.flag("", "--ignore-end", &o->ignore_end, "go on behind end-of-text tokens");
+  a.text("", "--tools", &o->tools,
+         "file with the tools that the model may call, a JSON array of {\"type\": \"function\", "
+         "\"function\": {...}}; its calls are printed parsed; implies --chat");
+  add_options(&a, &o->generation);
   a.flag("", "--echo", &o->echo, "print the prompt in front of the text");
   a.flag("", "--json", &o->as_json, "print one JSON document instead of the text");
   a.flag("-v", "--verbose", &o->verbose, "tell more on standard error");
-  a.integer("", "--threads", &o->threads, 64, "host plans: worker threads (default: one per CPU)");
-  a.integer("", "--device", &o->device, 1023, "CUDA plans: device number (default 0)");
-  a.flag("", "--eager", &o->eager,
-         "CUDA plans: launch kernel by kernel, without graphs (debugging)");
+  add_options(&a, &o->device);
   if (!a.parse(argc, argv)) return false;
-  o->speculate = parse_speculate(speculate);
-  if (!o->think.empty() && o->think != "on" && o->think != "off") {
-    throw Failure(kUsage, "--think " + o->think + ": expected on or off");
-  }
-  o->chat = o->chat || !o->system.empty() || !o->think.empty();
+  read_options(&o->generation);
+  parse_think(o->think);
+  o->chat = o->chat || !o->system.empty() || !o->think.empty() || !o->tools.empty();
   if (!o->file.empty()) o->prompt = read_text(o->file);
-  if (seed.empty()) {
-    std::random_device random;
-    o->seed = random();
-  } else {
-    char* end = nullptr;
-    o->seed = std::strtoull(seed.c_str(), &end, 10);
-    if (*end != 0) throw Failure(kUsage, "--seed " + seed + ": expected a number");
-  }
   return true;
 }
 
 // The prompt as a conversation of one message.
 std::vector<uint32_t> encode_message(OpenPlan& plan, const RunOptions& o) {
-  const std::string_view message = o.prompt;
-  Conversation conversation;
-  conversation.has_system = !o.system.empty();
-  conversation.system = o.system;
-  conversation.messages = &message;
-  conversation.count = 1;
-  if (!o.think.empty()) conversation.thinking = o.think == "on" ? Thinking::kOn : Thinking::kOff;
+  text::Dialogue dialogue;
+  dialogue.system = o.system;
+  dialogue.thinking = parse_think(o.think);
+  dialogue.tools = o.tools;
+  dialogue.add_user(o.prompt);
   std::vector<uint32_t> tokens;
   std::string reason;
-  if (!plan.chat_format().encode(plan.tokenizer(), conversation, &tokens, &reason)) {
+  if (!dialogue.encode(plan.chat_format(), plan.tokenizer(), &tokens, &reason)) {
     throw Failure(kUsage, reason);
   }
   return tokens;
@@ -145,97 +95,24 @@ std::vector<uint32_t> encode_prompt(OpenPlan& plan, const RunOptions& o) {
   return tokens;
 }
 
-class Printer {
- public:
-  Printer(const text::Tokenizer& tokenizer, bool print, bool drop_space)
-      : decoder_(tokenizer, false), print_(print), drop_space_(drop_space) {}
-
-  void push(uint32_t token) { put(decoder_.push(token)); }
-  void finish() { put(decoder_.finish()); }
-  const std::string& text() const { return text_; }
-
- private:
-  void put(std::string piece) {
-    if (drop_space_ && !piece.empty()) {
-      if (piece[0] == ' ') piece.erase(0, 1);
-      drop_space_ = false;
-    }
-    text_ += piece;
-    if (print_ && !piece.empty()) {
-      std::fwrite(piece.data(), 1, piece.size(), stdout);
-      std::fflush(stdout);
-    }
-  }
-
-  text::StreamDecoder decoder_;
-  bool print_;
-  bool drop_space_;
-  std::string text_;
-};
-
 RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session) {
   RunResult result;
-  Executor& executor = session.executor();
   const std::vector<uint32_t> prompt = encode_prompt(plan, o);
-  result.prompt_tokens = prompt.size();
-  result.load_seconds = session.load_seconds();
-  Sampling sampling;
-  sampling.temperature = static_cast<float>(o.temperature);
-  sampling.top_k = static_cast<uint32_t>(o.top_k);
-  sampling.top_p = static_cast<float>(o.top_p);
-  sampling.min_p = static_cast<float>(o.min_p);
-  sampling.repeat_penalty = static_cast<float>(o.repeat_penalty);
-  sampling.repeat_last_n = static_cast<uint32_t>(o.repeat_last_n);
-  sampling.seed = o.seed;
-  sampling.ignore_end = o.ignore_end;
-  session.check(executor.set_sampling(sampling));
-
+  session.check(session.executor().set_sampling(sampling_of(o.generation)));
   // A text that starts at the begin token has the space that SPM puts in front; it is not the
   // user's.
   const bool drop_space = o.prompt.empty() && plan.tokenizer().strips_leading_space();
-  Printer printer(plan.tokenizer(), !o.as_json, drop_space);
+  const text::ToolNotation notation =
+      o.tools.empty() ? text::ToolNotation::kNone : plan.chat_format().notation();
+  AnswerPrinter printer(plan.tokenizer(), notation, !o.as_json, drop_space);
   if (o.echo && !o.as_json) std::fwrite(o.prompt.data(), 1, o.prompt.size(), stdout);
-  const double start = now_seconds();
-  session.check(executor.prefill(prompt.data(), static_cast<uint32_t>(prompt.size())));
-  executor.set_speculation(o.speculate);
-  const bool speculates = o.speculate > 0 && executor.most_drafted() > 0;
-  const uint32_t ahead = plan.view().is_host() ? 1 : kAhead;
-  uint64_t asked = 0;
-  // A draft needs all tokens in front of it, so that none is asked for ahead then.
-  const auto next_token = [&]() {
-    if (speculates) {
-      return executor.generate(static_cast<uint32_t>(o.max_tokens - result.tokens.size()));
-    }
-    while (asked < o.max_tokens && executor.in_flight() < ahead) {
-      session.check(executor.enqueue());
-      ++asked;
-    }
-    return executor.next();
-  };
-  double first = start;
-  for (bool running = true; running && result.tokens.size() < o.max_tokens;) {
-    const Result<SampledToken> token = next_token();
-    session.check(token.error());
-    if (result.tokens.empty()) first = now_seconds();
-    result.tokens.push_back(token.value().id);
-    if (token.value().done == kEndToken) {
-      result.finish = "stop";
-      running = false;
-    } else {
-      printer.push(token.value().id);
-      if (token.value().done == kContextFull) result.finish = "context";
-      running = token.value().done == kRunning;
-    }
-    if (interrupted != 0) {
-      result.finish = "interrupted";
-      running = false;
-    }
-  }
-  result.first_token_seconds = first - start;
-  result.decode_seconds = now_seconds() - first;
-  session.check(executor.rewind(executor.count()));  // what is in flight is waited for and dropped
+  static_cast<Generated&>(result) = tool::generate(o.generation, plan, session, prompt,
+                                                   [&](uint32_t token) { printer.push(token); });
   printer.finish();
+  result.prompt_tokens = prompt.size();
+  result.load_seconds = session.load_seconds();
   result.text = printer.text();
+  result.answer = printer.answer();
   return result;
 }
 
@@ -275,7 +152,7 @@ void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const R
       "seed %llu; context %u\n",
       mebibytes(memory.weights), mebibytes(memory.kv), mebibytes(memory.scratch),
       mebibytes(memory.state), mebibytes(memory.pinned), r.load_seconds,
-      static_cast<unsigned long long>(o.seed), model.context());
+      static_cast<unsigned long long>(o.generation.seed), model.context());
   print_memory_table(memory_lines(plan, session));
 }
 
@@ -288,7 +165,14 @@ void print_json(const RunResult& r, OpenPlan& plan, Session& session, const RunO
   d["text"] = r.text;
   d["tokens"] = r.tokens;
   d["finish_reason"] = r.finish;
-  d["seed"] = o.seed;
+  if (!o.tools.empty()) {
+    d["content"] = r.answer.content;
+    d["tool_calls"] = nlohmann::json::array();
+    for (const text::ToolCall& call : r.answer.calls) {
+      d["tool_calls"].push_back({{"name", call.name}, {"arguments", call.arguments}});
+    }
+  }
+  d["seed"] = o.generation.seed;
   d["prompt_tokens"] = r.prompt_tokens;
   d["generated_tokens"] = r.tokens.size();
   d["prompt_tok_s"] = r.prompt_rate();
@@ -315,15 +199,9 @@ int run_command(int argc, char** argv) {
   RunOptions options;
   if (!parse(argc, argv, &options)) return kDone;
   OpenPlan plan(options.plan);
-  ExecutorOptions executor_options;
-  executor_options.threads = static_cast<unsigned>(options.threads);
-  executor_options.device = static_cast<int>(options.device);
-  executor_options.graphs = !options.eager;
-  Session session(plan, executor_options);
-  struct sigaction action = {};
-  action.sa_handler = [](int) { interrupted = 1; };
-  action.sa_flags = SA_RESETHAND;  // a second Ctrl-C ends the program at once
-  sigaction(SIGINT, &action, nullptr);
+  if (!options.tools.empty()) options.tools = read_tools(plan, options.tools);
+  Session session(plan, executor_options(options.device));
+  catch_interrupts(true);
   const RunResult result = generate(options, plan, session);
   if (options.as_json) {
     print_json(result, plan, session, options);

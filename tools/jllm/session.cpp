@@ -95,6 +95,12 @@ const text::ChatFormat& OpenPlan::chat_format() {
   return *chat_format_;
 }
 
+void OpenPlan::require_tools() {
+  if (chat_format().notation() != text::ToolNotation::kNone) return;
+  throw Failure(kUnsupported, path_ + ": the plan's chat format covers no tools: " +
+                                  chat_format().tools_refusal());
+}
+
 bool OpenPlan::read_segment(fb::SegmentKind kind, const char* name, std::vector<uint8_t>* bytes) {
   const fb::Segment* segment = view_.find_segment(kind);
   if (segment == nullptr) return false;

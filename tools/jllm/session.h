@@ -44,6 +44,7 @@ class OpenPlan {
   const std::string& path() const { return path_; }
   const text::Tokenizer& tokenizer();     // read on first use; throws Failure
   const text::ChatFormat& chat_format();  // likewise
+  void require_tools();                   // a Failure where the chat format covers none
 
  private:
   // False where the plan has no such segment; throws Failure.

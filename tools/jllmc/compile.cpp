@@ -33,8 +33,9 @@ cl::opt<std::string> chat_format(
     "chat-format", cl::value_desc("NAME"), cl::init("auto"),
     cl::desc(
         "template: the model's own chat template, reduced to a turn grammar and proven against "
-        "python3's jinja2; none; or a built-in format: chatml, gemma, llama3, mistral, phi3, "
-        "zephyr (default: auto, the template where that can be done)"),
+        "python3's jinja2; FILE.jinja: the same with another template; none; or a built-in format: "
+        "chatml, gemma, llama3, mistral, phi3, zephyr (default: auto, the template where that can "
+        "be done)"),
     cl::sub(command), cl::cat(options_category()));
 cl::opt<std::string> report_format("report", cl::value_desc("text|json"),
                                    cl::desc("print the memory budget and the kernels chosen"),

@@ -45,6 +45,10 @@ TEST_F(ChatFormat, TheModelsOwnTemplateIsProvenAndReported) {
   const ProcessResult result = compile({"--chat-format", "template", "--report", "text"});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_TRUE(contains(result.out, "chat format: the model's template, equal to jinja2 on "));
+  EXPECT_TRUE(contains(result.out, "covers: several turns, system text\n")) << result.out;
+  EXPECT_TRUE(contains(result.out,
+                       "does not cover: thinking on and off, tools (the template does "
+                       "not write tools"));
   EXPECT_TRUE(contains(inspected(), "chat    the model's template, equal to jinja2 on "));
   EXPECT_EQ(jllmc({"inspect", plan(), "--verify"}).code, 0);
 }
