@@ -26,6 +26,12 @@ llvm::Expected<const Architecture*> find_architecture(const std::string& name) {
               known);
 }
 
+std::vector<std::string> architecture_names() {
+  std::vector<std::string> names;
+  for (const Architecture* architecture : kArchitectures) names.emplace_back(architecture->name);
+  return names;
+}
+
 llvm::Expected<ir::Program> build_program(const Model& model, const ProgramOptions& options) {
   llvm::Expected<const Architecture*> architecture = find_architecture(model.params.architecture);
   if (!architecture) return architecture.takeError();

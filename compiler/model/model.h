@@ -86,6 +86,7 @@ struct Architecture {
 
 // The list that load() and build_program() know; kUnsupported for others.
 llvm::Expected<const Architecture*> find_architecture(const std::string& name);
+std::vector<std::string> architecture_names();
 
 // Collects the tensors of a model into a program, checking names, shapes and types. Errors are
 // collected: look at take_error() once after all tensors have been asked for.

@@ -1,5 +1,6 @@
 #include "tests/e2e/arch/models.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "compiler/support/error.h"
@@ -63,7 +64,8 @@ synth::SynthOptions tiny_stablelm(bool parallel) {
 }  // namespace
 
 std::vector<ArchModel> arch_models() {
-  return {{"qwen2", tiny("qwen2.5-0.5b", {3, 224, 1216, 7, 1, 32})},
+  return {{"llama", tiny("llama-3.2-1b", {3, 128, 512, 4, 1, 32})},
+          {"qwen2", tiny("qwen2.5-0.5b", {3, 224, 1216, 7, 1, 32})},
           {"qwen2_untied", tiny("qwen2.5-7b", {2, 224, 1184, 7, 1, 32})},
           {"qwen3", tiny("qwen3-0.6b", {3, 128, 384, 4, 2, 64})},
           {"gemma2", tiny_gemma2()},
@@ -80,6 +82,15 @@ std::vector<ArchModel> arch_models() {
           {"granite", tiny("granite-3.3-2b", {3, 128, 512, 4, 1, 32})},
           {"smollm3", tiny("smollm3-3b", {5, 128, 688, 4, 1, 32})},
           {"lfm2", tiny("lfm2-1.2b", {6, 128, 512, 4, 1, 32})}};
+}
+
+synth::SynthOptions widened(synth::SynthOptions model) {
+  model.kv_heads = std::max(1u, 8 * model.kv_heads / model.heads);
+  model.heads = 8;
+  model.head_dim = 32;
+  model.embedding = 256;
+  model.ffn = 512;
+  return model;
 }
 
 void write_model(const ArchModel& model, const std::string& path) {

@@ -24,6 +24,9 @@ struct Size {
 // F32 weights, 512 tokens, a context of 256.
 synth::SynthOptions tiny(const char* like, const Size& size);
 
+// The same architecture with rows that blocks of 256 weights divide, for models in every type.
+synth::SynthOptions widened(synth::SynthOptions model);
+
 // Writes the GGUF, or throws std::runtime_error.
 void write_model(const ArchModel& model, const std::string& path);
 
