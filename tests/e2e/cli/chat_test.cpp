@@ -241,12 +241,12 @@ TEST_F(Chat, ADialogueWithCalls) {
   std::vector<uint32_t> tokens;
   std::string error;
   ASSERT_TRUE(dialogue.encode(open.chat_format(), open.tokenizer(), &tokens, &error)) << error;
-  EXPECT_EQ(
-      open.tokenizer().decode(tokens, true),
-      "<|bos|><|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nSo:<tool_call>{\"name\": \"f\", "
-      "\"arguments\": {\"x\": 1}}</tool_call><tool_call>{\"name\": \"g\", \"arguments\": {}}"
-      "</tool_call><|im_end|>\n<|im_start|>user\n<res><|im_end|></res><|im_end|>\n"
-      "<|im_start|>user\n<res>2</res><|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(open.tokenizer().decode(tokens, true),
+            "<|bos|><|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nSo:<tool_call>{\"name\":"
+            " \"f\", "
+            "\"arguments\": {\"x\": 1}}</tool_call><tool_call>{\"name\": \"g\", \"arguments\": {}}"
+            "</tool_call><|im_end|>\n<|im_start|>user\n<res><|im_end|></res><|im_end|>\n"
+            "<|im_start|>user\n<res>2</res><|im_end|>\n<|im_start|>assistant\n");
   const auto ends = [&](const std::vector<uint32_t>& ids) {
     return std::count_if(ids.begin(), ids.end(), [&](uint32_t id) {
       return open.tokenizer().piece(id, true) == "<|im_end|>";
