@@ -97,7 +97,7 @@ Description describe(llvm::ArrayRef<uint8_t> segment) {
     constexpr const char* kNotations[] = {"an unknown", "Hermes'", "Llama 3's", "Mistral's"};
     d.covers.push_back(llvm::formatv("tools, their results, calls in {0} notation{1}",
                                      kNotations[static_cast<size_t>(tools->notation())],
-                                     tools->single_call() ? " one at a time" : ""));
+                                     tools->single_call() ? ", one at a time" : ""));
   }
   return d;
 }

@@ -107,32 +107,84 @@ TEST_F(Template, ASystemTextThatTheTemplateRefuses) {
   EXPECT_EQ(test::render(segment, conversation(kOne)).text, "|Hi");
 }
 
+// What the script makes of a template.
+struct Reduction {
+  llvm::json::Value output = nullptr;
+  chat::Grammar grammar;
+  const llvm::json::Array& probes() const { return *output.getAsObject()->getArray("probes"); }
+  const llvm::json::Array& tool_probes() const {
+    return *output.getAsObject()->getArray("tool_probes");
+  }
+};
+
+std::unique_ptr<Reduction> run(const std::string& jinja) {
+  llvm::Expected<llvm::json::Value> output = chat::run_script({jinja, "<s>", "</s>"});
+  if (!output) {
+    ADD_FAILURE() << take_error(output.takeError()).second;
+    return nullptr;
+  }
+  auto result = std::make_unique<Reduction>();
+  result->output = std::move(*output);
+  const llvm::json::Object* json = result->output.getAsObject()->getObject("grammar");
+  if (json == nullptr) {
+    ADD_FAILURE() << "refused";
+    return nullptr;
+  }
+  llvm::Expected<chat::Grammar> grammar = chat::parse_grammar(*json);
+  if (!grammar) {
+    ADD_FAILURE() << take_error(grammar.takeError()).second;
+    return nullptr;
+  }
+  result->grammar = std::move(*grammar);
+  return result;
+}
+
+bool is_proven(const chat::Grammar& grammar, const llvm::json::Array& probes) {
+  llvm::Expected<uint32_t> proven = chat::prove(grammar, probes);
+  if (proven) return true;
+  llvm::consumeError(proven.takeError());
+  return false;
+}
+
 // Any literal that differs by one byte and any other part that is missing must fail the proof: the
 // probes reach every sequence. Those with tools are proven by probes of their own.
-void expect_every_literal_proven(const std::string& jinja) {
-  llvm::Expected<llvm::json::Value> output = chat::run_script({jinja, "<s>", "</s>"});
-  ASSERT_TRUE(bool(output)) << take_error(output.takeError()).second;
-  const llvm::json::Object& object = *output->getAsObject();
-  ASSERT_NE(object.getObject("grammar"), nullptr);
-  llvm::Expected<chat::Grammar> grammar = chat::parse_grammar(*object.getObject("grammar"));
-  ASSERT_TRUE(bool(grammar));
-  const llvm::json::Array& probes = *object.getArray("probes");
-  const llvm::json::Array& tool_probes = *object.getArray("tool_probes");
-  ASSERT_TRUE(bool(chat::prove(*grammar, probes)));
-  const size_t plain = grammar->tools ? grammar->tools->first_sequence : grammar->sequences.size();
-  for (size_t s = 0; s < grammar->sequences.size(); ++s) {
-    for (size_t p = 0; p < grammar->sequences[s].size(); ++p) {
-      chat::Grammar wrong = *grammar;
+void expect_every_part_proven(const Reduction& r) {
+  ASSERT_TRUE(is_proven(r.grammar, r.probes()));
+  const auto& sequences = r.grammar.sequences;
+  const size_t plain = r.grammar.tools ? r.grammar.tools->first_sequence : sequences.size();
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    for (size_t p = 0; p < sequences[s].size(); ++p) {
+      chat::Grammar wrong = r.grammar;
       chat::Part& part = wrong.sequences[s][p];
       if (part.kind <= fb::PartKind::Date) {
         part.text += "?";
       } else {
         wrong.sequences[s].erase(wrong.sequences[s].begin() + static_cast<std::ptrdiff_t>(p));
       }
-      llvm::Expected<uint32_t> proven = chat::prove(wrong, s < plain ? probes : tool_probes);
-      EXPECT_FALSE(bool(proven)) << "sequence " << s << " part " << p;
-      if (!proven) llvm::consumeError(proven.takeError());
+      EXPECT_FALSE(is_proven(wrong, s < plain ? r.probes() : r.tool_probes()))
+          << "sequence " << s << " part " << p;
     }
+  }
+}
+
+// The same for what the grammar says of tools as such.
+void expect_every_tool_rule_proven(const Reduction& r) {
+  ASSERT_TRUE(r.grammar.tools);
+  ASSERT_TRUE(is_proven(r.grammar, r.tool_probes()));
+  using Change = void (*)(chat::ToolGrammar&);
+  const Change changes[] = {
+      [](chat::ToolGrammar& t) { t.between_tools += "?"; },
+      [](chat::ToolGrammar& t) {
+        t.tool_text = static_cast<fb::ToolText>((int(t.tool_text) + 1) % 4);
+      },
+      [](chat::ToolGrammar& t) { t.single_call = !t.single_call; },
+      [](chat::ToolGrammar& t) { ++t.id_size; },
+      [](chat::ToolGrammar& t) { std::swap(t.choices[0], t.choices[9]); },
+  };
+  for (size_t i = 0; i < std::size(changes); ++i) {
+    chat::Grammar wrong = r.grammar;
+    changes[i](*wrong.tools);
+    EXPECT_FALSE(is_proven(wrong, r.tool_probes())) << "change " << i;
   }
 }
 
@@ -202,7 +254,12 @@ TEST_F(Template, ToolsCallsAndResults) {
   EXPECT_EQ(test::render(segment, c).error, ChatError::kBadCall);
 }
 
-TEST_F(Template, EveryLiteralOfToolsIsProven) { expect_every_literal_proven(kTools); }
+TEST_F(Template, EveryRuleOfToolsIsProven) {
+  const std::unique_ptr<Reduction> reduction = run(kTools);
+  ASSERT_TRUE(reduction);
+  expect_every_part_proven(*reduction);
+  expect_every_tool_rule_proven(*reduction);
+}
 
 // A grammar that covers no tools still holds for what it covers, and says why.
 TEST_F(Template, ToolsThatCannotBeReducedAreLeftOut) {
@@ -249,7 +306,11 @@ TEST_F(Template, ATemplateIsNoWayOutOfTheSandbox) {
   EXPECT_NE(refusal("{{ messages.__class__.__base__.__subclasses__() }}"), "");
 }
 
-TEST_F(Template, TheProofReachesEverySequence) { expect_every_literal_proven(kPlain); }
+TEST_F(Template, TheProofReachesEverySequence) {
+  const std::unique_ptr<Reduction> reduction = run(kPlain);
+  ASSERT_TRUE(reduction);
+  expect_every_part_proven(*reduction);
+}
 
 // What the template writes for a call is what parse_tool_calls() reads in the plan's notation; and
 // nothing that tools, calls and results say is the template's own text.
@@ -304,16 +365,17 @@ TEST_F(Template, PublishedTemplatesAreProven) {
     SCOPED_TRACE(entry.path().filename());
     std::ifstream file(entry.path());
     const std::string jinja((std::istreambuf_iterator<char>(file)), {});
-    const std::vector<uint8_t> segment = reduce(jinja);
-    ASSERT_FALSE(segment.empty());
-    const fb::ChatFormat& format = *fb::GetChatFormat(segment.data());
+    const std::unique_ptr<Reduction> reduction = run(jinja);
+    ASSERT_TRUE(reduction);
     const std::string name = entry.path().filename().string();
     const bool covered = name.rfind("Qwen", 0) == 0 || name.rfind("meta-llama", 0) == 0 ||
                          name.rfind("mistralai", 0) == 0;
-    EXPECT_EQ(format.tools() != nullptr, covered)
-        << (format.tools_refusal() ? format.tools_refusal()->c_str() : "");
-    if (covered) expect_calls_come_back(segment);
-    expect_every_literal_proven(jinja);
+    EXPECT_EQ(bool(reduction->grammar.tools), covered) << reduction->grammar.tools_refusal;
+    if (reduction->grammar.tools) {
+      expect_calls_come_back(chat::to_segment(reduction->grammar));
+      expect_every_tool_rule_proven(*reduction);
+    }
+    expect_every_part_proven(*reduction);
     ++count;
   }
   EXPECT_GT(count, 0u);
