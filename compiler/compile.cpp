@@ -177,6 +177,7 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     if (!requantised) return requantised.takeError();
     *file = std::move(*requantised);
   }
+  *file = gguf::with_unpacked_trits(*file);
   gguf::Edits edits;
   if (llvm::Error error = read_edits(options, *file, &edits)) return error;
   PlanOptions plan;

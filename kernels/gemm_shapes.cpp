@@ -20,7 +20,19 @@ struct TileBytes {
 TileBytes tile_bytes(unsigned type, uint64_t subs) {
   switch (type) {
     case kRowQ4_0:
+    case kRowIQ4_NL:
       return {16, 0, 2 * subs, 1};
+    case kRowIQ4_XS:
+      return {16, 0, 8, 1};
+    case kRowMXFP4:
+      return {16, 0, 4, 1};
+    case kRowQ2_K:
+      return {0, 8, 4 + 2 * subs, 2};
+    case kRowQ3_K:
+      return {0, 12, 4 + 2 * subs, 2};
+    case kRowTQ2_0:
+    case kRowQ2_0:
+      return {0, 8, 4, 1};
     case kRowQ5_0:
       return {16, 4, 2 * subs, 1};
     case kRowQ8_0:

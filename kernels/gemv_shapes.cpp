@@ -31,7 +31,17 @@ Unit unit_of(unsigned type) {
   switch (type) {
     case kRowQ4_0:
     case kRowQ4_1:
+    case kRowIQ4_NL:
+    case kRowMXFP4:
+    case kRowQ3_K:
       return {32, 5, 4};
+    case kRowIQ4_XS:
+      return {32, 7, 2};
+    case kRowQ2_K:
+      return {32, 4, 4};
+    case kRowTQ2_0:
+    case kRowQ2_0:
+      return {32, 3, 8};
     case kRowQ5_0:
     case kRowQ5_1:
       return {32, 6, 4};

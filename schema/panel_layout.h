@@ -1,7 +1,8 @@
 // How a quantised weight matrix is stored for the integer products of the host: in panels of 16
 // rows, so that a vector register holds four successive weights of each of 16 (or 8, or 4) rows and
-// one instruction multiplies them with the same four activations. Exactly as many bytes as in the
-// GGUF, once the number of rows is rounded up to whole panels; padding is zero.
+// one instruction multiplies them with the same four activations. As many bytes as in the GGUF
+// (q3_k: 114 for 110, iq4_xs: 138 for 136), once the number of rows is rounded up to whole panels;
+// padding is zero.
 //
 // A panel is a run of records, one per GGUF block position; a record holds that block of all 16
 // rows. Byte r * 4 + i of a 64-byte vector belongs to row r. A group is 32 weights of each row; its
@@ -23,6 +24,15 @@
 //   q6_k  nibbles[8 groups] | pairs[8 groups] | scales s8[16][16] | d f16[16]
 //         quant nibble + 16 pair; scales[s] of the 16 weights from 16 s on: scale d * s,
 //         minimum 32 d * s
+//   q3_k  pairs[8 groups] | bits[8 groups] | scales, d as q6_k
+//         quant pair + 4 bit; minimum 4 d * s
+//   q2_k  pairs[8 groups] | scales u8[16][16] | d f16[16] | dmin f16[16]
+//         of the 16 weights from 16 s on: scale d * low half of scales[s], minimum dmin * high half
+//   tq2_0 pairs[8 groups] | d f16[16]; q2_0 pairs[2 groups] | d f16[16]: scale d, minimum d
+//   iq4_nl  nibbles | d f16[16]                       quant nibble_value(nibble); minimum 0
+//   iq4_xs  nibbles[8 groups] | scales s8[8][16] | d f16[16]
+//           as iq4_nl; scales[g] of group g: scale d * s
+//   mxfp4   nibbles | exponents u8[16]                as iq4_nl; scale 2^(exponent - 128)
 #pragma once
 
 #include <cstdint>
@@ -41,7 +51,20 @@ constexpr uint64_t kPackedBytes = 3 * 4 * kPanelRows;  // scales and minima of a
 
 constexpr bool has_panels(WeightType type) {
   return type != WeightType::kF32 && type != WeightType::kF16 && type != WeightType::kBF16 &&
-         block_shape(type).bytes != 0;
+         type != WeightType::kTQ1_0 && block_shape(type).bytes != 0;
+}
+
+// Types whose quants are pairs of bits (q3_k: and one more).
+constexpr bool has_only_pairs(WeightType type) {
+  return type == WeightType::kQ2_K || type == WeightType::kQ3_K || type == WeightType::kTQ2_0 ||
+         type == WeightType::kQ2_0;
+}
+
+// Types with a signed scale of 8 bits for each so many weights (0: others), behind the quants.
+constexpr uint64_t signed_scale_weights(WeightType type) {
+  return type == WeightType::kIQ4_XS                              ? 32
+         : type == WeightType::kQ3_K || type == WeightType::kQ6_K ? 16
+                                                                  : 0;
 }
 
 // Types whose records have a plane of fifth bits behind all nibbles.
@@ -55,8 +78,20 @@ constexpr uint64_t nibble_quants_bytes(WeightType type) {
          (kNibbleBytes + (has_fifth_bits(type) ? kPanelVector : 0));
 }
 
+// Of all quants, which open a record.
+constexpr uint64_t quants_bytes(WeightType type) {
+  const uint64_t groups = block_shape(type).elements / kPanelGroup;
+  if (type == WeightType::kQ8_0) return groups * 2 * kNibbleBytes;
+  if (type == WeightType::kQ1_0) return groups * kPanelVector;
+  if (type == WeightType::kQ3_K) return groups * (kPairBytes + kPanelVector);
+  if (has_only_pairs(type)) return groups * kPairBytes;
+  return nibble_quants_bytes(type) + (type == WeightType::kQ6_K ? groups * kPairBytes : 0);
+}
+
 constexpr uint64_t panel_record_bytes(WeightType type) {
-  return kPanelRows * block_shape(type).bytes;
+  const uint64_t shared = signed_scale_weights(type);
+  if (shared == 0) return kPanelRows * block_shape(type).bytes;
+  return quants_bytes(type) + kPanelRows * (block_shape(type).elements / shared) + kHalvesBytes;
 }
 
 // Of a panel of rows of k weights, a multiple of the type's block.

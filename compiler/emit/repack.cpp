@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "compiler/emit/block_scales.h"
 #include "schema/row_layout.h"
 
 namespace jllm {
@@ -36,6 +37,27 @@ void put_nibbles(const uint8_t* from, int shift, uint8_t* out) {
     const uint64_t high = load8(from + j + 16) >> shift & kLowNibbles;
     store8(out + j, low | high << 4);
   }
+}
+
+// Two bits of each of 32 bytes to the 8 bytes of a sub-block of pairs.
+void put_pairs(const uint8_t* from, int shift, uint8_t* out) {
+  uint64_t pairs = 0;
+  for (int j = 0; j < 4; ++j) pairs |= (load8(from + 8 * j) >> shift & kLowPairs) << (2 * j);
+  store8(out, pairs);
+}
+
+// 64 bytes of pairs, each of 32 bytes of four sub-blocks, to one place every `step` bytes.
+void put_all_pairs(const uint8_t* from, uint64_t step, uint8_t* out) {
+  for (int sub = 0; sub < 8; ++sub) {
+    put_pairs(from + sub / 4 * 32, sub % 4 * 2, out + uint64_t(sub) * step);
+  }
+}
+
+// Bit `bit` of 32 bytes as a word.
+void put_bits(const uint8_t* from, int bit, uint8_t* out) {
+  uint32_t word = 0;
+  for (int j = 0; j < 32; ++j) word |= uint32_t{from[j] >> bit & 1u} << j;
+  std::memcpy(out, &word, sizeof word);
 }
 
 // Block `b` of a row: f16 scale, 16 bytes of nibbles in the order that we keep.
@@ -114,11 +136,7 @@ void q4_k(const uint8_t* block, uint64_t b, const Planes& to) {
 void q5_k(const uint8_t* block, uint64_t b, const Planes& to) {
   k_header(block, b, to);
   k_nibbles(block + 48, b, to);
-  for (int sub = 0; sub < 8; ++sub) {
-    uint32_t high = 0;
-    for (int j = 0; j < 32; ++j) high |= uint32_t{block[16 + j] >> sub & 1u} << j;
-    std::memcpy(to.high + 32 * b + 4 * sub, &high, sizeof high);
-  }
+  for (int sub = 0; sub < 8; ++sub) put_bits(block + 16, sub, to.high + 32 * b + 4 * sub);
 }
 
 // Per 128 weights 64 bytes of low nibbles and 32 bytes of bit pairs, interleaved by 32; then 16
@@ -130,15 +148,54 @@ void q6_k(const uint8_t* block, uint64_t b, const Planes& to) {
     for (int sub = 0; sub < 4; ++sub) {
       const uint64_t index = 8 * b + 4 * uint64_t(half) + uint64_t(sub);
       put_nibbles(low + 32 * (sub & 1), sub < 2 ? 0 : 4, to.quants + 16 * index);
-      uint64_t pairs = 0;
-      for (int j = 0; j < 4; ++j) {
-        pairs |= (load8(high + 8 * j) >> (2 * sub) & kLowPairs) << (2 * j);
-      }
-      store8(to.high + 8 * index, pairs);
+      put_pairs(high, 2 * sub, to.high + 8 * index);
     }
   }
   std::memcpy(to.scales + 16 * b, block + 192, 16);
   std::memcpy(to.super + 2 * b, block + 208, 2);
+}
+
+// 16 bytes of scales and minima, 64 bytes of pairs, d, dmin.
+void q2_k(const uint8_t* block, uint64_t b, const Planes& to) {
+  put_all_pairs(block + 16, 8, to.quants + 64 * b);
+  std::memcpy(to.scales + 16 * b, block, 16);
+  std::memcpy(to.super + 4 * b, block + 80, 4);
+}
+
+// 32 bytes of high bits, 64 bytes of pairs, 12 bytes of 6-bit scales, d.
+void q3_k(const uint8_t* block, uint64_t b, const Planes& to) {
+  put_all_pairs(block + 32, 12, to.quants + 96 * b);
+  for (int sub = 0; sub < 8; ++sub) put_bits(block, sub, to.quants + 96 * b + 12 * sub + 8);
+  for (int j = 0; j < 16; ++j) to.scales[16 * b + j] = q3_k_scale(block, j);
+  std::memcpy(to.super + 2 * b, block + 108, 2);
+}
+
+// 64 bytes of pairs, f16 scale.
+void tq2_0(const uint8_t* block, uint64_t b, const Planes& to) {
+  put_all_pairs(block, 8, to.quants + 64 * b);
+  std::memcpy(to.scales + 2 * b, block + 64, 2);
+}
+
+// f16 scale, 16 bytes of pairs: four consecutive weights each.
+void q2_0(const uint8_t* block, uint64_t b, const Planes& to) {
+  std::memcpy(to.scales + 2 * b, block, 2);
+  for (int sub = 0; sub < 2; ++sub) {
+    uint8_t quants[32];
+    for (int j = 0; j < 32; ++j) quants[j] = block[2 + 8 * sub + j / 4] >> (j % 4 * 2) & 3;
+    put_pairs(quants, 0, to.quants + 16 * b + 8 * sub);
+  }
+}
+
+// 8 bytes of scales, 128 bytes of nibbles in the order that we keep.
+void iq4_xs(const uint8_t* block, uint64_t b, const Planes& to) {
+  std::memcpy(to.scales + 8 * b, block, 8);
+  std::memcpy(to.quants + 128 * b, block + 8, 128);
+}
+
+// An exponent, 16 bytes of nibbles.
+void mxfp4(const uint8_t* block, uint64_t b, const Planes& to) {
+  to.scales[b] = block[0];
+  std::memcpy(to.quants + 16 * b, block + 1, 16);
 }
 
 // f16 scale, 128 sign bits.
@@ -163,6 +220,7 @@ void repack_rows(WeightType type, const uint8_t* gguf_rows, uint64_t rows, uint6
   for (uint64_t r = 0; r < rows; ++r) {
     const uint8_t* row = gguf_rows + r * row_bytes;
     uint8_t* to = out + r * layout.stride;
+    std::memset(to + layout.end, 0, layout.stride - layout.end);
     const Planes planes = {to, to + layout.high, to + layout.scales, to + layout.super};
     switch (type) {
       case WeightType::kF32:
@@ -172,6 +230,30 @@ void repack_rows(WeightType type, const uint8_t* gguf_rows, uint64_t rows, uint6
         break;
       case WeightType::kQ4_0:
         repack_blocks<q4_0>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kIQ4_NL:
+        repack_blocks<q4_0>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kIQ4_XS:
+        repack_blocks<iq4_xs>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kMXFP4:
+        repack_blocks<mxfp4>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kQ2_K:
+        repack_blocks<q2_k>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kQ3_K:
+        repack_blocks<q3_k>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kTQ2_0:
+        repack_blocks<tq2_0>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kQ2_0:
+        repack_blocks<q2_0>(row, blocks, shape.bytes, planes);
+        break;
+      case WeightType::kTQ1_0:
+        assert(false && "becomes TQ2_0 before");
         break;
       case WeightType::kQ5_0:
         repack_blocks<q5_0>(row, blocks, shape.bytes, planes);
@@ -198,8 +280,6 @@ void repack_rows(WeightType type, const uint8_t* gguf_rows, uint64_t rows, uint6
         repack_blocks<q1_0>(row, blocks, shape.bytes, planes);
         break;
     }
-    // Every type keeps exactly its GGUF bits, so what is left of the stride is padding.
-    std::memset(to + row_bytes, 0, layout.stride - row_bytes);
   }
 }
 

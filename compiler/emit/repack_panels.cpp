@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "compiler/emit/block_scales.h"
 #include "compiler/emit/repack.h"
 #include "schema/panel_layout.h"
 
@@ -48,10 +49,34 @@ void unpack_q6_k(const uint8_t* block, Quants& out) {
   }
 }
 
+// 64 bytes of pairs: weights l, l + 32, l + 64 and l + 96 of 128 share a byte.
+void unpack_pairs(const uint8_t* from, Quants& out) {
+  for (int j = 0; j < 256; ++j) out[j] = from[j / 128 * 32 + j % 32] >> (j / 32 % 4 * 2) & 3;
+}
+
 void unpack(WeightType type, const uint8_t* block, Quants& out) {
   switch (type) {
     case WeightType::kQ4_0:
+    case WeightType::kIQ4_NL:
       return split_nibbles(block + 2, 16, out);
+    case WeightType::kMXFP4:
+      return split_nibbles(block + 1, 16, out);
+    case WeightType::kIQ4_XS:
+      for (int j = 0; j < 8; ++j) split_nibbles(block + 8 + 16 * j, 16, out + 32 * j);
+      return;
+    case WeightType::kQ2_K:
+      return unpack_pairs(block + 16, out);
+    case WeightType::kTQ2_0:
+      return unpack_pairs(block, out);
+    case WeightType::kQ3_K:
+      unpack_pairs(block + 32, out);
+      for (int j = 0; j < 256; ++j) {
+        out[j] |= static_cast<uint8_t>((block[j % 32] >> j / 32 & 1) << 2);
+      }
+      return;
+    case WeightType::kQ2_0:
+      for (int j = 0; j < 64; ++j) out[j] = block[2 + j / 4] >> (j % 4 * 2) & 3;
+      return;
     case WeightType::kQ5_0:
       return unpack_five_bits(block + 2, out);
     case WeightType::kQ4_1:
@@ -78,6 +103,7 @@ void unpack(WeightType type, const uint8_t* block, Quants& out) {
     case WeightType::kF32:
     case WeightType::kF16:
     case WeightType::kBF16:
+    case WeightType::kTQ1_0:
       break;
   }
   assert(false && "a type without panels");
@@ -102,10 +128,11 @@ void put_nibbles(const uint8_t* group, uint64_t r, uint8_t* plane) {
   }
 }
 
-void put_pairs(const uint8_t* group, uint64_t r, uint8_t* plane) {
+// Bits `bit` and `bit` + 1 of each quant.
+void put_pairs(const uint8_t* group, int bit, uint64_t r, uint8_t* plane) {
   for (uint64_t v = 0; v < 2; ++v) {
     uint32_t word = 0;
-    for (uint64_t i = 0; i < 4; ++i) word |= (step(group, 4 * v + i) >> 4 & kLowPairs) << 2 * i;
+    for (uint64_t i = 0; i < 4; ++i) word |= (step(group, 4 * v + i) >> bit & kLowPairs) << 2 * i;
     put(plane, v, r, word);
   }
 }
@@ -124,6 +151,12 @@ void place(WeightType type, const uint8_t* block, const Quants& quants, uint64_t
   const auto put_half = [&](uint64_t plane, const uint8_t* from) {
     std::memcpy(record + plane + 2 * r, from, 2);
   };
+  // Bytes behind the quants, `count` of each row.
+  const auto put_bytes = [&](uint64_t count, const auto& byte) {
+    for (uint64_t s = 0; s < count; ++s) {
+      record[quants_bytes(type) + kPanelRows * s + r] = static_cast<uint8_t>(byte(s));
+    }
+  };
   for (uint64_t g = 0; g < groups; ++g) {
     const uint8_t* group = quants + kPanelGroup * g;
     switch (type) {
@@ -135,11 +168,22 @@ void place(WeightType type, const uint8_t* block, const Quants& quants, uint64_t
       case WeightType::kQ4_0:
       case WeightType::kQ4_1:
       case WeightType::kQ4_K:
+      case WeightType::kIQ4_NL:
+      case WeightType::kIQ4_XS:
+      case WeightType::kMXFP4:
         put_nibbles(group, r, record + kNibbleBytes * g);
         break;
       case WeightType::kQ6_K:
         put_nibbles(group, r, record + kNibbleBytes * g);
-        put_pairs(group, r, record + kNibbleBytes * groups + kPairBytes * g);
+        put_pairs(group, 4, r, record + kNibbleBytes * groups + kPairBytes * g);
+        break;
+      case WeightType::kQ3_K:
+        put_bits(group, 2, r, record + kPairBytes * groups + kPanelVector * g);
+        [[fallthrough]];
+      case WeightType::kQ2_K:
+      case WeightType::kTQ2_0:
+      case WeightType::kQ2_0:
+        put_pairs(group, 0, r, record + kPairBytes * g);
         break;
       case WeightType::kQ8_0:
         for (uint64_t j = 0; j < 8; ++j) put(record, j, r, step(group, j));
@@ -167,12 +211,29 @@ void place(WeightType type, const uint8_t* block, const Quants& quants, uint64_t
       put_half(packed + kPackedBytes + kHalvesBytes, block + 2);
       break;
     }
-    case WeightType::kQ6_K: {
-      const uint64_t scales = (kNibbleBytes + kPairBytes) * groups;
-      for (uint64_t s = 0; s < 16; ++s) record[scales + kPanelRows * s + r] = block[192 + s];
-      put_half(scales + 16 * kPanelRows, block + 208);
+    case WeightType::kQ6_K:
+      put_bytes(16, [&](uint64_t s) { return block[192 + s]; });
+      put_half(panel_record_bytes(type) - kHalvesBytes, block + 208);
       break;
-    }
+    case WeightType::kQ3_K:
+      put_bytes(16, [&](uint64_t s) { return q3_k_scale(block, int(s)); });
+      put_half(panel_record_bytes(type) - kHalvesBytes, block + 108);
+      break;
+    case WeightType::kIQ4_XS:
+      put_bytes(8, [&](uint64_t s) { return iq4_xs_scale(block, int(s)); });
+      put_half(panel_record_bytes(type) - kHalvesBytes, block);
+      break;
+    case WeightType::kMXFP4:
+      put_bytes(1, [&](uint64_t) { return block[0]; });
+      break;
+    case WeightType::kQ2_K:
+      put_bytes(16, [&](uint64_t s) { return block[s]; });
+      put_half(panel_record_bytes(type) - 2 * kHalvesBytes, block + 80);
+      put_half(panel_record_bytes(type) - kHalvesBytes, block + 82);
+      break;
+    case WeightType::kTQ2_0:
+      put_half(panel_record_bytes(type) - kHalvesBytes, block + 64);
+      break;
     default:  // one scale, in front of the block and behind the record's quants
       put_half(panel_record_bytes(type) - kHalvesBytes, block);
   }

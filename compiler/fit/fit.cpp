@@ -36,6 +36,7 @@ llvm::Error run(const FitOptions& options, const report::Style& style, llvm::raw
     if (!requantised) return requantised.takeError();
     *file = std::move(*requantised);
   }
+  *file = gguf::with_unpacked_trits(*file);
   for (const gguf::AdapterRequest& request : options.adapters) {
     llvm::Expected<gguf::Adapter> adapter = gguf::Adapter::open(request, *file);
     if (!adapter) return adapter.takeError();

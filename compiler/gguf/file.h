@@ -39,7 +39,8 @@ struct TensorInfo {
   std::string name;
   std::vector<uint64_t> shape;  // 1 to 4 dimensions, each >= 1
   uint32_t type_id = 0;         // as stored; may be a type that jllm does not support
-  uint64_t byte_size = 0;       // 0 when the type has no known block shape
+  uint64_t byte_size = 0;       // 0 when the type has no known block shape, or a fork's
+  uint64_t room = 0;            // bytes up to the next tensor or the end of the file
   uint32_t part = 0;            // index of the split file
   uint64_t offset = 0;          // from the start of that file
 

@@ -308,6 +308,13 @@ llvm::Error PartReader::measure(TensorInfo* tensor) const {
   return llvm::Error::success();
 }
 
+// Of its data: Q2_0's id holds blocks of 128 weights in 34 bytes in a fork's files, not of 64
+// in 18.
+uint64_t least_bytes(const TensorInfo& tensor) {
+  const bool may_be_forks = tensor.type() == WeightType::kQ2_0 && tensor.shape[0] % 128 == 0;
+  return may_be_forks ? tensor.elements() / 128 * 34 : tensor.byte_size;
+}
+
 // Turns offsets in the data section into offsets in the file, and proves that tensors lie inside
 // the file and apart from each other.
 llvm::Error PartReader::place_tensors() {
@@ -320,7 +327,7 @@ llvm::Error PartReader::place_tensors() {
   for (TensorInfo& tensor : part_->tensors) {
     uint64_t end = 0;
     // One byte at least, also for a type whose size is not known.
-    const uint64_t least = std::max<uint64_t>(tensor.byte_size, 1);
+    const uint64_t least = std::max<uint64_t>(least_bytes(tensor), 1);
     if (!checked_add(data_start, tensor.offset, &tensor.offset) ||
         !checked_add(tensor.offset, least, &end)) {
       return invalid("tensor {0} ends beyond 64 bits; the file is damaged", printable(tensor.name));
@@ -336,16 +343,19 @@ llvm::Error PartReader::place_tensors() {
   for (TensorInfo& tensor : part_->tensors) order.push_back(&tensor);
   std::stable_sort(order.begin(), order.end(),
                    [](const TensorInfo* a, const TensorInfo* b) { return a->offset < b->offset; });
-  for (size_t i = 1; i < order.size(); ++i) {
-    TensorInfo& tensor = *order[i - 1];
-    const uint64_t room = order[i]->offset - tensor.offset;
+  for (size_t i = 0; i < order.size(); ++i) {
+    TensorInfo& tensor = *order[i];
+    const bool is_last = i + 1 == order.size();
+    const uint64_t end = is_last ? std::max(file_size, tensor.offset) : order[i + 1]->offset;
+    tensor.room = end - tensor.offset;
+    if (is_last && options_.header_only) break;
     const bool supported = block_shape(tensor.type()).elements != 0;
-    if (room == 0 || (supported && tensor.byte_size > room)) {
+    if (tensor.room == 0 || (supported && least_bytes(tensor) > tensor.room)) {
       return invalid("tensors {0} and {1} overlap; the file is damaged", printable(tensor.name),
-                     printable(order[i]->name));
+                     printable(order[i + 1]->name));
     }
     // A fork's layout under a known id: the neighbour bounds it, its own size is unknown.
-    if (tensor.byte_size > room) tensor.byte_size = 0;
+    if (tensor.byte_size > tensor.room) tensor.byte_size = 0;
   }
   return llvm::Error::success();
 }

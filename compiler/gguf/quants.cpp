@@ -78,7 +78,7 @@ void quantise_affine(const float* in, const float* importance, uint8_t* blocks, 
   for (uint64_t i = 0; i < count; i += kBlock, blocks += block_shape(type).bytes) {
     const auto [low, high] = std::minmax_element(in + i, in + i + kBlock);
     AffineFit fit = {(*high - *low) / limit, -*low};
-    if (importance != nullptr) fit = fit_affine(in + i, importance + i, limit, true);
+    if (importance != nullptr) fit = fit_affine(in + i, importance + i, kBlock, limit, true);
     const uint16_t d_bits = f32_to_f16(fit.scale), m_bits = f32_to_f16(-fit.min);
     const float d = f16_to_f32(d_bits), m = f16_to_f32(m_bits);
     const float inverse = d != 0 ? 1.0f / d : 0.0f;
@@ -311,6 +311,30 @@ void dequantise(WeightType type, const uint8_t* blocks, float* out, uint64_t cou
     case WeightType::kQ1_0:
       dequantise_q1_0(blocks, out, count);
       break;
+    case WeightType::kQ2_0:
+      dequantise_q2_0(blocks, out, count);
+      break;
+    case WeightType::kQ2_K:
+      dequantise_q2_k(blocks, out, count);
+      break;
+    case WeightType::kQ3_K:
+      dequantise_q3_k(blocks, out, count);
+      break;
+    case WeightType::kIQ4_NL:
+      dequantise_iq4_nl(blocks, out, count);
+      break;
+    case WeightType::kIQ4_XS:
+      dequantise_iq4_xs(blocks, out, count);
+      break;
+    case WeightType::kMXFP4:
+      dequantise_mxfp4(blocks, out, count);
+      break;
+    case WeightType::kTQ1_0:
+      dequantise_tq1_0(blocks, out, count);
+      break;
+    case WeightType::kTQ2_0:
+      dequantise_tq2_0(blocks, out, count);
+      break;
   }
 }
 
@@ -348,6 +372,30 @@ void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count,
       break;
     case WeightType::kQ1_0:
       quantise_q1_0(in, importance, blocks, count);
+      break;
+    case WeightType::kQ2_0:
+      quantise_q2_0(in, blocks, count);
+      break;
+    case WeightType::kQ2_K:
+      quantise_q2_k(in, importance, blocks, count);
+      break;
+    case WeightType::kQ3_K:
+      quantise_q3_k(in, importance, blocks, count);
+      break;
+    case WeightType::kIQ4_NL:
+      quantise_iq4_nl(in, blocks, count);
+      break;
+    case WeightType::kIQ4_XS:
+      quantise_iq4_xs(in, blocks, count);
+      break;
+    case WeightType::kMXFP4:
+      quantise_mxfp4(in, blocks, count);
+      break;
+    case WeightType::kTQ1_0:
+      quantise_tq1_0(in, blocks, count);
+      break;
+    case WeightType::kTQ2_0:
+      quantise_tq2_0(in, blocks, count);
       break;
   }
 }

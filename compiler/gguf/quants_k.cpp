@@ -1,4 +1,4 @@
-// Q4_K, Q5_K and Q6_K: blocks of 256 elements whose sub-block scales are quantised in turn.
+// Q2_K to Q6_K: blocks of 256 elements whose sub-block scales are quantised in turn.
 #include "compiler/gguf/quants_k.h"
 
 #include <algorithm>
@@ -21,6 +21,15 @@ constexpr int kQ4KQuants = 16;  // offset of qs
 constexpr int kQ5KQuants = 48;
 constexpr int kQ4KSubBlocks = 8;
 constexpr int kQ4KSubBlock = 32;
+// Q2_K: {scales[16]; qs[64]; d; dmin}, sixteen sub-blocks of 16, w = d (scale & 15) q - dmin (scale
+// >> 4). Q3_K: {hmask[32]; qs[64]; scales[12]; d}, sub-blocks alike, w = d (scale - 32) v.
+constexpr int kSmallSubBlocks = 16;
+constexpr int kSmallSubBlock = 16;
+constexpr int kQ2KQuants = 16;  // offsets in a block
+constexpr int kQ2KScale = 80;
+constexpr int kQ3KQuants = 32;
+constexpr int kQ3KScales = 96;
+constexpr int kQ3KScale = 108;
 // Q6_K: {ql[128]; qh[64]; scales[16]; d}, sixteen sub-blocks of 16, w = d sc q.
 constexpr int kQ6KBytes = 210;
 constexpr int kQ6KSubBlocks = 16;
@@ -60,10 +69,10 @@ struct AffineSums {
 };
 
 template <bool kWeighted>
-AffineSums sum_affine(const float* x, const float* importance, float low, float inverse,
+AffineSums sum_affine(const float* x, const float* importance, int size, float low, float inverse,
                       float limit) {
   float sums[5][kLanes] = {};
-  for (int i = 0; i < kQ4KSubBlock; i += kLanes) {
+  for (int i = 0; i < size; i += kLanes) {
     for (int lane = 0; lane < kLanes; ++lane) {
       const float value = x[i + lane];
       const float weight = kWeighted ? importance[i + lane] : 1.0f;
@@ -106,7 +115,8 @@ void quantise_q45_k_block(const float* x, const float* importance, uint8_t* bloc
   float largest_min = 0;
   for (int j = 0; j < kQ4KSubBlocks; ++j) {
     // The minimum is never positive: the format subtracts it.
-    fits[j] = fit_affine(x + j * kQ4KSubBlock, at(importance, j * kQ4KSubBlock), limit, false);
+    fits[j] = fit_affine(x + j * kQ4KSubBlock, at(importance, j * kQ4KSubBlock), kQ4KSubBlock,
+                         limit, false);
     largest_scale = std::max(largest_scale, fits[j].scale);
     largest_min = std::max(largest_min, fits[j].min);
   }
@@ -144,6 +154,82 @@ void quantise_q45_k_block(const float* x, const float* importance, uint8_t* bloc
   }
 }
 
+// Pairs of bits: weights l, l + 32, l + 64 and l + 96 of 128 share a byte.
+int pair_at(const uint8_t* qs, int i) { return qs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3; }
+
+void store_pairs(const uint8_t* integers, uint8_t* qs) {
+  std::memset(qs, 0, kSuperBlock / 4);
+  for (int i = 0; i < kSuperBlock; ++i) {
+    qs[i / 128 * 32 + i % 32] |= static_cast<uint8_t>((integers[i] & 3) << (i / 32 % 4 * 2));
+  }
+}
+
+void quantise_q2_k_block(const float* x, const float* importance, uint8_t* block) {
+  AffineFit fits[kSmallSubBlocks];
+  float largest_scale = 0;
+  float largest_min = 0;
+  for (int j = 0; j < kSmallSubBlocks; ++j) {
+    const int first = j * kSmallSubBlock;
+    fits[j] = fit_affine(x + first, at(importance, uint64_t(first)), kSmallSubBlock, 3, false);
+    largest_scale = std::max(largest_scale, fits[j].scale);
+    largest_min = std::max(largest_min, fits[j].min);
+  }
+  const uint16_t d_bits = f32_to_f16(largest_scale / 15);
+  const uint16_t dmin_bits = f32_to_f16(largest_min / 15);
+  const float d = f16_to_f32(d_bits);
+  const float dmin = f16_to_f32(dmin_bits);
+  uint8_t integers[kSuperBlock];
+  for (int j = 0; j < kSmallSubBlocks; ++j) {
+    const float scale = round_small(clamp_to(fits[j].scale * inverse_or_zero(d), 0, 15));
+    const float min = round_small(clamp_to(fits[j].min * inverse_or_zero(dmin), 0, 15));
+    block[j] = static_cast<uint8_t>(static_cast<int>(scale) | static_cast<int>(min) << 4);
+    const float inverse = inverse_or_zero(d * scale);
+    for (int i = j * kSmallSubBlock; i < (j + 1) * kSmallSubBlock; ++i) {
+      integers[i] =
+          static_cast<uint8_t>(round_small(clamp_to((x[i] + dmin * min) * inverse, 0, 3)));
+    }
+  }
+  store_pairs(integers, block + kQ2KQuants);
+  std::memcpy(block + kQ2KScale, &d_bits, sizeof(d_bits));
+  std::memcpy(block + kQ2KScale + 2, &dmin_bits, sizeof(dmin_bits));
+}
+
+// The 6-bit scales of Q3_K: low halves in 8 bytes, the upper two bits in 4 more.
+int q3_k_scale(const uint8_t* packed, int j) {
+  return (packed[j % 8] >> (j / 8 * 4) & 15) | (packed[8 + j % 4] >> (j / 4 * 2) & 3) << 4;
+}
+
+void quantise_q3_k_block(const float* x, const float* importance, uint8_t* block) {
+  float scales[kSmallSubBlocks];
+  float extreme = 0;
+  for (int j = 0; j < kSmallSubBlocks; ++j) {
+    const int first = j * kSmallSubBlock;
+    scales[j] = fit_symmetric_scale(x + first, at(importance, uint64_t(first)), kSmallSubBlock, 4);
+    if (std::fabs(scales[j]) > std::fabs(extreme)) extreme = scales[j];
+  }
+  const uint16_t d_bits = f32_to_f16(extreme / -32);
+  const float d = f16_to_f32(d_bits);
+  uint8_t integers[kSuperBlock];
+  uint8_t* packed = block + kQ3KScales;
+  std::memset(packed, 0, 12);
+  for (int j = 0; j < kSmallSubBlocks; ++j) {
+    const float scale = round_small(clamp_to(scales[j] * inverse_or_zero(d), -32, 31));
+    const int stored = static_cast<int>(scale) + 32;
+    packed[j % 8] |= static_cast<uint8_t>((stored & 15) << (j / 8 * 4));
+    packed[8 + j % 4] |= static_cast<uint8_t>((stored >> 4) << (j / 4 * 2));
+    const float inverse = inverse_or_zero(d * scale);
+    for (int i = j * kSmallSubBlock; i < (j + 1) * kSmallSubBlock; ++i) {
+      integers[i] = static_cast<uint8_t>(round_small(clamp_to(x[i] * inverse, -4, 3)) + 4);
+    }
+  }
+  store_pairs(integers, block + kQ3KQuants);
+  std::memcpy(block + kQ3KScale, &d_bits, sizeof(d_bits));
+  std::memset(block, 0, 32);
+  for (int i = 0; i < kSuperBlock; ++i) {
+    block[i % 32] |= static_cast<uint8_t>(integers[i] >> 2 << i / 32);
+  }
+}
+
 void quantise_q6_k_block(const float* x, const float* importance, uint8_t* block) {
   float scales[kQ6KSubBlocks];
   float extreme = 0;
@@ -178,10 +264,11 @@ void quantise_q6_k_block(const float* x, const float* importance, uint8_t* block
 
 }  // namespace
 
-AffineFit fit_affine(const float* x, const float* importance, float limit, bool signed_min) {
+AffineFit fit_affine(const float* x, const float* importance, int size, float limit,
+                     bool signed_min) {
   float low = signed_min ? x[0] : 0;
   float high = x[0];
-  for (int i = 0; i < kQ4KSubBlock; ++i) {
+  for (int i = 0; i < size; ++i) {
     low = std::min(low, x[i]);
     high = std::max(high, x[i]);
   }
@@ -190,8 +277,8 @@ AffineFit fit_affine(const float* x, const float* importance, float limit, bool 
   float best_error = INFINITY;
   for (int step = -1; step <= 8; ++step) {
     const float inverse = (limit + 0.2f * static_cast<float>(step)) / (high - low);
-    consider(importance != nullptr ? sum_affine<true>(x, importance, low, inverse, limit)
-                                   : sum_affine<false>(x, nullptr, low, inverse, limit),
+    consider(importance != nullptr ? sum_affine<true>(x, importance, size, low, inverse, limit)
+                                   : sum_affine<false>(x, nullptr, size, low, inverse, limit),
              signed_min, &best, &best_error);
   }
   if (importance == nullptr) return best;
@@ -201,8 +288,8 @@ AffineFit fit_affine(const float* x, const float* importance, float limit, bool 
     for (int above = below == 0 ? 1 : 0; above < 4; ++above) {
       const float cut_low = low + 0.1f * static_cast<float>(below) * range;
       const float rest = range * (1 - 0.1f * static_cast<float>(below + above));
-      consider(sum_affine<true>(x, importance, cut_low, limit / rest, limit), signed_min, &best,
-               &best_error);
+      consider(sum_affine<true>(x, importance, size, cut_low, limit / rest, limit), signed_min,
+               &best, &best_error);
     }
   }
   return best;
@@ -247,6 +334,43 @@ void dequantise_q6_k(const uint8_t* blocks, float* out, uint64_t count) {
         }
       }
     }
+  }
+}
+
+void dequantise_q2_k(const uint8_t* blocks, float* out, uint64_t count) {
+  for (uint64_t base = 0; base < count; base += kSuperBlock, blocks += 84) {
+    const float d = f16_to_f32(load<uint16_t>(blocks + kQ2KScale));
+    const float dmin = f16_to_f32(load<uint16_t>(blocks + kQ2KScale + 2));
+    for (int i = 0; i < kSuperBlock; ++i) {
+      const int pair = blocks[i / kSmallSubBlock];
+      const float scale = d * static_cast<float>(pair & 15);
+      const float min = dmin * static_cast<float>(pair >> 4);
+      out[base + i] = scale * static_cast<float>(pair_at(blocks + kQ2KQuants, i)) - min;
+    }
+  }
+}
+
+void dequantise_q3_k(const uint8_t* blocks, float* out, uint64_t count) {
+  for (uint64_t base = 0; base < count; base += kSuperBlock, blocks += 110) {
+    const float d = f16_to_f32(load<uint16_t>(blocks + kQ3KScale));
+    for (int i = 0; i < kSuperBlock; ++i) {
+      const int scale = q3_k_scale(blocks + kQ3KScales, i / kSmallSubBlock) - 32;
+      const int high = blocks[i % 32] >> i / 32 & 1;
+      const int q = pair_at(blocks + kQ3KQuants, i) | high << 2;
+      out[base + i] = d * static_cast<float>(scale) * static_cast<float>(q - 4);
+    }
+  }
+}
+
+void quantise_q2_k(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kSuperBlock, blocks += 84) {
+    quantise_q2_k_block(in + i, at(importance, i), blocks);
+  }
+}
+
+void quantise_q3_k(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
+  for (uint64_t i = 0; i < count; i += kSuperBlock, blocks += 110) {
+    quantise_q3_k_block(in + i, at(importance, i), blocks);
   }
 }
 

@@ -1,4 +1,5 @@
-// The 256-element block types (Q4_K, Q5_K, Q6_K) and what the two quantising files share.
+// The types of the files beside quants.cpp (K types, nibbles through a table, ternary), and what
+// the quantising files share.
 #pragma once
 
 #include <cstdint>
@@ -30,9 +31,10 @@ struct AffineFit {
   float min;  // x is about scale * q - min
 };
 
-// Least-squares scale and minimum of 32 elements for integers up to `limit`, over a few candidate
-// roundings. `signed_min`: the minimum may be below 0.
-AffineFit fit_affine(const float* x, const float* importance, float limit, bool signed_min);
+// Least-squares scale and minimum of `size` elements (a multiple of 8) for integers up to `limit`,
+// over a few candidate roundings. `signed_min`: the minimum may be below 0.
+AffineFit fit_affine(const float* x, const float* importance, int size, float limit,
+                     bool signed_min);
 
 // Where a row's importance goes on; null stays null.
 inline const float* at(const float* importance, uint64_t index) {
@@ -45,5 +47,21 @@ void quantise_q45_k(const float* in, const float* importance, uint8_t* blocks, u
                     WeightType type);
 void dequantise_q6_k(const uint8_t* blocks, float* out, uint64_t count);
 void quantise_q6_k(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
+void dequantise_q2_k(const uint8_t* blocks, float* out, uint64_t count);
+void quantise_q2_k(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
+void dequantise_q3_k(const uint8_t* blocks, float* out, uint64_t count);
+void quantise_q3_k(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
+void dequantise_iq4_nl(const uint8_t* blocks, float* out, uint64_t count);
+void quantise_iq4_nl(const float* in, uint8_t* blocks, uint64_t count);
+void dequantise_iq4_xs(const uint8_t* blocks, float* out, uint64_t count);
+void quantise_iq4_xs(const float* in, uint8_t* blocks, uint64_t count);
+void dequantise_mxfp4(const uint8_t* blocks, float* out, uint64_t count);
+void quantise_mxfp4(const float* in, uint8_t* blocks, uint64_t count);
+void dequantise_tq1_0(const uint8_t* blocks, float* out, uint64_t count);
+void quantise_tq1_0(const float* in, uint8_t* blocks, uint64_t count);
+void dequantise_tq2_0(const uint8_t* blocks, float* out, uint64_t count);
+void quantise_tq2_0(const float* in, uint8_t* blocks, uint64_t count);
+void dequantise_q2_0(const uint8_t* blocks, float* out, uint64_t count);
+void quantise_q2_0(const float* in, uint8_t* blocks, uint64_t count);
 
 }  // namespace jllm::gguf

@@ -71,6 +71,12 @@ llvm::Expected<File> requantised(const File& file, llvm::StringRef name) {
   return changed;
 }
 
+File with_unpacked_trits(const File& file) {
+  return file.with_types([](const TensorInfo& tensor) {
+    return tensor.type() == WeightType::kTQ1_0 ? WeightType::kTQ2_0 : tensor.type();
+  });
+}
+
 RowReader::RowReader(const File& file, const TensorInfo& tensor, uint64_t offset, uint64_t row,
                      Edits* edits)
     : tensor_(tensor),

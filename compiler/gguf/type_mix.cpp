@@ -17,6 +17,14 @@ constexpr TypeMix kMixes[] = {
     {"q5_k", 16, WeightType::kQ5_K, WeightType::kQ6_K, false},
     {"q5_k_m", 17, WeightType::kQ5_K, WeightType::kQ6_K, true},
     {"q6_k", 18, WeightType::kQ6_K, WeightType::kQ6_K, false},
+    {"q2_k", 10, WeightType::kQ2_K, WeightType::kQ6_K, false},
+    {"q3_k", 11, WeightType::kQ3_K, WeightType::kQ6_K, false},
+    {"iq4_nl", 25, WeightType::kIQ4_NL, WeightType::kQ6_K, false},
+    {"iq4_xs", 30, WeightType::kIQ4_XS, WeightType::kQ6_K, false},
+    {"mxfp4", 38, WeightType::kMXFP4, WeightType::kQ8_0, false},
+    {"tq1_0", 36, WeightType::kTQ1_0, WeightType::kQ6_K, false},
+    {"tq2_0", 37, WeightType::kTQ2_0, WeightType::kQ6_K, false},
+    {"q2_0", 41, WeightType::kQ2_0, WeightType::kQ6_K, false},
     // As Bonsai is published: the output too.
     {"q1_0", 40, WeightType::kQ1_0, WeightType::kQ1_0, false},
 };
@@ -28,11 +36,24 @@ bool layer_has_more_bits(uint32_t layer, uint32_t layers) {
 // `wanted`, or what takes its place for rows that its blocks do not divide.
 WeightType type_for_row(WeightType wanted, uint64_t row) {
   if (row % block_shape(wanted).elements == 0) return wanted;
-  const WeightType next = wanted == WeightType::kQ4_K   ? WeightType::kQ5_0
-                          : wanted == WeightType::kQ5_K ? WeightType::kQ5_1
-                          : wanted == WeightType::kQ6_K ? WeightType::kQ8_0
-                                                        : WeightType::kF16;
-  return type_for_row(next, row);
+  switch (wanted) {
+    case WeightType::kQ4_K:
+      return type_for_row(WeightType::kQ5_0, row);
+    case WeightType::kQ5_K:
+      return type_for_row(WeightType::kQ5_1, row);
+    case WeightType::kQ6_K:
+      return type_for_row(WeightType::kQ8_0, row);
+    case WeightType::kIQ4_XS:
+      return type_for_row(WeightType::kIQ4_NL, row);
+    case WeightType::kQ2_K:
+    case WeightType::kQ3_K:
+    case WeightType::kTQ1_0:
+    case WeightType::kTQ2_0:
+    case WeightType::kQ2_0:
+      return type_for_row(WeightType::kQ4_0, row);
+    default:
+      return WeightType::kF16;
+  }
 }
 
 // Splits "blk.3.attn_v.weight" into 3 and "attn_v.weight"; false for other names.

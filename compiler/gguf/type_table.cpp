@@ -11,8 +11,8 @@ struct Row {
   BlockShape shape;
 };
 
-// Indexed by id. Removed ids keep their name and lose their shape. 40 and 42 have no shape either:
-// forks use the same numbers for other layouts, so a size computed from them proves nothing.
+// Indexed by id. Removed ids keep their name and lose their shape. 40 has no shape either: forks
+// use the number for another layout, so a size computed from it proves nothing.
 constexpr Row kRows[] = {
     {"f32", {1, 4}},        {"f16", {1, 2}},        {"q4_0", {32, 18}},     {"q4_1", {32, 20}},
     {"q4_2", {0, 0}},       {"q4_3", {0, 0}},       {"q5_0", {32, 22}},     {"q5_1", {32, 24}},
@@ -24,7 +24,7 @@ constexpr Row kRows[] = {
     {"f64", {1, 8}},        {"iq1_m", {256, 56}},   {"bf16", {1, 2}},       {"q4_0_4_4", {0, 0}},
     {"q4_0_4_8", {0, 0}},   {"q4_0_8_8", {0, 0}},   {"tq1_0", {256, 54}},   {"tq2_0", {256, 66}},
     {"iq4_nl_4_4", {0, 0}}, {"iq4_nl_4_8", {0, 0}}, {"iq4_nl_8_8", {0, 0}}, {"mxfp4", {32, 17}},
-    {"nvfp4", {0, 0}},      {"q1_0", {128, 18}},    {"q2_0", {0, 0}},
+    {"nvfp4", {0, 0}},      {"q1_0", {128, 18}},    {"q2_0", {64, 18}},
 };
 
 constexpr bool matches_schema() {

@@ -1,4 +1,5 @@
 // Finding a model's tensors by name, and checking that they are what the architecture says.
+#include <llvm/ADT/STLExtras.h>
 #include <llvm/Support/FormatVariadic.h>
 
 #include "compiler/gguf/type_table.h"
@@ -40,6 +41,28 @@ std::string advice_for(uint32_t type_id) {
       best, least, bits(shape));
 }
 
+// Says so where a type's id is taken as a fork of llama.cpp took it; such files tell it by the
+// bytes from one tensor to the next.
+std::string fork_of(const gguf::File& file, const gguf::TensorInfo& tensor) {
+  constexpr uint32_t kNvfp4 = 40;
+  const auto any = [&](const auto& shows) {
+    return llvm::any_of(file.tensors(), [&](const gguf::TensorInfo& other) {
+      const gguf::TensorInfo& stored = file.stored(other);
+      return stored.type_id == tensor.type_id && shows(stored);
+    });
+  };
+  if (tensor.type() == WeightType::kQ2_0 &&
+      any([](const gguf::TensorInfo& t) { return t.byte_size == 0; })) {
+    return "a fork's Q2_0 with blocks of 128 weights in 34 bytes, not llama.cpp's of 64 in 18: get "
+           "the file of blocks of 64 (often called Q2_0_g64)";
+  }
+  if (tensor.type_id == kNvfp4 &&
+      any([](const gguf::TensorInfo& t) { return t.room < t.elements() / 64 * 36; })) {
+    return "a fork's 1-bit type under the id of NVFP4: get the model as Q1_0";
+  }
+  return "";
+}
+
 std::string part_name(const std::string& name, const TensorLoader::Rows& rows) {
   return name + "[" + std::to_string(rows.first) + ":" + std::to_string(rows.first + rows.count) +
          "]";
@@ -71,6 +94,11 @@ ir::TensorId TensorLoader::add(ir::Tensor tensor, const std::string& source, uin
                   rows);
     }
     tensor.type = tensor.source->type();
+    const std::string fork = fork_of(*model_.file, model_.file->stored(*tensor.source));
+    if (!fork.empty()) {
+      return fail(ExitCode::kUnsupported, "{0}: tensor {1} is stored as {2}", model_.file->path(),
+                  source, fork);
+    }
     const bool known = block_shape(tensor.type).elements != 0;
     const bool plain = known && block_shape(tensor.type).elements == 1;
     if (!known || (tensor.kind == ir::TensorKind::kConstant && !plain)) {

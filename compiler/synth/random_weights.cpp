@@ -144,6 +144,97 @@ void fill_q6_k(float deviation, Words words, uint8_t* out) {
   }
 }
 
+constexpr float kCurveIntegers = 67.4389f;  // root mean square of the table of IQ4_NL
+
+void fill_iq4_nl(float deviation, Words words, uint8_t* out) {
+  store_f16(out, deviation / kCurveIntegers * signed_jitter(words.next(), 0));
+  fill_words(&words, out + 2, 16);
+}
+
+constexpr float kSixBitScales = 18.47972f;  // root mean square of -32 ... 31
+
+void fill_iq4_xs(float deviation, Words words, uint8_t* out) {
+  const uint64_t word = words.next();
+  store_f16(out, deviation / (kCurveIntegers * kSixBitScales) * signed_jitter(word, 0));
+  const uint64_t scales = words.next();
+  std::memcpy(out + 2, &scales, 6);
+  fill_words(&words, out + 8, 128);
+}
+
+// Scales are powers of two: of two neighbours each block takes one, so often that the mean square
+// is the wanted.
+void fill_mxfp4(float deviation, Words words, uint8_t* out) {
+  constexpr float kIntegers = 5.852350f;  // root mean square of the table
+  int exponent = 0;
+  const float fraction = 2 * std::frexp(deviation / kIntegers, &exponent);  // 1 ... 2
+  const float larger = (fraction * fraction - 1) / 3;
+  const bool is_larger = static_cast<float>(words.next() & 0xffff) < larger * 65536;
+  out[0] = static_cast<uint8_t>(exponent - 1 + 128 + (is_larger ? 1 : 0));
+  fill_words(&words, out + 1, 16);
+}
+
+void fill_q2_k(float deviation, Words words, uint8_t* out) {
+  // Scales 7 ... 14, minima one more or less, with dmin = 1.5 d: the mean is 0, the mean square
+  // 1.25 * 115.5 + 2.25.
+  const float d = deviation / 12.10888f * jitter(words.next(), 0);
+  const uint64_t scales = words.next();
+  for (int j = 0; j < 16; ++j) {
+    const int scale = 7 + static_cast<int>(scales >> 4 * j & 7);
+    const int minimum = scale + ((scales >> (4 * j + 3) & 1) != 0 ? 1 : -1);
+    out[j] = static_cast<uint8_t>(scale | minimum << 4);
+  }
+  fill_words(&words, out + 16, 64);
+  store_f16(out + 80, d);
+  store_f16(out + 82, 1.5f * d);
+}
+
+void fill_q3_k(float deviation, Words words, uint8_t* out) {
+  constexpr float kIntegers = 2.345208f;  // root mean square of -4 ... 3
+  const uint64_t word = words.next();
+  uint8_t bits[112];
+  fill_words(&words, bits, sizeof(bits));
+  std::memcpy(out, bits, 108);
+  store_f16(out + 108, deviation / (kIntegers * kSixBitScales) * signed_jitter(word, 0));
+}
+
+constexpr float kTrits = 0.8164966f;  // root mean square of -1, 0, 1
+
+// `count` bytes of four pairs of bits, 0 ... 2 each; a multiple of four.
+void fill_trits(Words* words, uint8_t* out, int count) {
+  for (int i = 0; i < count; i += 4) {
+    const uint64_t word = words->next();
+    for (int j = 0; j < 4; ++j) {
+      uint64_t four = (word >> 16 * j & 0xffff) * 81 >> 16;
+      uint64_t pairs = 0;
+      for (int k = 0; k < 4; ++k, four /= 3) pairs |= four % 3 << 2 * k;
+      out[i + j] = static_cast<uint8_t>(pairs);
+    }
+  }
+}
+
+void fill_tq2_0(float deviation, Words words, uint8_t* out) {
+  store_f16(out + 64, deviation / kTrits * jitter(words.next(), 0));
+  fill_trits(&words, out, 64);
+}
+
+void fill_q2_0(float deviation, Words words, uint8_t* out) {
+  store_f16(out, deviation / kTrits * jitter(words.next(), 0));
+  fill_trits(&words, out + 2, 16);
+}
+
+// Bytes of five digits of base 3, the last four of four.
+void fill_tq1_0(float deviation, Words words, uint8_t* out) {
+  store_f16(out + 52, deviation / kTrits * jitter(words.next(), 0));
+  for (int i = 0; i < 52; i += 4) {
+    const uint64_t word = words.next();
+    for (int j = 0; j < 4; ++j) {
+      const uint64_t draw = word >> 16 * j & 0xffff;
+      const uint64_t number = i < 48 ? draw * 243 >> 16 : (draw * 81 >> 16) * 3;
+      out[i + j] = static_cast<uint8_t>((number * 256 + 242) / 243);
+    }
+  }
+}
+
 void fill_q1_0(float deviation, Words words, uint8_t* out) {
   store_f16(out, deviation * jitter(words.next(), 0));
   fill_words(&words, out + 2, 16);
@@ -214,6 +305,30 @@ void fill_blocks(const RandomTensor& tensor, uint64_t first, uint64_t count, uin
       break;
     case WeightType::kQ6_K:
       each(27, [&](Words words, uint8_t* block) { fill_q6_k(deviation, words, block); });
+      break;
+    case WeightType::kIQ4_NL:
+      each(3, [&](Words words, uint8_t* block) { fill_iq4_nl(deviation, words, block); });
+      break;
+    case WeightType::kIQ4_XS:
+      each(18, [&](Words words, uint8_t* block) { fill_iq4_xs(deviation, words, block); });
+      break;
+    case WeightType::kMXFP4:
+      each(3, [&](Words words, uint8_t* block) { fill_mxfp4(deviation, words, block); });
+      break;
+    case WeightType::kQ2_K:
+      each(10, [&](Words words, uint8_t* block) { fill_q2_k(deviation, words, block); });
+      break;
+    case WeightType::kQ3_K:
+      each(15, [&](Words words, uint8_t* block) { fill_q3_k(deviation, words, block); });
+      break;
+    case WeightType::kTQ1_0:
+      each(14, [&](Words words, uint8_t* block) { fill_tq1_0(deviation, words, block); });
+      break;
+    case WeightType::kTQ2_0:
+      each(17, [&](Words words, uint8_t* block) { fill_tq2_0(deviation, words, block); });
+      break;
+    case WeightType::kQ2_0:
+      each(5, [&](Words words, uint8_t* block) { fill_q2_0(deviation, words, block); });
       break;
     case WeightType::kQ1_0:
       each(3, [&](Words words, uint8_t* block) { fill_q1_0(deviation, words, block); });

@@ -20,10 +20,12 @@ using kernels::Activations;
 constexpr double kFormat = 1;
 constexpr double kMaxDimension = 1u << 30;
 constexpr Activations kModes[] = {Activations::kExact, Activations::kInt8, Activations::kInt8Pair};
-constexpr WeightType kTypes[] = {WeightType::kF32,  WeightType::kF16,  WeightType::kBF16,
-                                 WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
-                                 WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
-                                 WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0};
+constexpr WeightType kTypes[] = {
+    WeightType::kF32,   WeightType::kF16,   WeightType::kBF16,   WeightType::kQ4_0,
+    WeightType::kQ4_1,  WeightType::kQ5_0,  WeightType::kQ5_1,   WeightType::kQ8_0,
+    WeightType::kQ4_K,  WeightType::kQ5_K,  WeightType::kQ6_K,   WeightType::kQ1_0,
+    WeightType::kQ2_K,  WeightType::kQ3_K,  WeightType::kIQ4_NL, WeightType::kIQ4_XS,
+    WeightType::kMXFP4, WeightType::kTQ2_0, WeightType::kQ2_0};
 
 // Reads the fields of one object; the first problem of the file is kept.
 class Fields {

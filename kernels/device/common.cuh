@@ -132,6 +132,11 @@ JLLM_DEVICE unsigned short load_weights2(const void* at) {
   asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(v) : "l"(at));
   return v;
 }
+JLLM_DEVICE unsigned load_weights1(const void* at) {
+  unsigned v;
+  asm volatile("ld.global.nc.u8 %0, [%1];" : "=r"(v) : "l"(at));
+  return v;
+}
 
 JLLM_DEVICE void prefetch_l2(const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
 

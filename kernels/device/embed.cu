@@ -31,7 +31,7 @@ extern "C" __global__ void JLLM_KERNEL(const StepState* state,
         const unsigned half = i / 4;
         const unsigned index =
             unit * W::kUnit + (half == 0 ? W::first(kChunk) : W::second(kChunk)) + i % 4;
-        if (index < DIM) to[index] = W::scale(raw, half) * v[i] - W::minimum(raw);
+        if (index < DIM) to[index] = W::scale(raw, half) * v[i] - W::minimum(raw, half);
       }
     });
   }

@@ -27,6 +27,7 @@ template <unsigned kLength, unsigned kType>
 struct ExactProduct {
   using W = Weight<kType>;
   using Part = const float*;
+  static constexpr bool kHalfMinima = W::kHasMinimum && W::kTwoScales;
   static JLLM_DEVICE Part read(const Bytes* image, unsigned unit) {
     return (const float*)image + padded(unit * W::kUnit);
   }
@@ -34,10 +35,13 @@ struct ExactProduct {
   static JLLM_DEVICE void multiply(const typename W::Raw (&raw)[kRows], Part at,
                                    float (&out)[kRows]) {
     float low[kRows] = {}, high[kRows] = {};
+    float first_sum = 0.0f, second_sum = 0.0f;  // of the activations, kHalfMinima
     for_chunks<W::kUnit / 8>([&](auto chunk) {
       constexpr unsigned kChunk = decltype(chunk)::value;
       const Float4 a = *(const Float4*)(at + W::first(kChunk));
       const Float4 c = *(const Float4*)(at + W::second(kChunk));
+      if constexpr (kHalfMinima) first_sum += a.x + a.y + a.z + a.w;
+      if constexpr (kHalfMinima) second_sum += c.x + c.y + c.z + c.w;
 #pragma unroll
       for (unsigned r = 0; r < kRows; ++r) {
         float v[8];
@@ -53,7 +57,12 @@ struct ExactProduct {
       } else {
         out[r] += W::scale(raw[r], 0) * (low[r] + high[r]);
       }
-      if constexpr (W::kHasMinimum) out[r] -= W::minimum(raw[r]) * at[32];
+      if constexpr (kHalfMinima) {
+        out[r] -=
+            sum_of_products(W::minimum(raw[r], 0), first_sum, W::minimum(raw[r], 1), second_sum);
+      } else if constexpr (W::kHasMinimum) {
+        out[r] -= W::minimum(raw[r], 0) * at[32];
+      }
     }
   }
 };
@@ -119,30 +128,35 @@ struct Product {
 
  private:
   static JLLM_DEVICE float one(const typename W::Raw& raw, const Part& part) {
-    if constexpr (kType == kRowQ6_K) {
+    if constexpr (W::kTwoScales) {
       Uint4 low, high;
       W::bytes(raw, &low, &high);
       const int first = part.low.dot_unsigned(low), second = part.high.dot_unsigned(high);
-      const int a = first - 32 * part.first_sum;
-      const int b = second - 32 * (part.meta.sum - part.first_sum);
-      return half_to_float(raw.super) * part.meta.scale *
-             sum_of_products((float)a, W::signed_scale(raw, 0), (float)b, W::signed_scale(raw, 1));
+      const int second_sum = part.meta.sum - part.first_sum;
+      if constexpr (W::kHasMinimum) {
+        return part.meta.scale * W::lowered(raw, first, second, part.first_sum, second_sum);
+      } else {
+        const int a = first - W::kOffset * part.first_sum, b = second - W::kOffset * second_sum;
+        return W::super(raw) * part.meta.scale *
+               sum_of_products((float)a, W::signed_scale(raw, 0), (float)b,
+                               W::signed_scale(raw, 1));
+      }
     } else if constexpr (W::kHasMinimum) {
       return part.meta.scale * W::lowered(raw, dot(raw, part), part.meta.sum);
     } else {
-      constexpr int kOffset = kType == kRowQ4_0 ? 8 : 16;
-      return half_to_float(raw.scale) * part.meta.scale *
-             (float)(dot(raw, part) - kOffset * part.meta.sum);
+      const int sum = W::kOffset == 0 ? 0 : W::kOffset * part.meta.sum;
+      return W::scale(raw, 0) * part.meta.scale * (float)(dot(raw, part) - sum);
     }
   }
   // Of all 32.
   static JLLM_DEVICE int dot(const typename W::Raw& raw, const Part& part) {
-    if constexpr (kType == kRowQ4_0 || kType == kRowQ4_1 || kType == kRowQ4_K) {
+    if constexpr (W::kNibbles) {
       return part.low.dot_unsigned(masked(raw.quants, 0x0f0f0f0fu)) +
              (part.high.dot_unsigned(masked(raw.quants, 0xf0f0f0f0u)) >> 4);
     } else {
       Uint4 low, high;
       W::bytes(raw, &low, &high);
+      if constexpr (W::kSigned) return part.low.dot_signed(low) + part.high.dot_signed(high);
       return part.low.dot_unsigned(low) + part.high.dot_unsigned(high);
     }
   }

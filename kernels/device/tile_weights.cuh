@@ -5,12 +5,13 @@
 #pragma once
 
 #include "kernels/device/mma.cuh"
-#include "schema/row_layout.h"
+#include "kernels/device/quants.cuh"
 
 namespace jllm::device {
 
 constexpr float kWeightFactor = 16.0f;
-constexpr unsigned kHalf16 = 0x4c00;      // 16 as f16
+constexpr unsigned kHalf16 = 0x4c00;                                     // 16 as f16
+constexpr unsigned kScaleAndMinus = kHalf16 | (0x8000 | kHalf16) << 16;  // of scale and minimum
 constexpr unsigned kMagic = 0x64006400u;  // 1024 twice: integers or-ed into it are added exactly
 
 // f16 of minus an integer below 1024, 1024 more of it: what turns 1024 + q into q - offset.
@@ -118,12 +119,17 @@ struct TileFiveBits {
   template <unsigned kHalf>
   static JLLM_DEVICE unsigned quants(const unsigned (&words)[2]) {
     const unsigned low = (kHalf == 0 ? words[0] : words[0] >> 4) & 0x0f0f0f0fu;
-    // The product puts copies of the four bits at distances of 7: bit j meets bit 4 of byte j.
-    return low | (((words[1] >> (16 * kHalf)) & 0xfu) * 0x02040810u & 0x10101010u);
+    return low | spread_bits<4>(words[1] >> (16 * kHalf));
   }
 };
 
-// b = quants * scale + what is added, both in an entry.
+// b = quants * scale + what is added, both in an entry; from words of four bytes.
+JLLM_DEVICE void make_affine_of_bytes(unsigned word, unsigned entry, unsigned (&b)[2]) {
+  const unsigned s = __byte_perm(entry, 0, 0x1010), m = __byte_perm(entry, 0, 0x3232);
+  b[0] = half2_fma(half2_add(spread_even(word), minus_magic(0)), s, m);
+  b[1] = half2_fma(half2_add(spread_odd(word), minus_magic(0)), s, m);
+}
+
 template <unsigned kHalf>
 JLLM_DEVICE void make_affine(const unsigned (&words)[1], unsigned entry, unsigned magic,
                              unsigned (&b)[2]) {
@@ -134,10 +140,7 @@ JLLM_DEVICE void make_affine(const unsigned (&words)[1], unsigned entry, unsigne
 template <unsigned kHalf>
 JLLM_DEVICE void make_affine(const unsigned (&words)[2], unsigned entry, unsigned,
                              unsigned (&b)[2]) {
-  const unsigned s = __byte_perm(entry, 0, 0x1010), m = __byte_perm(entry, 0, 0x3232);
-  const unsigned q = TileFiveBits::quants<kHalf>(words);
-  b[0] = half2_fma(half2_add(spread_even(q), minus_magic(0)), s, m);
-  b[1] = half2_fma(half2_add(spread_odd(q), minus_magic(0)), s, m);
+  make_affine_of_bytes(TileFiveBits::quants<kHalf>(words), entry, b);
 }
 
 template <>
@@ -203,8 +206,7 @@ struct TileHeaders : TileBase {
   static JLLM_DEVICE Raw raw(const Bytes* at, unsigned first) {
     const Uint4 h = *(const Uint4*)at;
     const unsigned shift = 6 * (first / 32 % 8);  // a stage does not reach into the next 256
-    constexpr unsigned kFactors = kHalf16 | (0x8000 | kHalf16) << 16;
-    return {half2_mul(h.x, kFactors), ((unsigned long long)h.z << 32 | h.y) >> shift,
+    return {half2_mul(h.x, kScaleAndMinus), ((unsigned long long)h.z << 32 | h.y) >> shift,
             ((unsigned long long)h.w << 32 | h.z) >> shift};
   }
   static JLLM_DEVICE unsigned entry(const Raw& raw, unsigned index) {
@@ -235,15 +237,16 @@ struct TileWeight<kRowQ4_K> : TileAffine<TileHeaders<kRowQ4_K>, TileNibbles> {};
 template <>
 struct TileWeight<kRowQ5_K> : TileAffine<TileHeaders<kRowQ5_K>, TileFiveBits> {};
 
-template <>
-struct TileWeight<kRowQ6_K> : TileBase {
-  static constexpr unsigned kSide = 8, kScales = 2, kWords = 2;
+// Types with a signed scale per 16 weights and an f16 per 256.
+template <unsigned kType>
+struct TileSignedScales : TileBase {
+  static constexpr unsigned kScales = 2;
   template <unsigned kSubs>
   static constexpr unsigned kScaleBytes = 4 + 2 * kSubs;
   template <unsigned kSubs, unsigned kLength>
   static JLLM_DEVICE void copy_scales(const Bytes* row, unsigned first, unsigned to,
                                       unsigned size) {
-    constexpr RowLayout kLayout = row_layout(kRowQ6_K, kLength);
+    constexpr RowLayout kLayout = row_layout(kType, kLength);
     copy_async<4>(to, row + kLayout.super + first / 512 * 4, size / 4);  // of two superblocks
     const Bytes* from = row + kLayout.scales + first / 16;
     repeat<kSubs / 2>(
@@ -261,6 +264,11 @@ struct TileWeight<kRowQ6_K> : TileBase {
     const float s = raw.factor * (float)raw.scales[index];
     return floats_to_half2(s, s);
   }
+};
+
+template <>
+struct TileWeight<kRowQ6_K> : TileSignedScales<kRowQ6_K> {
+  static constexpr unsigned kSide = 8, kWords = 2;
   template <unsigned kPlane>
   static JLLM_DEVICE void load(const Bytes* main, const Bytes* side, unsigned t,
                                unsigned (&words)[2]) {
@@ -273,6 +281,179 @@ struct TileWeight<kRowQ6_K> : TileBase {
     const unsigned q = kHalf == 0 ? (words[0] & 0x0f0f0f0fu) | (words[1] << 4 & 0x30303030u)
                                   : (words[0] >> 4 & 0x0f0f0f0fu) | (words[1] & 0x30303030u);
     make_of_bytes(q, 32, entries[kHalf], b);
+  }
+};
+
+// Types with quants of two bits: word t % 2 of the side plane holds the four weights of lane t.
+struct TilePairs {
+  static constexpr unsigned kMain = 0, kSide = 8, kWords = 1;
+  template <unsigned kPlane>
+  static JLLM_DEVICE void load(const Bytes*, const Bytes* side, unsigned t, unsigned (&words)[1]) {
+    words[0] = *(const unsigned*)(side + 4 * (t % 2)) >> (2 * (t / 2));
+  }
+  template <unsigned kHalf>
+  static JLLM_DEVICE unsigned quants(unsigned word) {
+    return word >> (4 * kHalf) & 0x03030303u;
+  }
+};
+
+template <>
+struct TileWeight<kRowQ3_K> : TileSignedScales<kRowQ3_K> {
+  static constexpr unsigned kMain = 0, kSide = 12, kWords = 2;
+  template <unsigned kPlane>
+  static JLLM_DEVICE void load(const Bytes*, const Bytes* side, unsigned t, unsigned (&words)[2]) {
+    words[0] = *(const unsigned*)(side + 4 * (t % 2)) >> (2 * (t / 2));
+    words[1] = *(const unsigned*)(side + 8) >> (4 * t);
+  }
+  template <unsigned kHalf>
+  static JLLM_DEVICE void make(const unsigned (&words)[2], const unsigned (&entries)[2], unsigned,
+                               unsigned (&b)[2]) {
+    const unsigned q =
+        TilePairs::quants<kHalf>(words[0]) | spread_bits<2>(words[1] >> (16 * kHalf));
+    make_of_bytes(q, 4, entries[kHalf], b);
+  }
+};
+
+template <>
+struct TileWeight<kRowQ2_K> : TileBase, TilePairs {
+  using TilePairs::kMain;
+  using TilePairs::kSide;
+  using TilePairs::kWords;
+  static constexpr unsigned kScales = 2;
+  template <unsigned kSubs>
+  static constexpr unsigned kScaleBytes = 4 + 2 * kSubs;
+  template <unsigned kSubs, unsigned kLength>
+  static JLLM_DEVICE void copy_scales(const Bytes* row, unsigned first, unsigned to,
+                                      unsigned size) {
+    constexpr RowLayout kLayout = row_layout(kRowQ2_K, kLength);
+    copy_async<4>(to, row + kLayout.super + first / 256 * 4, size / 4);
+    const Bytes* from = row + kLayout.scales + first / 16;
+    repeat<kSubs / 2>(
+        [&](auto i) { copy_async<4, 4 + 4 * i.value, 4 * i.value>(to, from, size / 4); });
+  }
+  struct Raw {
+    unsigned factors;  // of scale and minimum
+    const Bytes* scales;
+  };
+  static JLLM_DEVICE Raw raw(const Bytes* at, unsigned) {
+    return {half2_mul(*(const unsigned*)at, kScaleAndMinus), at + 4};
+  }
+  static JLLM_DEVICE unsigned entry(const Raw& raw, unsigned index) {
+    const unsigned both = raw.scales[index];
+    const unsigned spread = (both & 15u) | (both >> 4) << 16;
+    return half2_mul(half2_add(spread | kMagic, minus_magic(0)), raw.factors);
+  }
+  template <unsigned kHalf>
+  static JLLM_DEVICE void make(const unsigned (&words)[1], const unsigned (&entries)[2], unsigned,
+                               unsigned (&b)[2]) {
+    make_affine_of_bytes(quants<kHalf>(words[0]), entries[kHalf], b);
+  }
+};
+
+// Types with an f16 scale per kShared weights, 64 or more.
+template <unsigned kType, unsigned kShared>
+struct TileSharedScales : TileBase {
+  template <unsigned kSubs>
+  static constexpr unsigned kScaleBytes = 4;
+  template <unsigned kSubs, unsigned kLength>
+  static JLLM_DEVICE void copy_scales(const Bytes* row, unsigned first, unsigned to,
+                                      unsigned size) {  // of two blocks
+    static_assert(32 * kSubs <= 2 * kShared);
+    copy_async<4>(to, row + row_layout(kType, kLength).scales + first / (2 * kShared) * 4,
+                  size / 4);
+  }
+  struct Raw {
+    const unsigned short* scales;
+    unsigned first;
+  };
+  static JLLM_DEVICE Raw raw(const Bytes* at, unsigned first) {
+    return {(const unsigned short*)at, first};
+  }
+  static JLLM_DEVICE unsigned entry(const Raw& raw, unsigned index) {
+    return half2_mul(twice(raw.scales[(raw.first + 32 * index) / kShared % 2]), twice(kHalf16));
+  }
+};
+
+template <unsigned kType, unsigned kShared>
+struct TileTernary : TileSharedScales<kType, kShared>, TilePairs {
+  using TilePairs::kMain;
+  using TilePairs::kSide;
+  using TilePairs::kWords;
+  template <unsigned kHalf>
+  static JLLM_DEVICE void make(const unsigned (&words)[1], const unsigned (&entries)[1], unsigned,
+                               unsigned (&b)[2]) {
+    make_of_bytes(TilePairs::quants<kHalf>(words[0]), 1, entries[0], b);
+  }
+};
+template <>
+struct TileWeight<kRowTQ2_0> : TileTernary<kRowTQ2_0, 256> {};
+template <>
+struct TileWeight<kRowQ2_0> : TileTernary<kRowQ2_0, 64> {};
+
+// Nibbles that stand for the integers of a table; they are looked up as they are loaded.
+template <unsigned kType>
+struct TileTable {
+  static constexpr unsigned kWords = 2;
+  template <unsigned kPlane>
+  static JLLM_DEVICE void load(const Bytes* main, const Bytes*, unsigned t, unsigned (&words)[2]) {
+    look_up<kType>(*(const unsigned*)(main + 4 * t), &words[0], &words[1]);
+  }
+  template <unsigned kHalf>
+  static JLLM_DEVICE void make(const unsigned (&words)[2], const unsigned (&entries)[1], unsigned,
+                               unsigned (&b)[2]) {
+    make_of_bytes(words[kHalf] ^ 0x80808080u, 128, entries[0], b);
+  }
+};
+
+template <>
+struct TileWeight<kRowIQ4_NL> : TileHalfScales<kRowIQ4_NL>, TileTable<kRowIQ4_NL> {
+  using TileTable<kRowIQ4_NL>::kWords;
+};
+
+template <>
+struct TileWeight<kRowIQ4_XS> : TileBase, TileTable<kRowIQ4_XS> {
+  using TileTable<kRowIQ4_XS>::kWords;
+  template <unsigned kSubs>
+  static constexpr unsigned kScaleBytes = 8;
+  template <unsigned kSubs, unsigned kLength>
+  static JLLM_DEVICE void copy_scales(const Bytes* row, unsigned first, unsigned to,
+                                      unsigned size) {
+    copy_async<8>(to, row + row_layout(kRowIQ4_XS, kLength).scales + first / 256 * 8, size / 2);
+  }
+  struct Raw {
+    float factor;
+    unsigned high, low;
+  };
+  static JLLM_DEVICE Raw raw(const Bytes* at, unsigned first) {
+    const Uint2 header = *(const Uint2*)at;
+    const unsigned sub_block = first / 32 % 8;  // a stage does not reach into the next 256
+    return {low_half(header.x) * kWeightFactor, header.x >> (16 + 2 * sub_block),
+            header.y >> (4 * sub_block)};
+  }
+  static JLLM_DEVICE unsigned entry(const Raw& raw, unsigned index) {
+    const unsigned scale = (raw.low >> (4 * index) & 15u) | (raw.high >> (2 * index) & 3u) << 4;
+    const float s = raw.factor * byte_minus<0>(scale, 32.0f);
+    return floats_to_half2(s, s);
+  }
+};
+
+template <>
+struct TileWeight<kRowMXFP4> : TileBase, TileTable<kRowMXFP4> {
+  using TileTable<kRowMXFP4>::kWords;
+  template <unsigned kSubs>
+  static constexpr unsigned kScaleBytes = 4;
+  template <unsigned kSubs, unsigned kLength>
+  static JLLM_DEVICE void copy_scales(const Bytes* row, unsigned first, unsigned to,
+                                      unsigned size) {  // of four sub-blocks
+    copy_async<4>(to, row + row_layout(kRowMXFP4, kLength).scales + first / 128 * 4, size / 4);
+  }
+  struct Raw {
+    const Bytes* exponents;
+  };
+  static JLLM_DEVICE Raw raw(const Bytes* at, unsigned first) { return {at + first / 32 % 4}; }
+  static JLLM_DEVICE unsigned entry(const Raw& raw, unsigned index) {
+    const float s = power_of_two(raw.exponents[index]) * kWeightFactor;
+    return floats_to_half2(s, s);
   }
 };
 
@@ -291,26 +472,10 @@ struct TileWeight<kRowQ8_0> : TileHalfScales<kRowQ8_0> {
   }
 };
 
-// A unit is four bytes of signs, and 128 weights have one scale.
+// A unit is four bytes of signs.
 template <>
-struct TileWeight<kRowQ1_0> : TileBase {
+struct TileWeight<kRowQ1_0> : TileSharedScales<kRowQ1_0, 128> {
   static constexpr unsigned kMain = 0, kSide = 4;
-  template <unsigned kSubs>
-  static constexpr unsigned kScaleBytes = 4;
-  template <unsigned kSubs, unsigned kLength>
-  static JLLM_DEVICE void copy_scales(const Bytes* row, unsigned first, unsigned to,
-                                      unsigned size) {  // of two blocks
-    copy_async<4>(to, row + row_layout(kRowQ1_0, kLength).scales + first / 256 * 4, size / 4);
-  }
-  struct Raw {
-    unsigned short scale;
-  };
-  static JLLM_DEVICE Raw raw(const Bytes* at, unsigned first) {
-    return {((const unsigned short*)at)[first / 128 % 2]};
-  }
-  static JLLM_DEVICE unsigned entry(const Raw& raw, unsigned) {
-    return half2_mul(twice(raw.scale), twice(kHalf16));
-  }
   template <unsigned kPlane>
   static JLLM_DEVICE void load(const Bytes*, const Bytes* side, unsigned t, unsigned (&words)[1]) {
     words[0] = ~(*(const unsigned*)side >> (4 * t));  // 1: negative

@@ -8,14 +8,18 @@
 //                              first(c) .. + 3, v[4..7] are weights second(c) .. + 3 of the unit
 //   scale(raw, half)           factor of weights 0..15 (half 0) and 16..31 (half 1) of the
 //                              sub-block
-//   minimum(raw)               what is subtracted from each scaled weight, where kHasMinimum
-// weight = scale * value - minimum. Types of 5 and 6 bits also have bytes(raw, low, high): weights
-// 0..15 and 16..31 before the offset is taken off, as bytes; types with a minimum
-// lowered(raw, dot, sum): scale * dot - minimum * sum.
+//   minimum(raw, half)         what is subtracted from each scaled weight, where kHasMinimum
+// weight = scale * value - minimum. For products of integers, units of 32 weights also have
+//   kNibbles                   the integers are the nibbles of raw.quants; of others bytes(raw,
+//   low,
+//                              high): weights 0..15 and 16..31 as bytes, signed with kSigned
+//   kOffset                    what is to be taken off these integers
+//   kTwoScales                 scale (and minimum) differ between the halves
+//   lowered(raw, dot, sum)     scale * dot - minimum * sum, where kHasMinimum
+//   super(raw), signed_scale(raw, half)   the factors of scale, where kTwoScales without minima
 #pragma once
 
-#include "kernels/device/common.cuh"
-#include "schema/row_layout.h"
+#include "kernels/device/quants.cuh"
 
 namespace jllm::device {
 
@@ -28,12 +32,23 @@ struct NibbleUnit {
   static constexpr unsigned kInFlight = 4;
   static constexpr bool kHasMinimum = false;
   static constexpr bool kTwoScales = false;
+  static constexpr bool kNibbles = false;
+  static constexpr bool kSigned = false;
+  static constexpr int kOffset = 0;
   static constexpr unsigned first(unsigned chunk) { return 4 * chunk; }
   static constexpr unsigned second(unsigned chunk) { return 16 + 4 * chunk; }
 
   template <unsigned kChunk>
   static JLLM_DEVICE unsigned word(const Uint4& v) {
     return kChunk == 0 ? v.x : kChunk == 1 ? v.y : kChunk == 2 ? v.z : v.w;
+  }
+  // bytes() of the four chunks.
+  template <typename W, typename Raw>
+  static JLLM_DEVICE void all_chunks(const Raw& raw, Uint4* low, Uint4* high) {
+    W::template chunk_bytes<0>(raw, &low->x, &high->x);
+    W::template chunk_bytes<1>(raw, &low->y, &high->y);
+    W::template chunk_bytes<2>(raw, &low->z, &high->z);
+    W::template chunk_bytes<3>(raw, &low->w, &high->w);
   }
   static JLLM_DEVICE void spread(unsigned low, unsigned high, float offset, float (&v)[8]) {
     v[0] = byte_minus<0>(low, offset), v[1] = byte_minus<1>(low, offset);
@@ -45,6 +60,8 @@ struct NibbleUnit {
 
 template <>
 struct Weight<kRowQ4_0> : NibbleUnit {
+  static constexpr bool kNibbles = true;
+  static constexpr int kOffset = 8;
   struct Raw {
     Uint4 quants;
     unsigned short scale;
@@ -58,7 +75,7 @@ struct Weight<kRowQ4_0> : NibbleUnit {
     spread(w & 0x0f0f0f0fu, w >> 4 & 0x0f0f0f0fu, 8.0f, v);
   }
   static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
-  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+  static JLLM_DEVICE float minimum(const Raw&, unsigned) { return 0.0f; }
 };
 
 // Scale and minimum of 32 weights, as raw.factors: d and m of scale * q + m.
@@ -69,7 +86,7 @@ struct FactorPair {
     return low_half(raw.factors);
   }
   template <typename Raw>
-  static JLLM_DEVICE float minimum(const Raw& raw) {
+  static JLLM_DEVICE float minimum(const Raw& raw, unsigned) {
     return -high_half(raw.factors);
   }
   // Of a sum of products of integers and the sum of the activations alone, both as integers.
@@ -104,7 +121,7 @@ struct FactorHeader {
     return low_half(raw.factors.header.x) * byte_minus<0>(scale_bits(raw.factors), 0.0f);
   }
   template <typename Raw>
-  static JLLM_DEVICE float minimum(const Raw& raw) {
+  static JLLM_DEVICE float minimum(const Raw& raw, unsigned) {
     return high_half(raw.factors.header.x) * byte_minus<0>(minimum_bits(raw.factors), 0.0f);
   }
   template <typename Raw>
@@ -116,18 +133,14 @@ struct FactorHeader {
 };
 
 // Nibbles, and in raw.high a fifth bit of each weight.
-template <unsigned kOffset>
+template <int kFiveOffset>
 struct FiveBitUnit : NibbleUnit {
-  // The low four bits of `bits`, one in bit 4 of each byte: the product puts copies of the nibble
-  // at distances of 7, so that bit j of it meets bit 4 of byte j.
-  static JLLM_DEVICE unsigned fifth_bits(unsigned bits) {
-    return ((bits & 0xfu) * 0x02040810u) & 0x10101010u;
-  }
+  static constexpr int kOffset = kFiveOffset;
   template <unsigned kChunk, typename Raw>
   static JLLM_DEVICE void chunk_bytes(const Raw& raw, unsigned* low, unsigned* high) {
     const unsigned w = word<kChunk>(raw.quants);
-    *low = (w & 0x0f0f0f0fu) | fifth_bits(raw.high >> (4 * kChunk));
-    *high = (w >> 4 & 0x0f0f0f0fu) | fifth_bits(raw.high >> (16 + 4 * kChunk));
+    *low = (w & 0x0f0f0f0fu) | spread_bits<4>(raw.high >> (4 * kChunk));
+    *high = (w >> 4 & 0x0f0f0f0fu) | spread_bits<4>(raw.high >> (16 + 4 * kChunk));
   }
   template <unsigned kChunk, typename Raw>
   static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
@@ -137,15 +150,13 @@ struct FiveBitUnit : NibbleUnit {
   }
   template <typename Raw>
   static JLLM_DEVICE void bytes(const Raw& raw, Uint4* low, Uint4* high) {
-    chunk_bytes<0>(raw, &low->x, &high->x);
-    chunk_bytes<1>(raw, &low->y, &high->y);
-    chunk_bytes<2>(raw, &low->z, &high->z);
-    chunk_bytes<3>(raw, &low->w, &high->w);
+    all_chunks<FiveBitUnit>(raw, low, high);
   }
 };
 
 // Nibbles as they are.
 struct FourBitUnit : NibbleUnit {
+  static constexpr bool kNibbles = true;
   template <unsigned kChunk, typename Raw>
   static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
     const unsigned w = word<kChunk>(raw.quants);
@@ -165,7 +176,7 @@ struct Weight<kRowQ5_0> : FiveBitUnit<16> {
             load_weights2(row + length / 2 + length / 8 + 2 * unit)};
   }
   static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
-  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+  static JLLM_DEVICE float minimum(const Raw&, unsigned) { return 0.0f; }
 };
 
 template <>
@@ -221,9 +232,31 @@ struct Weight<kRowQ5_K> : FiveBitUnit<0>, FactorHeader {
   }
 };
 
-template <>
-struct Weight<kRowQ6_K> : NibbleUnit {
+// A signed scale of 8 bits for each half in raw.scales, and in raw.super their f16 factor.
+struct SignedScales {
   static constexpr bool kTwoScales = true;
+  template <typename Raw>
+  static JLLM_DEVICE float signed_scale(const Raw& raw, unsigned half) {
+    return (float)(signed char)(half == 0 ? raw.scales : raw.scales >> 8);
+  }
+  template <typename Raw>
+  static JLLM_DEVICE float super(const Raw& raw) {
+    return half_to_float(raw.super);
+  }
+  template <typename Raw>
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned half) {
+    return super(raw) * signed_scale(raw, half);
+  }
+  template <typename Raw>
+  static JLLM_DEVICE float minimum(const Raw&, unsigned) {
+    return 0.0f;
+  }
+};
+
+template <>
+struct Weight<kRowQ6_K> : NibbleUnit, SignedScales {
+  using SignedScales::kTwoScales;
+  static constexpr int kOffset = 32;
   struct Raw {
     Uint4 quants;
     Uint2 pairs;            // byte j: bits 4..5 of weights j, j + 8, j + 16, j + 24
@@ -251,18 +284,204 @@ struct Weight<kRowQ6_K> : NibbleUnit {
     spread(low, high, 32.0f, v);
   }
   static JLLM_DEVICE void bytes(const Raw& raw, Uint4* low, Uint4* high) {
-    chunk_bytes<0>(raw, &low->x, &high->x);
-    chunk_bytes<1>(raw, &low->y, &high->y);
-    chunk_bytes<2>(raw, &low->z, &high->z);
-    chunk_bytes<3>(raw, &low->w, &high->w);
+    all_chunks<Weight>(raw, low, high);
   }
-  static JLLM_DEVICE float signed_scale(const Raw& raw, unsigned half) {
-    return (float)(signed char)(half == 0 ? raw.scales : raw.scales >> 8);
+};
+
+// Two bits of each weight in raw.pairs: byte j holds weights j, j + 8, j + 16, j + 24.
+struct PairUnit : NibbleUnit {
+  static constexpr unsigned kInFlight = 8;
+  template <unsigned kChunk, typename Raw>
+  static JLLM_DEVICE void pairs_of(const Raw& raw, unsigned* low, unsigned* high) {
+    const unsigned pairs = (kChunk % 2 == 0 ? raw.pairs.x : raw.pairs.y) >> (kChunk < 2 ? 0 : 2);
+    *low = pairs & 0x03030303u;
+    *high = pairs >> 4 & 0x03030303u;
+  }
+};
+
+// A scale for each 256 or 64 weights, as tq2_0 and q2_0 have it: value = pair - 1.
+template <unsigned kShared>
+struct TernaryUnit : PairUnit {
+  static constexpr int kOffset = 1;
+  struct Raw {
+    Uint2 pairs;
+    unsigned short scale;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights8(row + 8 * unit),
+            load_weights2(row + length / 4 + 2 * (unit / (kShared / 32)))};
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void chunk_bytes(const Raw& raw, unsigned* low, unsigned* high) {
+    pairs_of<kChunk>(raw, low, high);
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    unsigned low, high;
+    chunk_bytes<kChunk>(raw, &low, &high);
+    spread(low, high, (float)kOffset, v);
+  }
+  static JLLM_DEVICE void bytes(const Raw& raw, Uint4* low, Uint4* high) {
+    all_chunks<TernaryUnit>(raw, low, high);
+  }
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
+  static JLLM_DEVICE float minimum(const Raw&, unsigned) { return 0.0f; }
+};
+
+template <>
+struct Weight<kRowTQ2_0> : TernaryUnit<256> {};
+template <>
+struct Weight<kRowQ2_0> : TernaryUnit<64> {};
+
+template <>
+struct Weight<kRowQ2_K> : PairUnit {
+  static constexpr unsigned kInFlight = 4;
+  static constexpr bool kHasMinimum = true;
+  static constexpr bool kTwoScales = true;
+  struct Raw {
+    Uint2 pairs;
+    unsigned short factors;  // of either half: scale, minimum << 4
+    unsigned super;          // d, dmin
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights8(row + 8 * unit), load_weights2(row + length / 4 + 2 * unit),
+            load_weights4(row + length / 4 + length / 16 + 4 * (unit / 8))};
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void chunk_bytes(const Raw& raw, unsigned* low, unsigned* high) {
+    pairs_of<kChunk>(raw, low, high);
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    unsigned low, high;
+    chunk_bytes<kChunk>(raw, &low, &high);
+    spread(low, high, 0.0f, v);
+  }
+  static JLLM_DEVICE void bytes(const Raw& raw, Uint4* low, Uint4* high) {
+    all_chunks<Weight>(raw, low, high);
+  }
+  static JLLM_DEVICE int scale_bits(const Raw& raw, unsigned half) {
+    return raw.factors >> (8 * half) & 15;
+  }
+  static JLLM_DEVICE int minimum_bits(const Raw& raw, unsigned half) {
+    return raw.factors >> (8 * half + 4) & 15;
   }
   static JLLM_DEVICE float scale(const Raw& raw, unsigned half) {
-    return half_to_float(raw.super) * signed_scale(raw, half);
+    return low_half(raw.super) * (float)scale_bits(raw, half);
   }
-  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+  static JLLM_DEVICE float minimum(const Raw& raw, unsigned half) {
+    return high_half(raw.super) * (float)minimum_bits(raw, half);
+  }
+  // Of the sums of products and of activations of both halves.
+  static JLLM_DEVICE float lowered(const Raw& raw, int dot, int other_dot, int sum, int other_sum) {
+    const int dots = dot * scale_bits(raw, 0) + other_dot * scale_bits(raw, 1);
+    const int sums = sum * minimum_bits(raw, 0) + other_sum * minimum_bits(raw, 1);
+    return sum_of_products(low_half(raw.super), (float)dots, -high_half(raw.super), (float)sums);
+  }
+};
+
+// A unit is eight bytes of pairs and four of high bits.
+template <>
+struct Weight<kRowQ3_K> : PairUnit, SignedScales {
+  using SignedScales::kTwoScales;
+  static constexpr unsigned kInFlight = 4;
+  static constexpr int kOffset = 4;
+  struct Raw {
+    Uint2 pairs;
+    unsigned high;
+    unsigned short scales;  // two s8
+    unsigned short super;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    const Bytes *quants = row + 12 * unit, *scales = row + length / 32 * 12;
+    return {{load_weights4(quants), load_weights4(quants + 4)},
+            load_weights4(quants + 8),
+            load_weights2(scales + 2 * unit),
+            load_weights2(scales + length / 16 + 2 * (unit / 8))};
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void chunk_bytes(const Raw& raw, unsigned* low, unsigned* high) {
+    pairs_of<kChunk>(raw, low, high);
+    *low |= spread_bits<2>(raw.high >> (4 * kChunk));
+    *high |= spread_bits<2>(raw.high >> (16 + 4 * kChunk));
+  }
+  template <unsigned kChunk>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    unsigned low, high;
+    chunk_bytes<kChunk>(raw, &low, &high);
+    spread(low, high, 4.0f, v);
+  }
+  static JLLM_DEVICE void bytes(const Raw& raw, Uint4* low, Uint4* high) {
+    all_chunks<Weight>(raw, low, high);
+  }
+};
+
+// Nibbles that stand for the integers of a table.
+template <unsigned kType>
+struct TableUnit : NibbleUnit {
+  static constexpr bool kSigned = true;
+  template <unsigned kChunk, typename Raw>
+  static JLLM_DEVICE void chunk_bytes(const Raw& raw, unsigned* low, unsigned* high) {
+    look_up<kType>(word<kChunk>(raw.quants), low, high);
+  }
+  template <unsigned kChunk, typename Raw>
+  static JLLM_DEVICE void values(const Raw& raw, float (&v)[8]) {
+    unsigned low, high;
+    chunk_bytes<kChunk>(raw, &low, &high);
+    // Flipping the sign bit turns s8 into u8 + 128.
+    spread(low ^ 0x80808080u, high ^ 0x80808080u, 128.0f, v);
+  }
+  template <typename Raw>
+  static JLLM_DEVICE void bytes(const Raw& raw, Uint4* low, Uint4* high) {
+    all_chunks<TableUnit>(raw, low, high);
+  }
+  template <typename Raw>
+  static JLLM_DEVICE float minimum(const Raw&, unsigned) {
+    return 0.0f;
+  }
+};
+
+template <>
+struct Weight<kRowIQ4_NL> : TableUnit<kRowIQ4_NL> {
+  struct Raw {
+    Uint4 quants;
+    unsigned short scale;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_weights2(row + length / 2 + 2 * unit)};
+  }
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
+};
+
+template <>
+struct Weight<kRowIQ4_XS> : TableUnit<kRowIQ4_XS> {
+  static constexpr unsigned kInFlight = 2;  // four of two matrices spill
+  struct Raw {
+    Uint4 quants;
+    Uint2 header;  // d, upper pairs of the eight scales; their low halves
+    unsigned sub_block;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_weights8(row + length / 2 + 8 * (unit / 8)),
+            unit % 8};
+  }
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) {
+    const unsigned low = raw.header.y >> (4 * raw.sub_block) & 15u;
+    const unsigned high = raw.header.x >> (16 + 2 * raw.sub_block) & 3u;
+    return low_half(raw.header.x) * byte_minus<0>(low | high << 4, 32.0f);
+  }
+};
+
+template <>
+struct Weight<kRowMXFP4> : TableUnit<kRowMXFP4> {
+  struct Raw {
+    Uint4 quants;
+    unsigned exponent;
+  };
+  static JLLM_DEVICE Raw load(const Bytes* row, unsigned unit, unsigned length) {
+    return {load_weights(row + 16 * unit), load_weights1(row + length / 2 + unit)};
+  }
+  static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return power_of_two(raw.exponent); }
 };
 
 // Units of consecutive weights.
@@ -293,7 +512,7 @@ struct Weight<kRowQ8_0> : PlainUnit<16> {
     NibbleUnit::spread(low, high, 128.0f, v);
   }
   static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
-  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+  static JLLM_DEVICE float minimum(const Raw&, unsigned) { return 0.0f; }
 };
 
 // A unit is four bytes of signs: a whole 16-byte load would reach over four sub-blocks.
@@ -316,7 +535,7 @@ struct Weight<kRowQ1_0> : PlainUnit<32> {
     }
   }
   static JLLM_DEVICE float scale(const Raw& raw, unsigned) { return half_to_float(raw.scale); }
-  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+  static JLLM_DEVICE float minimum(const Raw&, unsigned) { return 0.0f; }
 };
 
 template <>
@@ -334,7 +553,7 @@ struct Weight<kRowF16> : PlainUnit<8> {
     v[4] = low_half(q.z), v[5] = high_half(q.z), v[6] = low_half(q.w), v[7] = high_half(q.w);
   }
   static JLLM_DEVICE float scale(const Raw&, unsigned) { return 1.0f; }
-  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+  static JLLM_DEVICE float minimum(const Raw&, unsigned) { return 0.0f; }
 };
 
 template <>
@@ -354,7 +573,7 @@ struct Weight<kRowBF16> : PlainUnit<8> {
     v[7] = high_bfloat(q.w);
   }
   static JLLM_DEVICE float scale(const Raw&, unsigned) { return 1.0f; }
-  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+  static JLLM_DEVICE float minimum(const Raw&, unsigned) { return 0.0f; }
 };
 
 template <>
@@ -376,7 +595,7 @@ struct Weight<kRowF32> : PlainUnit<8> {
     v[6] = bits_to_float(raw.high.z), v[7] = bits_to_float(raw.high.w);
   }
   static JLLM_DEVICE float scale(const Raw&, unsigned) { return 1.0f; }
-  static JLLM_DEVICE float minimum(const Raw&) { return 0.0f; }
+  static JLLM_DEVICE float minimum(const Raw&, unsigned) { return 0.0f; }
 };
 
 // Units of a row of `length` weights: the last may be part padding, which holds zeros.

@@ -62,6 +62,47 @@ double q6_k(std::span<const uint8_t> row, const RowLayout& layout, size_t w) {
   return half_at(row, layout.super + w / 256 * 2) * scale * (int(quant) - 32);
 }
 
+// Weight w of a plane of pairs that begins at `plane`, a sub-block every `step` bytes.
+unsigned pair(std::span<const uint8_t> row, size_t plane, size_t step, size_t w) {
+  return row[plane + w / 32 * step + w % 8] >> (w % 32 / 8 * 2) & 3;
+}
+
+double q2_k(std::span<const uint8_t> row, const RowLayout& layout, size_t w) {
+  const uint8_t factors = row[layout.scales + w / 16];
+  const size_t halves = layout.super + w / 256 * 4;
+  return half_at(row, halves) * (factors & 15) * pair(row, 0, 8, w) -
+         half_at(row, halves + 2) * (factors >> 4);
+}
+
+double q3_k(std::span<const uint8_t> row, const RowLayout& layout, size_t w) {
+  const unsigned high = load(row, w / 32 * 12 + 8, 4) >> (w % 32) & 1;
+  const double scale = int8_t(row[layout.scales + w / 16]);
+  return half_at(row, layout.super + w / 256 * 2) * scale *
+         (int(pair(row, 0, 12, w) + 4 * high) - 4);
+}
+
+// Of iq4_nl and iq4_xs.
+double curve(unsigned nibble) {
+  constexpr int kValues[] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                             1,    13,   25,  38,  53,  69,  89,  113};
+  return kValues[nibble];
+}
+
+double iq4_xs(std::span<const uint8_t> row, const RowLayout& layout, size_t w) {
+  const size_t header = layout.scales + w / 256 * 8, sub_block = w % 256 / 32;
+  const unsigned high = load(row, header + 2, 2) >> (2 * sub_block) & 3,
+                 low = load(row, header + 4, 4) >> (4 * sub_block) & 15;
+  return half_at(row, header) * (int(high << 4 | low) - 32) * curve(nibble(row, w));
+}
+
+// 2^(exponent - 128) times the doubled value of a float of sign, two bits of exponent and one of
+// mantissa.
+double mxfp4(std::span<const uint8_t> row, const RowLayout& layout, size_t w) {
+  const unsigned bits = nibble(row, w), exponent = bits >> 1 & 3, mantissa = bits & 1;
+  const double doubled = exponent == 0 ? mantissa : std::ldexp(2 + mantissa, int(exponent) - 1);
+  return std::ldexp(bits & 8 ? 0 - doubled : doubled, int(row[layout.scales + w / 32]) - 128);
+}
+
 double value_at(unsigned type, std::span<const uint8_t> row, const RowLayout& layout, size_t w) {
   switch (type) {
     case kRowF32:
@@ -86,6 +127,20 @@ double value_at(unsigned type, std::span<const uint8_t> row, const RowLayout& la
       return headed(row, layout, w, five_bits(row, layout, w));
     case kRowQ6_K:
       return q6_k(row, layout, w);
+    case kRowQ2_K:
+      return q2_k(row, layout, w);
+    case kRowQ3_K:
+      return q3_k(row, layout, w);
+    case kRowIQ4_NL:
+      return half_at(row, layout.scales + w / 32 * 2) * curve(nibble(row, w));
+    case kRowIQ4_XS:
+      return iq4_xs(row, layout, w);
+    case kRowMXFP4:
+      return mxfp4(row, layout, w);
+    case kRowTQ2_0:
+      return half_at(row, layout.scales + w / 256 * 2) * (int(pair(row, 0, 8, w)) - 1);
+    case kRowQ2_0:
+      return half_at(row, layout.scales + w / 64 * 2) * (int(pair(row, 0, 8, w)) - 1);
     case kRowQ1_0:
       return half_at(row, layout.scales + w / 128 * 2) * (row[w / 8] >> (w % 8) & 1 ? 1 : -1);
     default:

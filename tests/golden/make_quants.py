@@ -7,18 +7,25 @@ Usage: make_quants.py > quants.h
 import gguf
 import numpy as np
 
-TYPES = ["F16", "BF16", "Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q6_K", "Q1_0", "Q4_1", "Q5_1", "Q5_K"]
-ELEMENTS = {"Q4_K": 512, "Q5_K": 512, "Q6_K": 512}  # 256 of the others
+TYPES = ["F16", "BF16", "Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q6_K", "Q1_0", "Q4_1", "Q5_1", "Q5_K",
+         "Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS", "MXFP4", "TQ1_0", "TQ2_0", "Q2_0"]
+ELEMENTS = {"Q2_K": 512, "Q3_K": 512, "Q4_K": 512, "Q5_K": 512, "Q6_K": 512, "IQ4_XS": 512,
+            "TQ1_0": 512, "TQ2_0": 512}  # 256 of the others
 # Byte offsets of the fp16 fields of a block. Random bits there could be NaN or infinity.
 HALF_FIELDS = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0],
     "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "Q1_0": [0],
+    "Q2_K": [80, 82], "Q3_K": [108], "IQ4_NL": [0], "IQ4_XS": [0], "MXFP4": [], "TQ1_0": [52],
+    "TQ2_0": [64], "Q2_0": [0],
 }
 
 
+def kind_of(name):
+    return gguf.GGMLQuantizationType[name]
+
+
 def random_blocks(rng, name):
-    kind = gguf.GGMLQuantizationType[name]
-    block, size = gguf.GGML_QUANT_SIZES[kind]
+    block, size = (64, 18) if name == "Q2_0" else gguf.GGML_QUANT_SIZES[kind_of(name)]
     count = ELEMENTS.get(name, 256) // block
     if name == "F16":
         # Every exponent but that of infinity and NaN, so subnormals are there too.
@@ -40,7 +47,12 @@ def decode(data, name):
         scales = blocks[:, :2].copy().view("<f2").astype("<f4")
         bits = np.unpackbits(blocks[:, 2:], axis=1, bitorder="little").astype("<f4")
         return (2 * bits - 1) * scales
-    return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name])
+    if name == "Q2_0":  # nor this: an fp16 scale, then pairs of bits, less 1
+        blocks = data.reshape(-1, 18)
+        scales = blocks[:, :2].copy().view("<f2").astype("<f4")
+        pairs = blocks[:, 2:, None] >> np.array([0, 2, 4, 6], dtype=np.uint8) & 3
+        return (pairs.reshape(-1, 64).astype("<f4") - 1) * scales
+    return gguf.quants.dequantize(data, kind_of(name))
 
 
 def print_array(kind, name, values):

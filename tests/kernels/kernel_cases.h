@@ -33,6 +33,10 @@ struct KernelCase {
 constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0, kRowQ4_1, kRowQ5_0,
                                   kRowQ5_1, kRowQ8_0, kRowQ4_K, kRowQ5_K, kRowQ6_K, kRowQ1_0};
 
+// Made of the same parts as those: fewer cases.
+constexpr unsigned kFurtherTypes[] = {kRowQ2_K,  kRowQ3_K,  kRowIQ4_NL, kRowIQ4_XS,
+                                      kRowMXFP4, kRowTQ2_0, kRowQ2_0};
+
 inline unsigned block_of(unsigned type) {
   const unsigned elements = block_shape(static_cast<WeightType>(type)).elements;
   return elements == 1 ? 4 : elements;
@@ -118,6 +122,47 @@ inline std::vector<KernelCase> all_kernel_cases() {
       };
       chosen({512, 2048, {type, type}, {8192, 8192}, true}, {define("ACTIVATION", kSilu)});
       if (type == kRowQ4_K) chosen({512, 2048, {type, type, kRowQ6_K}, {2048, 512, 512}}, {});
+    }
+  }
+  for (unsigned type : kFurtherTypes) {
+    for (unsigned mode = 0; mode < 3; ++mode) {
+      add("matmul_add",
+          {define("TYPE", type), "K=2048", "N=2048", "HAS_BIAS=0", define("ACTIVATIONS", mode)},
+          true);
+    }
+    add("matmul_add",
+        {define("TYPE", type), define("K", 3 * block_of(type)), "N=2048", "HAS_BIAS=1",
+         "ACTIVATIONS=2", "RESIDUAL=0"},
+        true);
+    const auto chosen = [&](const char* kernel, std::vector<unsigned> types, uint32_t tokens,
+                            std::vector<std::string> defines) {
+      GemvProblem problem = {kernel, std::move(types), Activations::kInt8Pair, 4096, 14336};
+      problem.tokens = tokens;
+      const GemvVariant variant = with_tokens(problem, choose_variant(problem, 8), 8);
+      const std::vector<std::string> more = gemv_defines(problem, variant);
+      defines.insert(defines.end(), more.begin(), more.end());
+      defines.insert(defines.end(), {"K=4096", "N=14336"});
+      add(kernel, defines, true);
+    };
+    for (const uint32_t tokens : {1u, 2u, 8u}) {
+      chosen("matmul_add", {type}, tokens, {define("TYPE", type), "HAS_BIAS=0"});
+    }
+    chosen("gate_up", {type, type}, 1,
+           {define("GATE_TYPE", type), define("UP_TYPE", type), epsilon,
+            define("ACTIVATION", kSilu), "OUT_IMAGE=2"});
+    chosen("head", {type}, 1, {define("TYPE", type), epsilon, "TOPS=1"});
+    qkv(type, type, type, 2048, 32, 8, 64, 32, false, false, 1);
+    add("embed", {define("TYPE", type), "DIM=2048"});
+    for (const uint32_t compute_capability : {87u, 90u}) {
+      const auto gemm = [&](const GemmProblem& problem, const char* more) {
+        std::vector<std::string> defines =
+            gemm_defines(gemm_tile(problem, 132, compute_capability), problem);
+        defines.push_back(more);
+        add("gemm", defines, true);
+      };
+      gemm({512, 2048, {type}, {2048}}, "RESIDUAL=1");
+      gemm({64, 2048, {type}, {2048}}, "RESIDUAL=1");
+      gemm({512, 2048, {type, type}, {8192, 8192}, true}, "ACTIVATION=0");
     }
   }
   // What the cost model chooses on small and on large devices.

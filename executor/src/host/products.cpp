@@ -6,6 +6,7 @@
 #include "executor/src/host/cpu_features.h"
 #include "executor/src/host/half.h"
 #include "schema/panel_layout.h"
+#include "schema/row_layout.h"
 
 namespace jllm::host {
 namespace {
@@ -65,7 +66,7 @@ Factors headed_factors(const uint8_t* behind_quants, uint64_t row, uint64_t j) {
 
 // Of weight `i` of row `row` in a record; they hold for 16 weights at least.
 Factors factors_at(WeightType type, const uint8_t* record, uint64_t row, uint64_t i) {
-  const uint64_t groups = block_shape(type).elements / kPanelGroup;
+  const uint8_t* behind_quants = record + quants_bytes(type) + row;
   const float d = half_at(record + panel_record_bytes(type) - kHalvesBytes + 2 * row);
   switch (type) {
     case WeightType::kQ4_0:
@@ -80,11 +81,28 @@ Factors factors_at(WeightType type, const uint8_t* record, uint64_t row, uint64_
     case WeightType::kQ4_K:
     case WeightType::kQ5_K:
       return headed_factors(record + nibble_quants_bytes(type), row, i / kPanelGroup);
-    case WeightType::kQ6_K: {
-      const uint8_t* scales = record + groups * (kNibbleBytes + kPairBytes);
-      const auto s = static_cast<int8_t>(scales[i / 16 * kPanelRows + row]);
-      const float scale = d * static_cast<float>(s);
-      return {scale, 32 * scale};
+    case WeightType::kQ6_K:
+    case WeightType::kQ3_K:
+    case WeightType::kIQ4_XS: {
+      const uint64_t s = i / signed_scale_weights(type);
+      const float scale =
+          d * static_cast<float>(static_cast<int8_t>(behind_quants[s * kPanelRows]));
+      const float offset = type == WeightType::kQ6_K ? 32 : type == WeightType::kQ3_K ? 4 : 0;
+      return {scale, offset * scale};
+    }
+    case WeightType::kQ2_K: {  // here d is what comes last, dmin
+      const unsigned factors = behind_quants[i / 16 * kPanelRows];
+      const float scale = half_at(record + panel_record_bytes(type) - 2 * kHalvesBytes + 2 * row);
+      return {scale * static_cast<float>(factors & 15), d * static_cast<float>(factors >> 4)};
+    }
+    case WeightType::kTQ2_0:
+    case WeightType::kQ2_0:
+      return {d, d};
+    case WeightType::kMXFP4: {
+      const uint32_t e = behind_quants[0], bits = e < 2 ? (e + 1) << 21 : (e - 1) << 23;
+      float scale;
+      std::memcpy(&scale, &bits, sizeof(scale));
+      return {scale, 0};
     }
     default:
       return {d, 0};
@@ -109,6 +127,20 @@ int quant_at(WeightType type, const uint8_t* record, uint64_t row, uint64_t i) {
     case WeightType::kQ6_K: {
       const uint8_t* pairs = record + groups * kNibbleBytes + group * kPairBytes;
       return nibble_at(nibbles, row, in_group) | pair_at(pairs, row, in_group) << 4;
+    }
+    case WeightType::kQ3_K: {
+      const uint8_t* bits = record + groups * kPairBytes + group * kPanelVector;
+      return pair_at(record + group * kPairBytes, row, in_group) | bit_at(bits, row, in_group) << 2;
+    }
+    case WeightType::kQ2_K:
+    case WeightType::kTQ2_0:
+    case WeightType::kQ2_0:
+      return pair_at(record + group * kPairBytes, row, in_group);
+    case WeightType::kIQ4_NL:
+    case WeightType::kIQ4_XS:
+    case WeightType::kMXFP4: {
+      const int nibble = nibble_at(nibbles, row, in_group);
+      return nibble_value(static_cast<unsigned>(type), static_cast<unsigned>(nibble));
     }
     default:
       return nibble_at(nibbles, row, in_group);

@@ -212,7 +212,10 @@ INSTANTIATE_TEST_SUITE_P(Types, PlanBytes,
                          testing::Values(WeightType::kF32, WeightType::kF16, WeightType::kBF16,
                                          WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
                                          WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
-                                         WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0),
+                                         WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0,
+                                         WeightType::kQ2_K, WeightType::kQ3_K, WeightType::kIQ4_NL,
+                                         WeightType::kIQ4_XS, WeightType::kMXFP4,
+                                         WeightType::kTQ2_0, WeightType::kQ2_0),
                          [](const auto& test) { return weight_type_name(test.param); });
 
 TEST(Plan, ComputedConstantsAreThere) {

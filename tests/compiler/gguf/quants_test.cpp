@@ -38,6 +38,14 @@ TEST(Quants, DecodesBitForBit) {
   expect_golden(WeightType::kQ4_K, golden::kQ4KBlocks, golden::kQ4KValues);
   expect_golden(WeightType::kQ6_K, golden::kQ6KBlocks, golden::kQ6KValues);
   expect_golden(WeightType::kQ1_0, golden::kQ10Blocks, golden::kQ10Values);
+  expect_golden(WeightType::kQ2_K, golden::kQ2KBlocks, golden::kQ2KValues);
+  expect_golden(WeightType::kQ3_K, golden::kQ3KBlocks, golden::kQ3KValues);
+  expect_golden(WeightType::kIQ4_NL, golden::kIQ4NLBlocks, golden::kIQ4NLValues);
+  expect_golden(WeightType::kIQ4_XS, golden::kIQ4XSBlocks, golden::kIQ4XSValues);
+  expect_golden(WeightType::kMXFP4, golden::kMXFP4Blocks, golden::kMXFP4Values);
+  expect_golden(WeightType::kTQ1_0, golden::kTQ10Blocks, golden::kTQ10Values);
+  expect_golden(WeightType::kTQ2_0, golden::kTQ20Blocks, golden::kTQ20Values);
+  expect_golden(WeightType::kQ2_0, golden::kQ20Blocks, golden::kQ20Values);
 }
 
 TEST(Quants, HalfRoundTripsEveryPattern) {
@@ -175,9 +183,12 @@ TEST(Quants, EncodesEveryElementWithinAStep) {
 }
 
 TEST(Quants, EncodesExactlyWhatATypeCanHold) {
-  for (WeightType type : {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
-                          WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
-                          WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
+  for (WeightType type :
+       {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0, WeightType::kQ5_1,
+        WeightType::kQ8_0, WeightType::kQ4_K, WeightType::kQ5_K, WeightType::kQ6_K,
+        WeightType::kQ1_0, WeightType::kQ2_K, WeightType::kQ3_K, WeightType::kIQ4_NL,
+        WeightType::kIQ4_XS, WeightType::kMXFP4, WeightType::kTQ2_0, WeightType::kQ2_0,
+        WeightType::kTQ1_0}) {
     SCOPED_TRACE(weight_type_name(type));
     const std::vector<float> zeros(256, 0.0f);
     EXPECT_EQ(round_trip(type, zeros), zeros);
@@ -188,9 +199,12 @@ TEST(Quants, EncodesExactlyWhatATypeCanHold) {
 }
 
 TEST(Quants, EncodesHostileValuesWithoutHarm) {
-  for (WeightType type : {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
-                          WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
-                          WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
+  for (WeightType type :
+       {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0, WeightType::kQ5_1,
+        WeightType::kQ8_0, WeightType::kQ4_K, WeightType::kQ5_K, WeightType::kQ6_K,
+        WeightType::kQ1_0, WeightType::kQ2_K, WeightType::kQ3_K, WeightType::kIQ4_NL,
+        WeightType::kIQ4_XS, WeightType::kMXFP4, WeightType::kTQ2_0, WeightType::kQ2_0,
+        WeightType::kTQ1_0}) {
     for (float value : {NAN, INFINITY, -INFINITY, 3e38f, 1e-38f, -1e-45f}) {
       std::vector<float> values(256, value);
       round_trip(type, values);

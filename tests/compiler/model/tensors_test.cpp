@@ -198,28 +198,57 @@ TEST(Tensors, TheFirstOfSeveralProblemsIsReported) {
   EXPECT_NE(build_error(tiny).second.find("blk.0.attn_q.weight"), std::string::npos);
 }
 
-TEST(Tensors, AnUnsupportedTypeIsNamedWithItsTensor) {
-  // The writer knows supported types only, so the type id is changed in the finished file: it
-  // stands behind the name, the number of dimensions and the dimensions. Q4_1 blocks of 32 weights
-  // are smaller than 32 f32, so the tensor's bytes stay inside the file.
-  constexpr uint32_t kIq3S = 21;
+// The error for `model` with another type id of a tensor, and with other rows where not 0. The
+// writer knows supported types only, so both are changed in the finished file: behind the name
+// stand the number of dimensions, the dimensions and the id.
+std::pair<ExitCode, std::string> error_with_type(const TinyLlama& model, uint32_t type_id,
+                                                 uint64_t rows = 0) {
   const TempFolder folder;
   const std::string path = folder.file("m.gguf");
-  write_model(TinyLlama(), path);
+  write_model(model, path);
   std::ifstream in(path, std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(in), {}};
   const std::string name = "blk.1.ffn_up.weight";
   const size_t at = bytes.find(name);
-  ASSERT_NE(at, std::string::npos);
-  std::memcpy(&bytes[at + name.size() + 4 + 2 * 8], &kIq3S, sizeof kIq3S);
-  const gguf::File file = value_of(gguf::File::open(folder.write("patched.gguf", bytes)));
-  const auto [code, text] = build_error(file);
+  EXPECT_NE(at, std::string::npos);
+  std::memcpy(&bytes[at + name.size() + 4 + 2 * 8], &type_id, sizeof type_id);
+  if (rows != 0) std::memcpy(&bytes[at + name.size() + 4 + 8], &rows, sizeof rows);
+  return build_error(value_of(gguf::File::open(folder.write("patched.gguf", bytes))));
+}
+
+TEST(Tensors, AForksTypeUnderAKnownIdIsToldByItsBytes) {
+  TinyLlama tiny;
+  tiny.embedding = 256;
+  tiny.ffn = 512;
+  tiny.types = {{"blk.1.ffn_up.weight", WeightType::kQ1_0}};
+  const auto [code, text] = error_with_type(tiny, 40);
+  EXPECT_EQ(code, ExitCode::kUnsupported);
+  EXPECT_NE(text.find("blk.1.ffn_up.weight is stored as a fork's 1-bit type under the id of NVFP4"),
+            std::string::npos)
+      << text;
+  tiny.types = {{"blk.1.ffn_up.weight", WeightType::kQ5_0}};
+  EXPECT_NE(error_with_type(tiny, 40).second.find("has type nvfp4"), std::string::npos);
+  // 528 rows of 66 bytes are as many as 512 of two blocks of 34, and too few for four of 18.
+  tiny.types = {{"blk.1.ffn_up.weight", WeightType::kTQ2_0}};
+  tiny.shapes = {{"blk.1.ffn_up.weight", {256, 528}}};
+  const auto [fork_code, fork_text] = error_with_type(tiny, 42, 512);
+  EXPECT_EQ(fork_code, ExitCode::kUnsupported);
+  EXPECT_NE(fork_text.find("blk.1.ffn_up.weight is stored as a fork's Q2_0 with blocks of 128"),
+            std::string::npos)
+      << fork_text;
+  tiny.types = {{"blk.1.ffn_up.weight", WeightType::kQ2_0}};
+  tiny.shapes = {};
+  EXPECT_EQ(build_error(tiny).second, "");
+}
+
+TEST(Tensors, AnUnsupportedTypeIsNamedWithItsTensor) {
+  const auto [code, text] = error_with_type(TinyLlama(), 21);
   EXPECT_EQ(code, ExitCode::kUnsupported);
   EXPECT_NE(text.find("tensor blk.1.ffn_up.weight has type iq3_s"), std::string::npos) << text;
-  EXPECT_NE(
-      text.find("supported: f32, f16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k, bf16, q1_0; "
-                "of these, q4_0 is nearest in size (4.50 bits a weight for 3.44)"),
-      std::string::npos)
+  EXPECT_NE(text.find("supported: f32, f16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, "
+                      "q6_k, iq4_nl, iq4_xs, bf16, tq1_0, tq2_0, mxfp4, q1_0, q2_0; "
+                      "of these, q3_k is nearest in size (3.44 bits a weight for 3.44)"),
+            std::string::npos)
       << text;
 }
 

@@ -16,10 +16,12 @@
 namespace jllm {
 namespace {
 
-constexpr WeightType kTypes[] = {WeightType::kF32,  WeightType::kF16,  WeightType::kBF16,
-                                 WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
-                                 WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
-                                 WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0};
+constexpr WeightType kTypes[] = {
+    WeightType::kF32,   WeightType::kF16,   WeightType::kBF16,   WeightType::kQ4_0,
+    WeightType::kQ4_1,  WeightType::kQ5_0,  WeightType::kQ5_1,   WeightType::kQ8_0,
+    WeightType::kQ4_K,  WeightType::kQ5_K,  WeightType::kQ6_K,   WeightType::kQ1_0,
+    WeightType::kQ2_K,  WeightType::kQ3_K,  WeightType::kIQ4_NL, WeightType::kIQ4_XS,
+    WeightType::kMXFP4, WeightType::kTQ2_0, WeightType::kQ2_0};
 
 std::vector<uint8_t> random_bytes(size_t size, uint64_t seed) {
   std::mt19937_64 random(seed);
@@ -44,7 +46,8 @@ TEST_P(Repack, DecodesBitExactly) {
   for (uint64_t blocks : {1, 2, 3, 43}) {
     const uint64_t k = shape.elements * (shape.elements == 1 ? 4 * blocks : blocks), rows = 5;
     const uint64_t row_bytes = k / shape.elements * shape.bytes;
-    const uint64_t stride = row_layout(static_cast<unsigned>(type), k).stride;
+    const RowLayout layout = row_layout(static_cast<unsigned>(type), k);
+    const uint64_t stride = layout.stride;
     const std::vector<uint8_t> gguf = random_bytes(rows * row_bytes, seed + blocks);
     std::vector<uint8_t> packed(rows * stride + 16, 0xee);
     repack_rows(type, gguf.data(), rows, k, packed.data());
@@ -59,7 +62,7 @@ TEST_P(Repack, DecodesBitExactly) {
         // Each formula rounds once, whatever the order of its factors: the products are exact.
         ASSERT_EQ(bits_of(got[i]), bits_of(expected[i])) << "row " << r << " weight " << i;
       }
-      for (uint64_t i = row_bytes; i < stride; ++i) ASSERT_EQ(row[i], 0) << "padding";
+      for (uint64_t i = layout.end; i < stride; ++i) ASSERT_EQ(row[i], 0) << "padding";
     }
   }
 }

@@ -115,11 +115,17 @@ TEST(Synth, WritesSentencePieceVocabularies) {
 
 TEST(Synth, EveryMixWritesItsBaseType) {
   const std::pair<const char*, WeightType> bases[] = {
-      {"f32", WeightType::kF32},     {"f16", WeightType::kF16},     {"bf16", WeightType::kBF16},
-      {"q4_0", WeightType::kQ4_0},   {"q5_0", WeightType::kQ5_0},   {"q8_0", WeightType::kQ8_0},
-      {"q4_k", WeightType::kQ4_K},   {"Q4_K_M", WeightType::kQ4_K}, {"q6_k", WeightType::kQ6_K},
-      {"q4_1", WeightType::kQ4_1},   {"q5_1", WeightType::kQ5_1},   {"q5_k", WeightType::kQ5_K},
-      {"q5_k_m", WeightType::kQ5_K}, {"q1_0", WeightType::kQ1_0}};
+      {"f32", WeightType::kF32},       {"f16", WeightType::kF16},
+      {"bf16", WeightType::kBF16},     {"q4_0", WeightType::kQ4_0},
+      {"q5_0", WeightType::kQ5_0},     {"q8_0", WeightType::kQ8_0},
+      {"q4_k", WeightType::kQ4_K},     {"Q4_K_M", WeightType::kQ4_K},
+      {"q6_k", WeightType::kQ6_K},     {"q4_1", WeightType::kQ4_1},
+      {"q5_1", WeightType::kQ5_1},     {"q5_k", WeightType::kQ5_K},
+      {"q5_k_m", WeightType::kQ5_K},   {"q1_0", WeightType::kQ1_0},
+      {"q2_k", WeightType::kQ2_K},     {"q3_k", WeightType::kQ3_K},
+      {"iq4_nl", WeightType::kIQ4_NL}, {"iq4_xs", WeightType::kIQ4_XS},
+      {"mxfp4", WeightType::kMXFP4},   {"tq1_0", WeightType::kTQ1_0},
+      {"tq2_0", WeightType::kTQ2_0},   {"q2_0", WeightType::kQ2_0}};
   EXPECT_EQ(std::size(bases), type_mixes().size());
   TempFolder folder;
   for (const auto& [name, base] : bases) {
@@ -397,9 +403,10 @@ TEST(Synth, RefusesWhatItDoesNotKnow) {
             "qwen3-1.7b, qwen3-4b, qwen3-8b, bonsai-8b, gemma-2-2b, gemma-3-1b, gemma-3-4b, "
             "phi-3-mini, phi-4-mini, phi-4, stablelm-2-1.6b, olmo-2-1b, olmo-3-7b, "
             "granite-3.3-2b, smollm3-3b, lfm2-350m, lfm2-1.2b, nemotron-mini-4b");
-  EXPECT_EQ(error_of(small("tinyllama", "q3_k")),
-            "synth: unknown --type 'q3_k'; choose one of f32, f16, bf16, q4_0, q5_0, q4_1, q5_1, "
-            "q8_0, q4_k, q4_k_m, q5_k, q5_k_m, q6_k, q1_0");
+  EXPECT_EQ(error_of(small("tinyllama", "iq3_s")),
+            "synth: unknown --type 'iq3_s'; choose one of f32, f16, bf16, q4_0, q5_0, q4_1, q5_1, "
+            "q8_0, q4_k, q4_k_m, q5_k, q5_k_m, q6_k, q2_k, q3_k, iq4_nl, iq4_xs, mxfp4, tq1_0, "
+            "tq2_0, q2_0, q1_0");
   SynthOptions options = small("tinyllama", "q4_0");
   options.kv_heads = 3;
   EXPECT_EQ(error_of(options),

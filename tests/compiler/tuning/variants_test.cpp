@@ -12,8 +12,10 @@
 namespace jllm::kernels {
 namespace {
 
-constexpr unsigned kTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0, kRowQ4_1, kRowQ5_0,
-                               kRowQ5_1, kRowQ8_0, kRowQ4_K, kRowQ5_K, kRowQ6_K, kRowQ1_0};
+constexpr unsigned kTypes[] = {kRowF32,    kRowF16,   kRowBF16,  kRowQ4_0, kRowQ4_1,
+                               kRowQ5_0,   kRowQ5_1,  kRowQ8_0,  kRowQ4_K, kRowQ5_K,
+                               kRowQ6_K,   kRowQ1_0,  kRowQ2_K,  kRowQ3_K, kRowIQ4_NL,
+                               kRowIQ4_XS, kRowMXFP4, kRowTQ2_0, kRowQ2_0};
 constexpr uint32_t kSmCounts[] = {4, 8, 16, 132};
 
 // The launches of every model that synth knows, in every type and mode.

@@ -222,6 +222,13 @@ const Shape kShapes[] = {
     {"Q4_KHeadDim64Gqa", WeightType::kQ4_K, 256, 768, 8, 4, 64, false},
     {"Q4_KHeadDim8Mha", WeightType::kQ4_K, 256, 256, 32, 32, 8, true},
     {"Q5_KHeadDim64Gqa", WeightType::kQ5_K, 256, 768, 8, 4, 64, false},
+    {"Q2_KHeadDim64Gqa", WeightType::kQ2_K, 256, 768, 8, 4, 64, false},
+    {"Q3_KHeadDim64Gqa", WeightType::kQ3_K, 256, 768, 8, 4, 64, true},
+    {"IQ4_NLHeadDim64Mqa", WeightType::kIQ4_NL, 192, 416, 4, 1, 64, false},
+    {"IQ4_XSHeadDim64Gqa", WeightType::kIQ4_XS, 256, 768, 8, 4, 64, true},
+    {"MXFP4HeadDim64Mqa", WeightType::kMXFP4, 192, 416, 4, 1, 64, true},
+    {"TQ2_0HeadDim64Gqa", WeightType::kTQ2_0, 256, 768, 8, 4, 64, false},
+    {"Q2_0HeadDim64Gqa", WeightType::kQ2_0, 192, 448, 4, 1, 64, false},
     {"Q6_KHeadDim128Gqa", WeightType::kQ6_K, 512, 512, 4, 2, 128, false},
     {"Q1_0HeadDim128Gqa", WeightType::kQ1_0, 256, 384, 4, 2, 128, false},
 };

@@ -92,12 +92,15 @@ std::vector<OracleModel> oracle_models() {
                                      {"scaled_rope", scaled_rope()},
                                      {"yarn_rope", yarn_rope()}};
   const OracleModel quantised[] = {
-      {"f16", of_type(WeightType::kF16)},   {"bf16", of_type(WeightType::kBF16)},
-      {"q4_0", of_type(WeightType::kQ4_0)}, {"q5_0", of_type(WeightType::kQ5_0)},
-      {"q8_0", of_type(WeightType::kQ8_0)}, {"q4_k_m", q4_k_m()},
-      {"q6_k", of_type(WeightType::kQ6_K)}, {"q1_0", of_type(WeightType::kQ1_0)},
-      {"q4_1", of_type(WeightType::kQ4_1)}, {"q5_1", of_type(WeightType::kQ5_1)},
-      {"q5_k", of_type(WeightType::kQ5_K)}};
+      {"f16", of_type(WeightType::kF16)},       {"bf16", of_type(WeightType::kBF16)},
+      {"q4_0", of_type(WeightType::kQ4_0)},     {"q5_0", of_type(WeightType::kQ5_0)},
+      {"q8_0", of_type(WeightType::kQ8_0)},     {"q4_k_m", q4_k_m()},
+      {"q6_k", of_type(WeightType::kQ6_K)},     {"q1_0", of_type(WeightType::kQ1_0)},
+      {"q4_1", of_type(WeightType::kQ4_1)},     {"q5_1", of_type(WeightType::kQ5_1)},
+      {"q5_k", of_type(WeightType::kQ5_K)},     {"q2_k", of_type(WeightType::kQ2_K)},
+      {"q3_k", of_type(WeightType::kQ3_K)},     {"iq4_nl", of_type(WeightType::kIQ4_NL)},
+      {"iq4_xs", of_type(WeightType::kIQ4_XS)}, {"mxfp4", of_type(WeightType::kMXFP4)},
+      {"tq1_0", of_type(WeightType::kTQ1_0)},   {"tq2_0", of_type(WeightType::kTQ2_0)}};
   for (OracleModel model : quantised) {
     models.push_back(model);
     model.name += ".as_f32";

@@ -50,8 +50,8 @@ constexpr double kTwoPlanesBound = kInt8Bound / (128 * 128);
 double bound_of(const std::string& name) {
   if (name == "f16") return bound_for(8e-8);
   if (name == "bf16") return bound_for(5e-6);
-  for (const char* type :
-       {"q4_0", "q5_0", "q8_0", "q4_k_m", "q6_k", "q1_0", "q4_1", "q5_1", "q5_k"}) {
+  for (const char* type : {"q4_0", "q5_0", "q8_0", "q4_k_m", "q6_k", "q1_0", "q4_1", "q5_1", "q5_k",
+                           "q2_k", "q3_k", "iq4_nl", "iq4_xs", "mxfp4", "tq1_0", "tq2_0"}) {
     if (name == type) return kInt8Bound;
   }
   return kF32Bound;  // F32 weights, also those that hold the values of a quantised model

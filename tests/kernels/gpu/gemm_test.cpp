@@ -30,6 +30,10 @@ double roundings(unsigned type) {
     case kRowQ4_0:
     case kRowQ5_0:
     case kRowQ8_0:
+    case kRowIQ4_NL:
+    case kRowMXFP4:
+    case kRowTQ2_0:
+    case kRowQ2_0:
       return 2;  // scale * value
     default:
       return 4;  // also the scale; with a minimum that too
@@ -181,10 +185,6 @@ void check_one(const GemmTile& tile, unsigned type, const Tokens& tokens, size_t
   EXPECT_EQ(residual_buffer.values(), out.values()) << what << " in place";
 }
 
-bool has_super_blocks(unsigned type) {
-  return type == kRowQ4_K || type == kRowQ5_K || type == kRowQ6_K;
-}
-
 class Gemm : public testing::TestWithParam<std::tuple<unsigned, size_t>> {
  protected:
   unsigned type() const { return std::get<0>(GetParam()); }
@@ -199,10 +199,8 @@ TEST_P(Gemm, FillsTiles) {
 TEST_P(Gemm, LeavesTilesUnfilled) {
   JLLM_NEEDS_GPU();
   // 160: behind the five blocks of a row of Q5_0 there is hardly any padding.
-  const size_t k = has_super_blocks(type())                  ? 256
-                   : type() == kRowQ1_0                      ? 128
-                   : type() == kRowF16 || type() == kRowBF16 ? 172
-                                                             : 160;
+  const size_t block = block_shape(static_cast<WeightType>(type())).elements;
+  const size_t k = block == 1 ? 172 : block == 32 ? 160 : block == 64 ? 192 : block;
   check_one(tile(), type(), {33}, 213, k, true);
   check_one(tile(), type(), {70, 1, 11, 66}, 66, 3 * k, false);
 }
@@ -212,8 +210,9 @@ std::string gemm_name(const testing::TestParamInfo<std::tuple<unsigned, size_t>>
          std::to_string(std::get<1>(test.param));
 }
 
-constexpr unsigned kGemmTypes[] = {kRowF16,  kRowBF16, kRowQ4_0, kRowQ4_1, kRowQ5_0, kRowQ5_1,
-                                   kRowQ8_0, kRowQ4_K, kRowQ5_K, kRowQ6_K, kRowQ1_0};
+constexpr unsigned kGemmTypes[] = {
+    kRowF16,  kRowBF16, kRowQ4_0, kRowQ4_1, kRowQ5_0,   kRowQ5_1,   kRowQ8_0,  kRowQ4_K,  kRowQ5_K,
+    kRowQ6_K, kRowQ1_0, kRowQ2_K, kRowQ3_K, kRowIQ4_NL, kRowIQ4_XS, kRowMXFP4, kRowTQ2_0, kRowQ2_0};
 INSTANTIATE_TEST_SUITE_P(TypesAndTiles, Gemm,
                          testing::Combine(testing::ValuesIn(kGemmTypes),
                                           testing::Range(size_t(0), kernels::gemm_tiles().size())),

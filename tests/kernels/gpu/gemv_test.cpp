@@ -39,18 +39,14 @@ class Gemv : public testing::TestWithParam<GemvCase> {
  protected:
   // Row lengths of this type: below one step of a warp, odd multiples of the block, and long.
   std::vector<size_t> lengths() const {
-    switch (GetParam().type) {
-      case kRowQ4_K:
-      case kRowQ5_K:
-      case kRowQ6_K:
+    switch (block_shape(static_cast<WeightType>(GetParam().type)).elements) {
+      case 256:
         return {256, 768, 2048, 4352};
-      case kRowQ1_0:
+      case 128:
         return {128, 384, 2048, 4224};
-      case kRowQ4_0:
-      case kRowQ4_1:
-      case kRowQ5_0:
-      case kRowQ5_1:
-      case kRowQ8_0:
+      case 64:
+        return {64, 192, 2048, 4160};
+      case 32:
         return {32, 96, 896, 2080, 4096};
       default:
         return {64, 172, 896, 2052, 4096};

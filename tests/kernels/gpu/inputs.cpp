@@ -30,7 +30,27 @@ void fix_scales(Random& random, unsigned type, uint8_t* block) {
     case kRowQ5_0:
     case kRowQ8_0:
     case kRowQ1_0:
+    case kRowQ2_0:
       store_half(block, scale);
+      break;
+    case kRowIQ4_NL:
+      store_half(block, scale / 16);
+      break;
+    case kRowIQ4_XS:
+      store_half(block, scale / 512);
+      break;
+    case kRowMXFP4:
+      block[0] = uint8_t(118 + block[0] % 8);  // 2^-10 to 2^-3
+      break;
+    case kRowTQ2_0:
+      store_half(block + 64, scale);
+      break;
+    case kRowQ3_K:
+      store_half(block + 108, scale / 16);
+      break;
+    case kRowQ2_K:
+      store_half(block + 80, scale / 8);
+      store_half(block + 82, random.normal(0.01f) / 4);
       break;
     case kRowQ4_1:
     case kRowQ5_1:
@@ -169,7 +189,8 @@ std::vector<double> product_norms(std::span<const float> in, std::span<const flo
 }
 
 bool has_minimum(unsigned type) {
-  return type == kRowQ4_1 || type == kRowQ5_1 || type == kRowQ4_K || type == kRowQ5_K;
+  return type == kRowQ4_1 || type == kRowQ5_1 || type == kRowQ2_K || type == kRowQ4_K ||
+         type == kRowQ5_K;
 }
 
 double dot_tolerance(unsigned type, size_t k, double norm) {

@@ -10,11 +10,14 @@
 
 #include "schema/row_layout.h"
 #include "schema/step_state.h"
+#include "schema/weight_type.h"
 
 namespace jllm::test {
 
-constexpr unsigned kAllTypes[] = {kRowF32,  kRowF16,  kRowBF16, kRowQ4_0, kRowQ4_1, kRowQ5_0,
-                                  kRowQ5_1, kRowQ8_0, kRowQ4_K, kRowQ5_K, kRowQ6_K, kRowQ1_0};
+constexpr unsigned kAllTypes[] = {kRowF32,    kRowF16,   kRowBF16,  kRowQ4_0, kRowQ4_1,
+                                  kRowQ5_0,   kRowQ5_1,  kRowQ8_0,  kRowQ4_K, kRowQ5_K,
+                                  kRowQ6_K,   kRowQ1_0,  kRowQ2_K,  kRowQ3_K, kRowIQ4_NL,
+                                  kRowIQ4_XS, kRowMXFP4, kRowTQ2_0, kRowQ2_0};
 
 // A fresh seed per run (JLLM_TEST_SEED=n repeats one); it is printed once.
 uint64_t run_seed();

@@ -61,7 +61,7 @@ TEST(Rows, EmbedIsExact) {
       cut_zeros(&got, kValid, dim);
       const auto expected = reference::embed(
           std::span<const uint32_t>(tokens).subspan(kPosition, kValid), table.values, dim);
-      expect_close(got, expected, relative(expected, type == kRowQ4_K ? 0x1p-22 : 0, 1e-7),
+      expect_close(got, expected, relative(expected, has_minimum(type) ? 0x1p-22 : 0, 1e-7),
                    "type " + std::to_string(type));
     }
   }

@@ -17,10 +17,12 @@ namespace {
 
 using HostMatmul = HostOpTest;
 
-constexpr WeightType kTypes[] = {WeightType::kF32,  WeightType::kF16,  WeightType::kBF16,
-                                 WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
-                                 WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
-                                 WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0};
+constexpr WeightType kTypes[] = {
+    WeightType::kF32,   WeightType::kF16,   WeightType::kBF16,   WeightType::kQ4_0,
+    WeightType::kQ4_1,  WeightType::kQ5_0,  WeightType::kQ5_1,   WeightType::kQ8_0,
+    WeightType::kQ4_K,  WeightType::kQ5_K,  WeightType::kQ6_K,   WeightType::kQ1_0,
+    WeightType::kQ2_K,  WeightType::kQ3_K,  WeightType::kIQ4_NL, WeightType::kIQ4_XS,
+    WeightType::kMXFP4, WeightType::kTQ2_0, WeightType::kQ2_0};
 
 // A decoded weight is a difference of two products (scale and minimum; |parts| <= 4 together where
 // the weights are within 1) with four roundings at most on either side.
@@ -54,9 +56,11 @@ TEST_F(HostMatmul, DecodersOfEveryInstructionSet) {
 // Random bits exercise every field of a block; the scales stay finite.
 TEST_F(HostMatmul, DecodersOfRandomBlocks) {
   const size_t count = 64 * 256;
-  for (WeightType type : {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
-                          WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
-                          WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0}) {
+  for (WeightType type :
+       {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0, WeightType::kQ5_1,
+        WeightType::kQ8_0, WeightType::kQ4_K, WeightType::kQ5_K, WeightType::kQ6_K,
+        WeightType::kQ1_0, WeightType::kQ2_K, WeightType::kQ3_K, WeightType::kIQ4_NL,
+        WeightType::kIQ4_XS, WeightType::kMXFP4, WeightType::kTQ2_0, WeightType::kQ2_0}) {
     SCOPED_TRACE(weight_type_name(type));
     const Weights weights = random_blocks(type, count, random_);
     // The largest part: 63 * 15 (q4_k), 128 * 32 (q6_k), 128 (q8_0); four roundings on either side.

@@ -19,9 +19,11 @@ namespace {
 using host::ActivationGroup;
 using HostProduct = HostOpTest;
 
-constexpr WeightType kTypes[] = {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ5_0,
-                                 WeightType::kQ5_1, WeightType::kQ8_0, WeightType::kQ4_K,
-                                 WeightType::kQ5_K, WeightType::kQ6_K, WeightType::kQ1_0};
+constexpr WeightType kTypes[] = {
+    WeightType::kQ4_0,   WeightType::kQ4_1,  WeightType::kQ5_0,  WeightType::kQ5_1,
+    WeightType::kQ8_0,   WeightType::kQ4_K,  WeightType::kQ5_K,  WeightType::kQ6_K,
+    WeightType::kQ1_0,   WeightType::kQ2_K,  WeightType::kQ3_K,  WeightType::kIQ4_NL,
+    WeightType::kIQ4_XS, WeightType::kMXFP4, WeightType::kTQ2_0, WeightType::kQ2_0};
 
 void for_each_product_set(const std::function<void(const host::ProductSet&)>& check) {
   unsigned count = 0;
@@ -196,8 +198,17 @@ TEST_F(HostProduct, EveryInstructionSetGivesTheExactSum) {
     Weights weights = random_blocks(type, n * k, random_);
     const uint16_t one = gguf::f32_to_f16(1);
     for (size_t block = 0; block < weights.blocks.size(); block += block_shape(type).bytes) {
-      std::memcpy(&weights.blocks[block + (type == WeightType::kQ6_K ? 208 : 0)], &one, sizeof one);
-      if (has_second_half(type)) std::memcpy(&weights.blocks[block + 2], &one, sizeof one);
+      for (const size_t offset : half_fields(type)) {
+        std::memcpy(&weights.blocks[block + offset], &one, sizeof one);
+      }
+      if (type == WeightType::kMXFP4) weights.blocks[block] = 128;
+      if (type == WeightType::kIQ4_XS) {  // scales of -4 ... -1 and 0 ... 3 in turn, times 127
+        std::memset(&weights.blocks[block + 2], 0x99, 2);
+        for (size_t s = 4; s < 8; ++s) {
+          uint8_t& pair = weights.blocks[block + s];
+          pair = uint8_t((pair & 0x3f) | 0x0c);
+        }
+      }
       // 256 * 127 times 32 * 16, 63 * 15 and 7 * 31 + 63: scales of q6_k within 16, of q4_k any, of
       // q5_k within 7.
       for (size_t s = 4; type == WeightType::kQ5_K && s < 8; ++s) {

@@ -27,10 +27,27 @@ inline Weights quantised(WeightType type, const Vector& values) {
   return weights;
 }
 
-// Types whose blocks begin with two f16: scale and minimum.
-inline bool has_second_half(WeightType type) {
-  return type == WeightType::kQ4_1 || type == WeightType::kQ5_1 || type == WeightType::kQ4_K ||
-         type == WeightType::kQ5_K;
+// Offsets of the f16 fields of a type's block.
+inline std::vector<size_t> half_fields(WeightType type) {
+  switch (type) {
+    case WeightType::kQ4_1:
+    case WeightType::kQ5_1:
+    case WeightType::kQ4_K:
+    case WeightType::kQ5_K:
+      return {0, 2};
+    case WeightType::kQ2_K:
+      return {80, 82};
+    case WeightType::kQ3_K:
+      return {108};
+    case WeightType::kQ6_K:
+      return {208};
+    case WeightType::kTQ2_0:
+      return {64};
+    case WeightType::kMXFP4:
+      return {};
+    default:
+      return {0};
+  }
 }
 
 // Random bits exercise every field of a quantised type's block; the scales are within 1.
@@ -38,12 +55,12 @@ inline Weights random_blocks(WeightType type, size_t count, Random& random) {
   Weights weights{blocks_of(type, count), Vector(count)};
   for (uint8_t& byte : weights.blocks) byte = uint8_t(random.integer(0, 255));
   for (size_t block = 0; block < weights.blocks.size(); block += block_shape(type).bytes) {
-    const auto put = [&](size_t offset) {
+    for (const size_t offset : half_fields(type)) {
       const uint16_t half = gguf::f32_to_f16(random.uniform(-1, 1));
       std::memcpy(&weights.blocks[block + offset], &half, sizeof(half));
-    };
-    put(type == WeightType::kQ6_K ? 208 : 0);
-    if (has_second_half(type)) put(2);
+    }
+    // An exponent e of 2^(e - 128).
+    if (type == WeightType::kMXFP4) weights.blocks[block] = uint8_t(random.integer(118, 128));
   }
   gguf::dequantise(type, weights.blocks.data(), weights.values.data(), count);
   return weights;

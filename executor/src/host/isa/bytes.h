@@ -52,6 +52,23 @@ inline Floats subtract_product(Floats sum, Floats a, Floats b) { return sum - a 
 // Shifts pairs of bytes: bits that cross over are for the caller's mask to drop.
 inline Bytes shift_right(Bytes value, unsigned count) { return (Bytes)((Words)value >> count); }
 
+// table[index] of each byte, which is below 16.
+inline Bytes look_up(const uint8_t (&table)[16], Bytes index) {
+#if defined(__AVX512F__)
+  const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  const auto all_entries = _mm512_maskz_broadcast_i32x4(kEveryLane, entries);
+  return (Bytes)_mm512_shuffle_epi8(all_entries, (__m512i)index);
+#elif defined(__AVX2__)
+  const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return (Bytes)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), (__m256i)index);
+#elif defined(__aarch64__)
+  return (Bytes)vqtbl1q_u8(vld1q_u8(table), (uint8x16_t)index);
+#else
+  for (unsigned i = 0; i < sizeof(index); ++i) index[i] = table[index[i]];
+  return index;
+#endif
+}
+
 inline int32_t word_at(const int8_t* p) {
   int32_t word;
   std::memcpy(&word, p, sizeof(word));

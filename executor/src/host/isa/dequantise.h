@@ -3,6 +3,7 @@
 #pragma once
 
 #include "executor/src/host/isa/lanes.h"
+#include "schema/row_layout.h"
 #include "schema/weight_type.h"
 
 namespace jllm::host::JLLM_HOST_ISA {
@@ -157,6 +158,92 @@ inline void decode_block<WeightType::kQ1_0>(const uint8_t* block, float* out) {
   }
 }
 
+// 16 bytes of nibbles, ordered as Q4_0's, that stand for the integers of a table.
+template <WeightType kType>
+inline void decode_table(const uint8_t* nibbles, float scale, float* out) {
+  constexpr auto kId = static_cast<unsigned>(kType);
+  float values[16];
+  for (unsigned i = 0; i < 16; ++i) values[i] = nibble_value(kId, i) * scale;
+  for (unsigned j = 0; j < 16; ++j) {
+    out[j] = values[nibbles[j] & 15];
+    out[j + 16] = values[nibbles[j] >> 4];
+  }
+}
+
+// { d f16; quants u8[16] }
+template <>
+inline void decode_block<WeightType::kIQ4_NL>(const uint8_t* block, float* out) {
+  decode_table<WeightType::kIQ4_NL>(block + 2, f16_at(block), out);
+}
+
+// { d f16; high u16; low u8[4]; quants u8[128] }: scale j of 8 has its low half in a half of low[j
+// / 2] and its upper two bits in bits 2j of `high`, and is 32 less.
+template <>
+inline void decode_block<WeightType::kIQ4_XS>(const uint8_t* block, float* out) {
+  const float d = f16_at(block);
+  const int high = block[2] | block[3] << 8;
+  for (int j = 0; j < 8; ++j) {
+    const int scale = (block[4 + j / 2] >> j % 2 * 4 & 15) | (high >> 2 * j & 3) << 4;
+    decode_table<WeightType::kIQ4_XS>(block + 8 + 16 * j, d * static_cast<float>(scale - 32),
+                                      out + 32 * j);
+  }
+}
+
+// { e u8; quants u8[16] }: the scale is 2^(e - 128).
+template <>
+inline void decode_block<WeightType::kMXFP4>(const uint8_t* block, float* out) {
+  const uint32_t e = block[0];
+  const float scale = float_from_bits(e < 2 ? (e + 1) << 21 : (e - 1) << 23);
+  decode_table<WeightType::kMXFP4>(block + 1, scale, out);
+}
+
+// { scales u8[16]; pairs u8[64]; d f16; dmin f16 }: weights l, l + 32, l + 64 and l + 96 of 128
+// share byte l of 32; w = d * low half of scale * q - dmin * high half, for 16 weights each.
+template <>
+inline void decode_block<WeightType::kQ2_K>(const uint8_t* block, float* out) {
+  const float d = f16_at(block + 80), dmin = f16_at(block + 82);
+  for (unsigned j = 0; j < 256; j += kLanes) {
+    const Ints pairs = load_u8(block + 16 + j / 128 * 32 + j % 32) >> (j / 32 % 4 * 2) & 3;
+    const unsigned factors = block[j / 16];
+    const float scale = d * static_cast<float>(factors & 15);
+    store(out + j, to_floats(pairs) * scale - dmin * static_cast<float>(factors >> 4));
+  }
+}
+
+// { high u8[32]; pairs u8[64]; scales u8[12]; d f16 }: pairs as in Q2_K, bit s of byte j of `high`
+// is bit 2 of weight j of 32 of sub-block s; w = d * (scale - 32) * (q - 4), for 16 weights each.
+template <>
+inline void decode_block<WeightType::kQ3_K>(const uint8_t* block, float* out) {
+  const float d = f16_at(block + 108);
+  const uint8_t* packed = block + 96;
+  for (unsigned j = 0; j < 256; j += kLanes) {
+    const Ints pairs = load_u8(block + 32 + j / 128 * 32 + j % 32) >> (j / 32 % 4 * 2) & 3;
+    const Ints high = (load_u8(block + j % 32) >> (j / 32) & 1) << 2;
+    const unsigned s = j / 16;
+    const int scale = (packed[s % 8] >> s / 8 * 4 & 15) | (packed[8 + s % 4] >> s / 4 * 2 & 3) << 4;
+    store(out + j, to_floats((pairs | high) - 4) * (d * static_cast<float>(scale - 32)));
+  }
+}
+
+// { pairs u8[64]; d f16 }: pairs as in Q2_K; w = d * (q - 1).
+template <>
+inline void decode_block<WeightType::kTQ2_0>(const uint8_t* block, float* out) {
+  const float d = f16_at(block + 64);
+  for (unsigned j = 0; j < 256; j += kLanes) {
+    const Ints pairs = load_u8(block + j / 128 * 32 + j % 32) >> (j / 32 % 4 * 2) & 3;
+    store(out + j, to_floats(pairs - 1) * d);
+  }
+}
+
+// { d f16; pairs u8[16] }: in order, the first weight lowest; w = d * (q - 1).
+template <>
+inline void decode_block<WeightType::kQ2_0>(const uint8_t* block, float* out) {
+  const float d = f16_at(block);
+  for (unsigned j = 0; j < 64; ++j) {
+    out[j] = d * static_cast<float>((block[2 + j / 4] >> j % 4 * 2 & 3) - 1);
+  }
+}
+
 template <WeightType kType>
 void decode(const uint8_t* blocks, float* out, uint64_t count) {
   constexpr BlockShape kShape = block_shape(kType);
@@ -213,6 +300,22 @@ inline void dequantise(WeightType type, const uint8_t* blocks, float* out, uint6
       return decode<WeightType::kQ6_K>(blocks, out, count);
     case WeightType::kQ1_0:
       return decode<WeightType::kQ1_0>(blocks, out, count);
+    case WeightType::kQ2_K:
+      return decode<WeightType::kQ2_K>(blocks, out, count);
+    case WeightType::kQ3_K:
+      return decode<WeightType::kQ3_K>(blocks, out, count);
+    case WeightType::kIQ4_NL:
+      return decode<WeightType::kIQ4_NL>(blocks, out, count);
+    case WeightType::kIQ4_XS:
+      return decode<WeightType::kIQ4_XS>(blocks, out, count);
+    case WeightType::kMXFP4:
+      return decode<WeightType::kMXFP4>(blocks, out, count);
+    case WeightType::kTQ2_0:
+      return decode<WeightType::kTQ2_0>(blocks, out, count);
+    case WeightType::kQ2_0:
+      return decode<WeightType::kQ2_0>(blocks, out, count);
+    case WeightType::kTQ1_0:
+      return;  // in no plan
   }
 }
 

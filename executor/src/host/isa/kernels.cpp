@@ -141,6 +141,22 @@ void matmul(const MatmulPart& part) {
       return multiply<WeightType::kQ6_K>(part);
     case WeightType::kQ1_0:
       return multiply<WeightType::kQ1_0>(part);
+    case WeightType::kQ2_K:
+      return multiply<WeightType::kQ2_K>(part);
+    case WeightType::kQ3_K:
+      return multiply<WeightType::kQ3_K>(part);
+    case WeightType::kIQ4_NL:
+      return multiply<WeightType::kIQ4_NL>(part);
+    case WeightType::kIQ4_XS:
+      return multiply<WeightType::kIQ4_XS>(part);
+    case WeightType::kMXFP4:
+      return multiply<WeightType::kMXFP4>(part);
+    case WeightType::kTQ2_0:
+      return multiply<WeightType::kTQ2_0>(part);
+    case WeightType::kQ2_0:
+      return multiply<WeightType::kQ2_0>(part);
+    case WeightType::kTQ1_0:
+      return;  // in no plan
   }
 }
 

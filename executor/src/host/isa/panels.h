@@ -5,6 +5,7 @@
 
 #include "executor/src/host/isa/bytes.h"
 #include "schema/panel_layout.h"
+#include "schema/row_layout.h"
 
 namespace jllm::host::JLLM_HOST_ISA {
 namespace {
@@ -17,17 +18,62 @@ constexpr unsigned kGroups = block_shape(kType).elements / kPanelGroup;  // of a
 
 // Scales that a group of 32 weights has.
 template <WeightType kType>
-constexpr unsigned kFactors = kType == WeightType::kQ6_K ? 2 : 1;
+constexpr unsigned kFactors =
+    kType == WeightType::kQ6_K || kType == WeightType::kQ3_K || kType == WeightType::kQ2_K ? 2 : 1;
+
+// Types whose nibbles stand for the integers of a table.
+template <WeightType kType>
+constexpr bool kHasTable = has_nibble_table(static_cast<unsigned>(kType));
 
 // The others are unsigned and have a minimum.
 template <WeightType kType>
-constexpr bool kIsSigned = kType == WeightType::kQ8_0;
+constexpr bool kIsSigned = kType == WeightType::kQ8_0 || kHasTable<kType>;
+
+// The table of such a type, in the form in which dot() takes weights.
+template <WeightType kType>
+struct NibbleTable {
+  uint8_t values[16];
+  constexpr NibbleTable() : values() {
+    for (unsigned i = 0; i < 16; ++i) {
+      const int value = nibble_value(static_cast<unsigned>(kType), i);
+      values[i] = static_cast<uint8_t>(value + kSignedOffset);
+    }
+  }
+};
+template <WeightType kType>
+constexpr NibbleTable<kType> kNibbleTable;
 
 inline void load_nibbles_of(const uint8_t* plane, unsigned lane, Bytes* steps) {
   for (unsigned v = 0; v < 4; ++v) {
     const Bytes pairs = load_bytes(plane + v * kPanelVector + 4 * lane);
     steps[v] = pairs & 15;
     steps[v + 4] = shift_right(pairs, 4) & 15;
+  }
+}
+
+// Two bits of each quant, shifted left by kShift.
+template <unsigned kShift>
+inline void add_pairs(const uint8_t* plane, unsigned lane, Bytes* steps) {
+  constexpr uint8_t kMask = 3 << kShift;
+  for (unsigned v = 0; v < 2; ++v) {
+    const Bytes pairs = load_bytes(plane + v * kPanelVector + 4 * lane);
+    for (unsigned i = 0; i < 4; ++i) {
+      const Bytes moved = 2 * i < kShift ? (Bytes)((Words)pairs << (kShift - 2 * i))
+                                         : shift_right(pairs, 2 * i - kShift);
+      steps[4 * v + i] |= moved & kMask;
+    }
+  }
+}
+
+// One bit of each quant, shifted left by kShift.
+template <unsigned kShift>
+inline void add_bits(const uint8_t* plane, unsigned lane, Bytes* steps) {
+  constexpr uint8_t kMask = 1 << kShift;
+  const Bytes bits = load_bytes(plane + 4 * lane);
+  for (unsigned j = 0; j < kSteps; ++j) {
+    const Bytes moved =
+        j < kShift ? (Bytes)((Words)bits << (kShift - j)) : shift_right(bits, j - kShift);
+    steps[j] |= moved & kMask;
   }
 }
 
@@ -40,24 +86,24 @@ inline void load_group(const uint8_t* record, unsigned group, unsigned lane, Byt
   } else if constexpr (kType == WeightType::kQ1_0) {
     const Bytes bits = load_bytes(record + group * kPanelVector + 4 * lane);
     for (unsigned j = 0; j < kSteps; ++j) steps[j] = shift_right(bits, j) & 1;
+  } else if constexpr (has_only_pairs(kType)) {
+    for (unsigned j = 0; j < kSteps; ++j) steps[j] = Bytes{};
+    add_pairs<0>(record + group * kPairBytes, lane, steps);
   } else {
     load_nibbles_of(record + group * kNibbleBytes, lane, steps);
   }
   if constexpr (has_fifth_bits(kType)) {
-    const uint8_t* plane = record + kGroups<kType> * kNibbleBytes + group * kPanelVector;
-    const Bytes bits = load_bytes(plane + 4 * lane);
-    for (unsigned j = 0; j < kSteps; ++j) {
-      steps[j] |= (j < 4 ? (Bytes)((Words)bits << (4 - j)) : shift_right(bits, j - 4)) & 16;
-    }
+    add_bits<4>(record + kGroups<kType> * kNibbleBytes + group * kPanelVector, lane, steps);
+  }
+  if constexpr (kType == WeightType::kQ3_K) {
+    add_bits<2>(record + kGroups<kType> * kPairBytes + group * kPanelVector, lane, steps);
   }
   if constexpr (kType == WeightType::kQ6_K) {
-    const uint8_t* plane = record + kGroups<kType> * kNibbleBytes + group * kPairBytes;
-    for (unsigned v = 0; v < 2; ++v) {
-      const Bytes pairs = load_bytes(plane + v * kPanelVector + 4 * lane);
-      steps[4 * v] |= (Bytes)((Words)pairs << 4) & 48;
-      steps[4 * v + 1] |= (Bytes)((Words)pairs << 2) & 48;
-      steps[4 * v + 2] |= pairs & 48;
-      steps[4 * v + 3] |= shift_right(pairs, 2) & 48;
+    add_pairs<4>(record + kGroups<kType> * kNibbleBytes + group * kPairBytes, lane, steps);
+  }
+  if constexpr (kHasTable<kType>) {
+    for (unsigned j = 0; j < kSteps; ++j) {
+      steps[j] = look_up(kNibbleTable<kType>.values, steps[j]);
     }
   }
 }
@@ -100,19 +146,34 @@ inline void load_factors(const uint8_t* record, unsigned lane, Floats* scales, F
     minima[0] = -load_f16(halves + kHalvesBytes);
     return;
   }
-  const Floats d = load_f16(record + panel_record_bytes(kType) - kHalvesBytes + 2 * lane);
-  if constexpr (kType == WeightType::kQ6_K) {
-    const uint8_t* factors = record + kGroups<kType> * (kNibbleBytes + kPairBytes) + lane;
+  const uint8_t* behind_quants = record + quants_bytes(kType) + lane;
+  if constexpr (kType == WeightType::kMXFP4) {  // 2^(e - 128), a subnormal for e = 0 and 1
+    const Ints e = load_u8(behind_quants);
+    scales[0] = (Floats)(e < 2 ? (e + 1) << 21 : (e - 1) << 23);
+    return;
+  }
+  const uint8_t* halves = record + panel_record_bytes(kType) - kHalvesBytes + 2 * lane;
+  if constexpr (kType == WeightType::kQ2_K) {
+    const Floats d = load_f16(halves - kHalvesBytes), dmin = load_f16(halves);
     for (unsigned s = 0; s < kMaxFactors; ++s) {
-      scales[s] = to_floats(load_s8(factors + kPanelRows * s)) * d;
-      minima[s] = scales[s] * 32.0f;
+      const Ints factors = load_u8(behind_quants + kPanelRows * s);
+      scales[s] = to_floats(factors & 15) * d;
+      minima[s] = to_floats(factors >> 4) * dmin;
+    }
+    return;
+  }
+  const Floats d = load_f16(halves);
+  if constexpr (signed_scale_weights(kType) != 0) {
+    for (unsigned s = 0; s < kGroups<kType> * kFactors<kType>; ++s) {
+      scales[s] = to_floats(load_s8(behind_quants + kPanelRows * s)) * d;
+      if (!kIsSigned<kType>) minima[s] = scales[s] * (kType == WeightType::kQ3_K ? 4.0f : 32.0f);
     }
   } else {
     for (unsigned g = 0; g < kGroups<kType>; ++g) {
       scales[g] = kType == WeightType::kQ1_0 ? d * 2.0f : d;
       if (kType == WeightType::kQ4_0) minima[g] = d * 8.0f;
       if (kType == WeightType::kQ5_0) minima[g] = d * 16.0f;
-      if (kType == WeightType::kQ1_0) minima[g] = d;
+      if (kType == WeightType::kQ1_0 || has_only_pairs(kType)) minima[g] = d;
     }
   }
 }

@@ -226,6 +226,20 @@ void multiply(const ProductPart& part) {
       return multiply_all<WeightType::kQ6_K>(part);
     case WeightType::kQ1_0:
       return multiply_all<WeightType::kQ1_0>(part);
+    case WeightType::kQ2_K:
+      return multiply_all<WeightType::kQ2_K>(part);
+    case WeightType::kQ3_K:
+      return multiply_all<WeightType::kQ3_K>(part);
+    case WeightType::kIQ4_NL:
+      return multiply_all<WeightType::kIQ4_NL>(part);
+    case WeightType::kIQ4_XS:
+      return multiply_all<WeightType::kIQ4_XS>(part);
+    case WeightType::kMXFP4:
+      return multiply_all<WeightType::kMXFP4>(part);
+    case WeightType::kTQ2_0:
+      return multiply_all<WeightType::kTQ2_0>(part);
+    case WeightType::kQ2_0:
+      return multiply_all<WeightType::kQ2_0>(part);
     default:
       return;
   }
