@@ -33,20 +33,18 @@ Unit unit_of(unsigned type) {
     case kRowQ4_1:
     case kRowIQ4_NL:
     case kRowMXFP4:
-    case kRowQ3_K:
       return {32, 5, 4};
     case kRowIQ4_XS:
       return {32, 7, 2};
-    case kRowQ2_K:
-      return {32, 4, 4};
-    case kRowTQ2_0:
-    case kRowQ2_0:
-      return {32, 3, 8};
     case kRowQ5_0:
     case kRowQ5_1:
       return {32, 6, 4};
     case kRowQ5_K:
       return {32, 9, 2};
+    case kRowQ2_K:  // these four hold less, but take as much as they are unpacked
+    case kRowQ3_K:
+    case kRowTQ2_0:
+    case kRowQ2_0:
     case kRowQ4_K:
     case kRowQ6_K:
       return {32, 8, 4};

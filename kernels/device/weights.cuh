@@ -290,7 +290,6 @@ struct Weight<kRowQ6_K> : NibbleUnit, SignedScales {
 
 // Two bits of each weight in raw.pairs: byte j holds weights j, j + 8, j + 16, j + 24.
 struct PairUnit : NibbleUnit {
-  static constexpr unsigned kInFlight = 8;
   template <unsigned kChunk, typename Raw>
   static JLLM_DEVICE void pairs_of(const Raw& raw, unsigned* low, unsigned* high) {
     const unsigned pairs = (kChunk % 2 == 0 ? raw.pairs.x : raw.pairs.y) >> (kChunk < 2 ? 0 : 2);
@@ -335,7 +334,6 @@ struct Weight<kRowQ2_0> : TernaryUnit<64> {};
 
 template <>
 struct Weight<kRowQ2_K> : PairUnit {
-  static constexpr unsigned kInFlight = 4;
   static constexpr bool kHasMinimum = true;
   static constexpr bool kTwoScales = true;
   struct Raw {
@@ -384,7 +382,6 @@ struct Weight<kRowQ2_K> : PairUnit {
 template <>
 struct Weight<kRowQ3_K> : PairUnit, SignedScales {
   using SignedScales::kTwoScales;
-  static constexpr unsigned kInFlight = 4;
   static constexpr int kOffset = 4;
   struct Raw {
     Uint2 pairs;
