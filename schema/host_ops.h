@@ -87,6 +87,9 @@ struct QuantiseArgs {  // image = in as integers
   uint64_t planes;  // 1 or 2
 };
 
+// "quantise_rows" takes QuantiseArgs too; there, each row becomes an image of its own, one behind
+// the other.
+
 struct ProductArgs {  // out[T][n] = in[T][k] * weight[n][k]^T
   const StepState* state;
   const ActivationGroup* image;
@@ -167,6 +170,43 @@ struct AddArgs {  // out = a + b; out may be a or b
   const float* b;  // [T][n]
   float* out;
   uint64_t rows, n;
+};
+
+struct RouteArgs {  // the `slots` experts of the largest logits, ties to the first, largest first
+  const StepState* state;
+  const float* logits;  // [T][experts]
+  uint32_t* chosen;     // [T][slots]
+  float* weights;       // [T][slots]: of the softmax over all logits, or over the chosen
+  uint64_t rows, experts, slots;
+  uint64_t renormalise;  // 1: over the chosen
+};
+
+struct ExpertMatmulArgs {  // out[T][slots][n] = in * weight[chosen]^T
+  const StepState* state;
+  const float* in;         // [T][slots][k], or [T][k]
+  const uint32_t* chosen;  // [T][slots]
+  const void* weight;      // [experts][n][k]
+  float* out;
+  uint64_t rows, slots, n, k, type, experts;
+  uint64_t shared;  // 1: in is [T][k]
+};
+
+struct ExpertProductArgs {  // the same with weights in panels, n a multiple of kPanelRows
+  const StepState* state;
+  const ActivationGroup* image;  // of each vector of `in` one (quantise_rows)
+  const uint32_t* chosen;
+  const void* weight;
+  float* out;
+  uint64_t rows, slots, n, k, type, experts, shared;
+  uint64_t planes;  // as the image was made
+};
+
+struct ExpertSumArgs {  // out[T][n] = sum of in[T][slots][n] * weights[T][slots]
+  const StepState* state;
+  const float* in;
+  const float* weights;
+  float* out;
+  uint64_t rows, slots, n;
 };
 
 struct FinishChunkArgs {  // out[dim] = in[last valid row]; then position += valid rows

@@ -307,7 +307,10 @@ uint64_t weights_read_per_token(const ir::Program& program, bool is_host) {
         const ir::Tensor& tensor = program[id];
         if (tensor.kind != ir::TensorKind::kWeight) continue;
         const uint64_t bytes = memory::storage_bytes(tensor, is_host);
-        sum += node.op == ir::Op::kEmbed ? bytes / tensor.rows : bytes;
+        const bool has_experts = tensor.experts > 1;  // a step reads those it chooses
+        sum += node.op == ir::Op::kEmbed ? bytes / tensor.rows
+               : has_experts             ? bytes / tensor.experts * node.attributes.slots
+                                         : bytes;
       }
     }
   }

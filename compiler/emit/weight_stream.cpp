@@ -46,13 +46,15 @@ class Pipeline {
   uint64_t written_ = 0;
 };
 
+// The rows of one matrix of the tensor.
 llvm::Error stream_rows(gguf::RowReader source, const ir::Tensor& tensor, bool is_host,
                         Pipeline& out) {
+  const uint64_t rows = tensor.rows / tensor.experts;
   if (tensor.panels) {
     const uint64_t panel = panel_bytes(tensor.type, tensor.cols);
     const uint64_t rows_per_piece = std::max<uint64_t>(1, kPieceBytes / panel) * kPanelRows;
-    for (uint64_t first = 0; first < tensor.rows; first += rows_per_piece) {
-      const uint64_t n = std::min(rows_per_piece, tensor.rows - first);
+    for (uint64_t first = 0; first < rows; first += rows_per_piece) {
+      const uint64_t n = std::min(rows_per_piece, rows - first);
       llvm::Expected<const uint8_t*> from = source.read(first, n);
       if (!from) return from.takeError();
       std::vector<uint8_t> piece(panel_count(n) * panel);
@@ -63,8 +65,8 @@ llvm::Error stream_rows(gguf::RowReader source, const ir::Tensor& tensor, bool i
   }
   const uint64_t row = memory::storage_bytes(tensor, is_host) / tensor.rows;
   const uint64_t rows_per_piece = std::max<uint64_t>(1, kPieceBytes / row);
-  for (uint64_t first = 0; first < tensor.rows; first += rows_per_piece) {
-    const uint64_t n = std::min(rows_per_piece, tensor.rows - first);
+  for (uint64_t first = 0; first < rows; first += rows_per_piece) {
+    const uint64_t n = std::min(rows_per_piece, rows - first);
     llvm::Expected<const uint8_t*> from = source.read(first, n);
     if (!from) return from.takeError();
     std::vector<uint8_t> piece;
@@ -81,10 +83,14 @@ llvm::Error stream_rows(gguf::RowReader source, const ir::Tensor& tensor, bool i
 
 llvm::Error stream_matrix(const gguf::File& file, const ir::Tensor& tensor, bool is_host,
                           gguf::Edits* edits, Pipeline& out) {
-  gguf::RowReader source(file, *tensor.source, tensor.source_offset, tensor.cols, edits);
-  if (llvm::Error error = stream_rows(std::move(source), tensor, is_host, out)) return error;
+  uint64_t offset = tensor.source_offset;
+  for (uint64_t expert = 0; expert < tensor.experts; ++expert) {
+    offset = tensor.source_offset + expert * tensor.source_step;
+    gguf::RowReader source(file, *tensor.source, offset, tensor.cols, edits);
+    if (llvm::Error error = stream_rows(std::move(source), tensor, is_host, out)) return error;
+  }
   // Once the last of its parts has been read.
-  if (tensor.source_offset + tensor.elements() == tensor.source->elements()) {
+  if (offset + tensor.elements() / tensor.experts == tensor.source->elements()) {
     file.release(file.stored(*tensor.source));
   }
   return llvm::Error::success();

@@ -69,7 +69,9 @@ WeightType wanted_type(const TypeMix& mix, const MixedModel& model, llvm::String
   uint32_t layer = 0;
   llvm::StringRef role;
   if (split_layer(tensor, &layer, &role)) {
-    const bool sensitive = role == "attn_v.weight" || role == "ffn_down.weight";
+    if (role == "ffn_gate_inp.weight") return WeightType::kF32;  // the router of experts
+    const bool sensitive = role == "attn_v.weight" || role == "ffn_down.weight" ||
+                           role == "ffn_down_exps.weight" || role == "ffn_down_shexp.weight";
     const bool more = mix.more_bits && sensitive && layer_has_more_bits(layer, model.block_count);
     return more ? WeightType::kQ6_K : mix.base;
   }

@@ -130,6 +130,33 @@ TensorId GraphBuilder::add(TensorId a, TensorId b, const char* name) {
   return out;
 }
 
+GraphBuilder::Routes GraphBuilder::route(TensorId logits, uint32_t slots, bool renormalise) {
+  const Routes routes = {activation(slots, "ffn_chosen"), activation(slots, "ffn_weights"), slots};
+  Attributes attributes;
+  attributes.slots = slots;
+  attributes.renormalise = renormalise;
+  emit(Op::kRoute, {logits}, {routes.chosen, routes.weights}, attributes, "ffn_route");
+  return routes;
+}
+
+TensorId GraphBuilder::expert_matmul(TensorId x, TensorId weight, const Routes& routes,
+                                     const char* name) {
+  const ir::Tensor& matrices = program_[weight];
+  const TensorId out = activation(routes.slots * (matrices.rows / matrices.experts), name);
+  Attributes attributes;
+  attributes.slots = routes.slots;
+  emit(Op::kExpertMatmul, {x, weight, routes.chosen}, {out}, attributes, name);
+  return out;
+}
+
+TensorId GraphBuilder::expert_sum(TensorId x, const Routes& routes) {
+  const TensorId out = activation(program_[x].cols / routes.slots, "ffn_sum");
+  Attributes attributes;
+  attributes.slots = routes.slots;
+  emit(Op::kExpertSum, {x, routes.weights}, {out}, attributes, "ffn_sum");
+  return out;
+}
+
 void GraphBuilder::finish_chunk(TensorId x) {
   emit(Op::kFinishChunk, {x}, {program_.bindings.hidden}, {}, "finish_chunk");
 }

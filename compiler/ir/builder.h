@@ -38,6 +38,15 @@ class GraphBuilder {
   TensorId unary(TensorId x, UnaryFunction function, float parameter, const char* name);
   void unary_in_place(TensorId x, UnaryFunction function, float parameter, const char* name);
   TensorId add(TensorId a, TensorId b, const char* name);
+  // The experts of each token, and their weights: the largest of the softmax of `logits`.
+  struct Routes {
+    TensorId chosen, weights;
+    uint32_t slots;
+  };
+  Routes route(TensorId logits, uint32_t slots, bool renormalise);
+  // Every token, or each of its slots where x has as many vectors, times its experts.
+  TensorId expert_matmul(TensorId x, TensorId weight, const Routes& routes, const char* name);
+  TensorId expert_sum(TensorId x, const Routes& routes);
   void finish_chunk(TensorId x);
   void sample(TensorId logits, bool advance);
   void draft();

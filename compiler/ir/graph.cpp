@@ -30,6 +30,12 @@ const char* op_name(Op op) {
       return "unary";
     case Op::kAdd:
       return "add";
+    case Op::kRoute:
+      return "route";
+    case Op::kExpertMatmul:
+      return "expert_matmul";
+    case Op::kExpertSum:
+      return "expert_sum";
     case Op::kFinishChunk:
       return "finish_chunk";
     case Op::kSample:

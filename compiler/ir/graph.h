@@ -40,6 +40,10 @@ struct Tensor {
   uint64_t source_offset =
       0;  // elements of the source in front of this tensor: one may hold several
   std::vector<float> values;  // constants that are computed
+  // Weights: this many matrices of the same shape one behind the other, whose rows `rows` counts
+  // together; in the source, one begins `source_step` elements behind the other.
+  uint64_t experts = 1;
+  uint64_t source_step = 0;
   bool panels =
       false;  // weights on the host: in panels (schema/panel_layout.h), for integer products
 
@@ -61,10 +65,13 @@ enum class Op : uint8_t {
   kGlu,        // gate, up -> y
   kUnary,      // x -> y
   kAdd,        // a, b -> y
-  kFinishChunk,  // x[T][dim] -> hidden[1][dim]; advances the position
-  kSample,       // logits ->
-  kDraft,        // -> ; appends the drafted tokens: the first operation of a verify graph
-  kAccept,       // logits[T][vocab] -> ; samples behind each row as long as the draft holds
+  kRoute,      // logits[T][experts] -> chosen (u32)[T][slots], weights[T][slots]
+  kExpertMatmul,  // x[T][k] or [T][slots][k], weight, chosen -> y[T][slots][n]
+  kExpertSum,     // y[T][slots][n], weights -> z[T][n]
+  kFinishChunk,   // x[T][dim] -> hidden[1][dim]; advances the position
+  kSample,        // logits ->
+  kDraft,         // -> ; appends the drafted tokens: the first operation of a verify graph
+  kAccept,        // logits[T][vocab] -> ; samples behind each row as long as the draft holds
   // What fusion passes make of them.
   kQkv,  // x, norm, wq, wk, wv, frequencies, k cache, v cache [, bq, bk, bv] -> q; or without the
          // caches -> q, k, v, which attention then appends (with pairs = 0 nothing is rotated)
@@ -95,6 +102,8 @@ struct Attributes {
   UnaryFunction function = kScale;  // unary
   float parameter = 0;              // unary
   bool advance = false;             // sample: this step consumed a token
+  uint32_t slots = 1;               // route, expert_matmul, expert_sum: experts of a token
+  bool renormalise = false;         // route: the weights of a token add up to 1
 };
 
 struct Node {

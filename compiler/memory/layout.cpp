@@ -212,6 +212,7 @@ uint64_t storage_bytes(const ir::Tensor& tensor, bool is_host) {
   if (tensor.kind == TensorKind::kWeight && !is_host) {
     return row_layout(static_cast<unsigned>(tensor.type), tensor.cols).stride * tensor.rows;
   }
+  // Experts in panels have whole ones (select::choose_panels).
   if (tensor.panels) return panel_count(tensor.rows) * panel_bytes(tensor.type, tensor.cols);
   const BlockShape block = block_shape(tensor.type);
   return tensor.elements() / block.elements * block.bytes;

@@ -5,14 +5,14 @@
 
 namespace jllm::model {
 
-extern const Architecture kGemma2, kGemma3, kGranite, kLfm2, kLlama, kNemotron, kOlmo2, kPhi3,
-    kQwen2, kQwen3, kSmolLm3, kStableLm;
+extern const Architecture kGemma2, kGemma3, kGranite, kGraniteMoe, kLfm2, kLlama, kNemotron, kOlmo2,
+    kOlmoe, kPhi3, kQwen2, kQwen3, kQwen3Moe, kSmolLm3, kStableLm;
 
 namespace {
 
-constexpr const Architecture* kArchitectures[] = {&kLlama, &kGemma2,   &kGemma3,  &kGranite,
-                                                  &kLfm2,  &kNemotron, &kOlmo2,   &kPhi3,
-                                                  &kQwen2, &kQwen3,    &kSmolLm3, &kStableLm};
+constexpr const Architecture* kArchitectures[] = {
+    &kLlama, &kGemma2, &kGemma3, &kGranite, &kGraniteMoe, &kLfm2,    &kNemotron, &kOlmo2,
+    &kOlmoe, &kPhi3,   &kQwen2,  &kQwen3,   &kQwen3Moe,   &kSmolLm3, &kStableLm};
 
 }  // namespace
 

@@ -47,30 +47,39 @@ TensorId Attention::apply(GraphBuilder& b, TensorId x) const {
   return output.apply(b, b.attention(q_rotated, k_cache, v_cache, a), "attn_output");
 }
 
-TensorId GatedFeedForward::apply(GraphBuilder& b, TensorId x) const {
+TensorId GatedFeedForward::operator()(GraphBuilder& b, TensorId x) const {
   const TensorId g = gate.apply(b, x, "ffn_gate");
   const TensorId u = up.apply(b, x, "ffn_up");
   return down.apply(b, b.glu(g, u, activation), "ffn_down");
 }
 
+TensorId ExpertFeedForward::operator()(GraphBuilder& b, TensorId x) const {
+  const GraphBuilder::Routes routes = b.route(router.apply(b, x, "ffn_router"), used, renormalise);
+  const TensorId g = b.expert_matmul(x, gate, routes, "ffn_gate_exps");
+  const TensorId u = b.expert_matmul(x, up, routes, "ffn_up_exps");
+  const TensorId y = b.expert_matmul(b.glu(g, u), down, routes, "ffn_down_exps");
+  const TensorId sum = b.expert_sum(y, routes);
+  return shared ? b.add(sum, (*shared)(b, x), "ffn_shared") : sum;
+}
+
 TensorId PreNormBlock::operator()(GraphBuilder& b, TensorId x) const {
   const TensorId y = attention.apply(b, attn_norm.apply(b, x, "attn_norm"));
   x = b.add(y, x, "attn_residual");
-  const TensorId z = feed_forward.apply(b, ffn_norm.apply(b, x, "ffn_norm"));
+  const TensorId z = feed_forward(b, ffn_norm.apply(b, x, "ffn_norm"));
   return b.add(z, x, "ffn_residual");
 }
 
 TensorId SandwichBlock::operator()(GraphBuilder& b, TensorId x) const {
   const TensorId y = attention.apply(b, attn_norm.apply(b, x, "attn_norm"));
   x = b.add(post_attention_norm.apply(b, y, "post_attention_norm"), x, "attn_residual");
-  const TensorId z = feed_forward.apply(b, ffn_norm.apply(b, x, "ffn_norm"));
+  const TensorId z = feed_forward(b, ffn_norm.apply(b, x, "ffn_norm"));
   return b.add(post_ffw_norm.apply(b, z, "post_ffw_norm"), x, "ffn_residual");
 }
 
 TensorId PostNormBlock::operator()(GraphBuilder& b, TensorId x) const {
   const TensorId y = attention.apply(b, x);
   x = b.add(post_attention_norm.apply(b, y, "post_attention_norm"), x, "attn_residual");
-  const TensorId z = feed_forward.apply(b, x);
+  const TensorId z = feed_forward(b, x);
   return b.add(post_ffw_norm.apply(b, z, "post_ffw_norm"), x, "ffn_residual");
 }
 
@@ -195,12 +204,46 @@ GatedFeedForward DecoderLoader::gated_feed_forward(uint32_t layer, bool fused) {
   if (fused) {
     f.gate = linear_rows(blk + "ffn_up", {0, width, 2 * width}, p_.embedding_length);
     f.up = linear_rows(blk + "ffn_up", {width, width, 2 * width}, p_.embedding_length);
-  } else {
-    f.gate = linear(blk + "ffn_gate", width, p_.embedding_length);
-    f.up = linear(blk + "ffn_up", width, p_.embedding_length);
+    f.down = linear(blk + "ffn_down", p_.embedding_length, width);
+    return f;
   }
-  f.down = linear(blk + "ffn_down", p_.embedding_length, width);
+  return gated(blk, "", width);
+}
+
+GatedFeedForward DecoderLoader::gated(const std::string& blk, const std::string& part,
+                                      uint64_t width) {
+  return {linear(blk + "ffn_gate" + part, width, p_.embedding_length),
+          linear(blk + "ffn_up" + part, width, p_.embedding_length),
+          linear(blk + "ffn_down" + part, p_.embedding_length, width)};
+}
+
+ExpertFeedForward DecoderLoader::expert_feed_forward(uint32_t layer, bool renormalise) {
+  const std::string blk = block_name(layer);
+  const uint64_t width = p_.expert_feed_forward_length, embedding = p_.embedding_length;
+  const uint64_t count = p_.expert_count;
+  ExpertFeedForward f;
+  f.router = linear(blk + "ffn_gate_inp", count, embedding);
+  if (has(blk + "ffn_gate_up_exps.weight")) {
+    f.gate =
+        tensors_.experts(blk + "ffn_gate_up_exps.weight", count, {0, width, 2 * width}, embedding);
+    f.up = tensors_.experts(blk + "ffn_gate_up_exps.weight", count, {width, width, 2 * width},
+                            embedding);
+  } else {
+    f.gate = tensors_.experts(blk + "ffn_gate_exps.weight", count, {0, width, width}, embedding);
+    f.up = tensors_.experts(blk + "ffn_up_exps.weight", count, {0, width, width}, embedding);
+  }
+  f.down = tensors_.experts(blk + "ffn_down_exps.weight", count, {0, embedding, embedding}, width);
+  f.used = p_.expert_used_count;
+  f.renormalise = renormalise;
+  if (p_.expert_shared_feed_forward_length != 0) {
+    f.shared = gated(blk, "_shexp", p_.expert_shared_feed_forward_length);
+  }
   return f;
+}
+
+FeedForward DecoderLoader::feed_forward(uint32_t layer, bool renormalise) {
+  if (p_.expert_count != 0) return expert_feed_forward(layer, renormalise);
+  return gated_feed_forward(layer);
 }
 
 SandwichBlock DecoderLoader::sandwich_block(uint32_t layer, const RopeTable& rope) {

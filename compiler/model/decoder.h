@@ -41,12 +41,27 @@ struct Attention {
   ir::TensorId apply(ir::GraphBuilder& b, ir::TensorId x) const;
 };
 
+// A feed-forward part behind its norm.
+using FeedForward = std::function<ir::TensorId(ir::GraphBuilder& b, ir::TensorId x)>;
+
 // down(activation(gate x) * (up x)).
 struct GatedFeedForward {
   Linear gate, up, down;
   Activation activation = kSilu;
 
-  ir::TensorId apply(ir::GraphBuilder& b, ir::TensorId x) const;
+  ir::TensorId operator()(ir::GraphBuilder& b, ir::TensorId x) const;
+};
+
+// The same by the experts that a router chooses for each token, and their weighted sum; plus, where
+// there is one, by an expert that every token has.
+struct ExpertFeedForward {
+  Linear router;
+  ir::TensorId gate = 0, up = 0, down = 0;  // of all experts
+  uint32_t used = 0;                        // of a token
+  bool renormalise = false;                 // their weights add up to 1
+  std::optional<GatedFeedForward> shared;
+
+  ir::TensorId operator()(ir::GraphBuilder& b, ir::TensorId x) const;
 };
 
 // x behind one block; the scope of names is set.
@@ -57,7 +72,7 @@ struct PreNormBlock {
   Norm attn_norm;
   Attention attention;
   Norm ffn_norm;
-  GatedFeedForward feed_forward;
+  FeedForward feed_forward;
 
   ir::TensorId operator()(ir::GraphBuilder& b, ir::TensorId x) const;
 };
@@ -136,6 +151,11 @@ class DecoderLoader {
   void add_row_norms(uint32_t layer, Attention* attention);
   // ffn_gate, ffn_up, ffn_down; `fused`: ffn_up holds the gate's rows and then its own.
   GatedFeedForward gated_feed_forward(uint32_t layer, bool fused = false);
+  // ffn_gate_inp, the router; ffn_{gate,up,down}_exps, or gate and up as the rows of
+  // ffn_gate_up_exps; ffn_{gate,up,down}_shexp.
+  ExpertFeedForward expert_feed_forward(uint32_t layer, bool renormalise);
+  // The one where the model has experts, or else the other.
+  FeedForward feed_forward(uint32_t layer, bool renormalise);
   SandwichBlock sandwich_block(uint32_t layer, const RopeTable& rope);
 
   // The program with its decode, prefill, verify and head graphs.
@@ -144,6 +164,8 @@ class DecoderLoader {
  private:
   Linear linear_rows(const std::string& name, const TensorLoader::Rows& rows, uint64_t cols);
   Norm norm(const std::string& name, uint64_t dim);
+  // `part` is the middle of the names: ffn_gate`part`.weight.
+  GatedFeedForward gated(const std::string& blk, const std::string& part, uint64_t width);
 
   const Model& model_;
   const ProgramOptions& options_;

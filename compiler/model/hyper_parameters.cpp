@@ -15,6 +15,7 @@ constexpr uint64_t kMaxWidth = 1u << 20;  // embedding, feed-forward, heads * he
 constexpr uint64_t kMaxVocab = 1u << 22;
 constexpr uint64_t kMaxContext = 1u << 24;
 constexpr uint64_t kMaxHeadDim = 256;
+constexpr uint64_t kMaxExperts = 512;
 
 // Reads keys of one file, remembering the first error.
 class KeyReader {
@@ -145,6 +146,31 @@ void read_rope(const gguf::File& file, KeyReader& keys, HyperParameters& p) {
                "a parameter of the rope scaling is not positive");
 }
 
+void read_experts(const gguf::File& file, Experts experts, KeyReader& keys, HyperParameters& p) {
+  p.expert_count = keys.u32_or_zero("expert_count", kMaxExperts);
+  p.expert_used_count = keys.u32_or_zero("expert_used_count", kMaxExperts);
+  p.expert_feed_forward_length =
+      keys.u32_or("expert_feed_forward_length", p.feed_forward_length, kMaxWidth);
+  p.expert_shared_feed_forward_length =
+      keys.u32_or_zero("expert_shared_feed_forward_length", kMaxWidth);
+  if (experts == Experts::kNever && p.expert_count > 0) {
+    keys.keep(fail(ExitCode::kUnsupported, "{0}: {1} with {2} experts is not supported",
+                   file.path(), p.architecture, p.expert_count));
+  }
+  // How mixtures were stored before they got tensors of three dimensions.
+  if (file.find_tensor("blk.0.ffn_gate.0.weight") != nullptr) {
+    keys.keep(fail(ExitCode::kUnsupported,
+                   "{0}: every expert has tensors of its own, as before April 2024; convert the "
+                   "model anew, or take a newer file of it",
+                   file.path()));
+  }
+  keys.require(experts != Experts::kAlways || p.expert_count > 0, "expert_count is 0 or absent");
+  keys.require(p.expert_count == 0 || p.expert_used_count > 0,
+               "there are experts, but expert_used_count is 0 or absent");
+  keys.require(p.expert_used_count <= p.expert_count,
+               "expert_used_count is larger than expert_count");
+}
+
 void read_attention(KeyReader& keys, HyperParameters& p) {
   p.head_count = keys.u32("attention.head_count", kMaxWidth);
   p.head_count_kv = keys.head_count_kv(p);
@@ -189,6 +215,7 @@ llvm::Expected<Model> load(const gguf::File& file) {
   p.norm_epsilon = keys.f32((*architecture)->has_layer_norm ? "attention.layer_norm_epsilon"
                                                             : "attention.layer_norm_rms_epsilon");
   keys.require(p.norm_epsilon > 0, "rope base or epsilon is not positive");
+  read_experts(file, (*architecture)->experts, keys, p);
   read_attention(keys, p);
   read_rope(file, keys, p);
   if (llvm::Error error = keys.take_error()) return error;

@@ -1,19 +1,12 @@
-// Architecture `llama`: Llama 1 to 3.x, TinyLlama, Mistral, SmolLM2, Yi. RMS pre-norm,
-// grouped-query attention with rope on neighbouring pairs, SwiGLU; optional biases; output tied to
-// the embedding or not.
+// Architecture `llama`: Llama 1 to 3.x, TinyLlama, Mistral, SmolLM2, Yi, and with experts Mixtral.
+// RMS pre-norm, grouped-query attention with rope on neighbouring pairs, SwiGLU; optional biases;
+// output tied to the embedding or not.
 #include "compiler/model/decoder.h"
-#include "compiler/support/error.h"
 
 namespace jllm::model {
 namespace {
 
 llvm::Expected<ir::Program> build(const Model& model, const ProgramOptions& options) {
-  llvm::Expected<uint64_t> experts = model.file->get_u64_or("llama.expert_count", 0);
-  if (!experts) return experts.takeError();
-  if (*experts > 0) {
-    return fail(ExitCode::kUnsupported, "{0}: llama with {1} experts is not supported yet",
-                model.file->path(), *experts);
-  }
   DecoderLoader load(model, options);
   Decoder decoder = load.decoder();
   decoder.output_norm = load.rms_norm("output_norm");
@@ -22,7 +15,7 @@ llvm::Expected<ir::Program> build(const Model& model, const ProgramOptions& opti
     const std::string blk = block_name(i);
     decoder.blocks.push_back(PreNormBlock{
         load.rms_norm(blk + "attn_norm"), load.attention(i, rope, Pairing::kNeighbours),
-        load.rms_norm(blk + "ffn_norm"), load.gated_feed_forward(i)});
+        load.rms_norm(blk + "ffn_norm"), load.feed_forward(i, /*renormalise=*/true)});
   }
   return load.finish(decoder);
 }
@@ -30,6 +23,6 @@ llvm::Expected<ir::Program> build(const Model& model, const ProgramOptions& opti
 }  // namespace
 
 extern const Architecture kLlama;
-const Architecture kLlama = {"llama", false, &build};
+const Architecture kLlama = {"llama", false, &build, Experts::kSometimes};
 
 }  // namespace jllm::model

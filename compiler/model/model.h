@@ -37,6 +37,11 @@ struct HyperParameters {
   uint32_t sliding_period = 0;
   uint32_t vocab_size = 0;
 
+  uint32_t expert_count = 0;  // 0: no mixture of experts
+  uint32_t expert_used_count = 0;
+  uint32_t expert_feed_forward_length = 0;
+  uint32_t expert_shared_feed_forward_length = 0;  // of the expert that every token has; 0: none
+
   uint32_t rope_dimension_count = 0;  // rotated elements per head
   float rope_freq_base = 0;
   float rope_freq_base_swa = 0;  // of sliding-window layers
@@ -78,10 +83,13 @@ llvm::Expected<ir::Program> build_program(const Model& model, const ProgramOptio
 
 // --- for architecture files; decoder.h has what their graphs share ---
 
+enum class Experts : uint8_t { kNever, kSometimes, kAlways };
+
 struct Architecture {
   const char* name;
   bool has_layer_norm;  // attention.layer_norm_epsilon instead of layer_norm_rms_epsilon
   llvm::Expected<ir::Program> (*build)(const Model&, const ProgramOptions&);
+  Experts experts = Experts::kNever;
 };
 
 // The list that load() and build_program() know; kUnsupported for others.
@@ -102,6 +110,8 @@ class TensorLoader {
   // Weight matrix of shape [rows][cols].
   ir::TensorId weight(const std::string& name, uint64_t rows, uint64_t cols);
   ir::TensorId weight(const std::string& name, const Rows& rows, uint64_t cols);
+  // These rows of each of `experts` matrices of the shape [rows.total][cols].
+  ir::TensorId experts(const std::string& name, uint64_t experts, const Rows& rows, uint64_t cols);
   // f32 vector of n elements; stored as F32, F16 or BF16.
   ir::TensorId vector(const std::string& name, uint64_t n);
   ir::TensorId vector(const std::string& name, const Rows& elements);
@@ -115,8 +125,9 @@ class TensorLoader {
   llvm::Error take_error() { return std::move(error_); }
 
  private:
-  // `row` and `rows` are the shape of the whole source.
-  ir::TensorId add(ir::Tensor tensor, const std::string& source, uint64_t row, uint64_t rows);
+  // `shape` is the whole source's, its rows first.
+  ir::TensorId add(ir::Tensor tensor, const std::string& source,
+                   const std::vector<uint64_t>& shape);
 
   const Model& model_;
   ir::Program& program_;

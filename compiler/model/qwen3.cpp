@@ -1,5 +1,5 @@
-// Architecture `qwen3`: Qwen 3 (dense) and Bonsai. As llama, but every head of q and k goes through
-// an RMS norm of its own before rope, which rotates the halves of a head.
+// Architectures `qwen3` and, with experts, `qwen3moe`: Qwen 3 and Bonsai. As llama, but every head
+// of q and k goes through an RMS norm of its own before rope, which rotates the halves of a head.
 #include "compiler/model/decoder.h"
 
 namespace jllm::model {
@@ -16,14 +16,15 @@ llvm::Expected<ir::Program> build(const Model& model, const ProgramOptions& opti
     load.add_head_norms(i, &attention);
     decoder.blocks.push_back(PreNormBlock{load.rms_norm(blk + "attn_norm"), attention,
                                           load.rms_norm(blk + "ffn_norm"),
-                                          load.gated_feed_forward(i)});
+                                          load.feed_forward(i, /*renormalise=*/true)});
   }
   return load.finish(decoder);
 }
 
 }  // namespace
 
-extern const Architecture kQwen3;
+extern const Architecture kQwen3, kQwen3Moe;
 const Architecture kQwen3 = {"qwen3", false, &build};
+const Architecture kQwen3Moe = {"qwen3moe", false, &build, Experts::kAlways};
 
 }  // namespace jllm::model

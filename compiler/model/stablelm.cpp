@@ -17,7 +17,7 @@ struct StableLmBlock {
     const ir::TensorId normed = attn_norm.apply(b, x, "attn_norm");
     const ir::TensorId y = b.add(attention.apply(b, normed), x, "attn_residual");
     const ir::TensorId z = ffn_norm ? ffn_norm->apply(b, y, "ffn_norm") : normed;
-    return b.add(feed_forward.apply(b, z), y, "ffn_residual");
+    return b.add(feed_forward(b, z), y, "ffn_residual");
   }
 };
 

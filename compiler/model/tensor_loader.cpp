@@ -78,20 +78,21 @@ void TensorLoader::refuse(llvm::Error error) {
   }
 }
 
-ir::TensorId TensorLoader::add(ir::Tensor tensor, const std::string& source, uint64_t row,
-                               uint64_t rows) {
+ir::TensorId TensorLoader::add(ir::Tensor tensor, const std::string& source,
+                               const std::vector<uint64_t>& shape) {
   tensor.source = model_.file->find_tensor(source);
   const auto check = [&]() -> llvm::Error {
     if (tensor.source == nullptr) {
       return fail(ExitCode::kInvalidFile, "{0}: tensor {1} is missing", model_.file->path(),
                   source);
     }
-    const std::vector<uint64_t>& shape = tensor.source->shape;
-    const uint64_t found_rows = shape.size() > 1 ? shape[1] : 1;
-    if (shape.empty() || shape.size() > 2 || shape[0] != row || found_rows != rows) {
-      return fail(ExitCode::kInvalidFile, "{0}: tensor {1} has shape [{2}], expected [{3}, {4}]",
-                  model_.file->path(), source, llvm::make_range(shape.begin(), shape.end()), row,
-                  rows);
+    std::vector<uint64_t> found = tensor.source->shape;
+    while (found.size() < shape.size()) found.push_back(1);
+    if (found != shape) {
+      return fail(ExitCode::kInvalidFile, "{0}: tensor {1} has shape [{2}], expected [{3}]",
+                  model_.file->path(), source,
+                  llvm::make_range(tensor.source->shape.begin(), tensor.source->shape.end()),
+                  llvm::make_range(shape.begin(), shape.end()));
     }
     tensor.type = tensor.source->type();
     const std::string fork = fork_of(*model_.file, model_.file->stored(*tensor.source));
@@ -122,7 +123,20 @@ ir::TensorId TensorLoader::weight(const std::string& name, const Rows& rows, uin
   tensor.rows = rows.count;
   tensor.cols = cols;
   tensor.source_offset = rows.first * cols;
-  return add(std::move(tensor), name, cols, rows.total);
+  return add(std::move(tensor), name, {cols, rows.total});
+}
+
+ir::TensorId TensorLoader::experts(const std::string& name, uint64_t experts, const Rows& rows,
+                                   uint64_t cols) {
+  ir::Tensor tensor;
+  tensor.name = rows.count == rows.total ? name : part_name(name, rows);
+  tensor.kind = ir::TensorKind::kWeight;
+  tensor.rows = experts * rows.count;
+  tensor.cols = cols;
+  tensor.experts = experts;
+  tensor.source_offset = rows.first * cols;
+  tensor.source_step = rows.total * cols;
+  return add(std::move(tensor), name, {cols, rows.total, experts});
 }
 
 ir::TensorId TensorLoader::weight(const std::string& name, uint64_t rows, uint64_t cols) {
@@ -136,7 +150,7 @@ ir::TensorId TensorLoader::vector(const std::string& name, const Rows& elements)
   tensor.rows = 1;
   tensor.cols = elements.count;
   tensor.source_offset = elements.first;
-  return add(std::move(tensor), name, elements.total, 1);
+  return add(std::move(tensor), name, {elements.total, 1});
 }
 
 ir::TensorId TensorLoader::vector(const std::string& name, uint64_t n) {

@@ -92,6 +92,11 @@ class CudaSelector {
                     kernels::draft_shape());
       case ir::Op::kAccept:
         return accept();
+      case ir::Op::kRoute:
+      case ir::Op::kExpertMatmul:
+      case ir::Op::kExpertSum:
+        return fail(ExitCode::kUnsupported,
+                    "mixtures of experts run on the host only so far; compile with --target host");
     }
     return fail(ExitCode::kFailed, "internal: no CUDA kernel for '{0}'", ir::op_name(n.op));
   }

@@ -75,21 +75,61 @@ void choose_panels(const ir::Program& program, const SelectOptions& options, Sch
   if (planes_of(options.activations) == 0) return;
   for (const ir::Graph& graph : program.graphs) {
     for (const ir::Node& node : graph.nodes) {
-      if (node.op != ir::Op::kMatmul || !has_panels(program[node.inputs[1]].type)) continue;
-      out.store_in_panels(node.inputs[1]);
+      if (node.op != ir::Op::kMatmul && node.op != ir::Op::kExpertMatmul) continue;
+      const ir::Tensor& weight = program[node.inputs[1]];
+      // Each expert fills whole panels.
+      const bool is_whole = weight.experts == 1 || weight.rows / weight.experts % kPanelRows == 0;
+      if (has_panels(weight.type) && is_whole) out.store_in_panels(node.inputs[1]);
     }
   }
 }
 
+namespace {
+
+// Makes images of activations, each once for all products that read it.
+class Images {
+ public:
+  Images(const ir::Program& program, const ir::Graph& graph, const Argument& state, uint64_t planes,
+         ScheduleBuilder& out)
+      : program_(program), graph_(graph), state_(state), planes_(planes), out_(out) {}
+
+  // Of the first input of `node`; `by_row`: each row, or each part of one, can be told apart.
+  Argument of(const ir::Node& node, bool by_row) {
+    by_row &= graph_.rows > 1;  // of a single row it is the same
+    const auto [image, is_new] = images_.try_emplace({node.inputs[0], by_row});
+    if (!is_new) return image->second;
+    const uint64_t k = program_[node.inputs[0]].cols;
+    const uint64_t bytes =
+        by_row ? graph_.rows * host::image_bytes(1, k) : host::image_bytes(graph_.rows, k);
+    const std::string name = node.label + "/integers";
+    image->second = out_.scratch(name, bytes / sizeof(float));
+    emit<host::QuantiseArgs>(out_, by_row ? "quantise_rows" : "quantise", name,
+                             {state_, tensor(node.inputs[0]), image->second, immediate(graph_.rows),
+                              immediate(k), immediate(planes_)},
+                             elements(graph_.rows * k));
+    return image->second;
+  }
+
+ private:
+  const ir::Program& program_;
+  const ir::Graph& graph_;
+  Argument state_;
+  uint64_t planes_;
+  ScheduleBuilder& out_;
+  std::map<std::pair<ir::TensorId, bool>, Argument> images_;
+};
+
+}  // namespace
+
 llvm::Error select_host(const ir::Program& program, const ir::Graph& graph,
                         const SelectOptions& options, ScheduleBuilder& out) {
   const uint64_t planes = planes_of(options.activations);
-  std::map<ir::TensorId, Argument> images;  // of activations
   // The head graph works on one row that was consumed before: all its rows count.
   const Argument step = tensor(program.bindings.state);
   const Argument state = graph.kind == ir::GraphKind::kHead ? immediate(0) : step;
   const Argument tokens = tensor(program.bindings.tokens);
   const Argument rows = immediate(graph.rows);
+  Images images(program, graph, state, planes, out);
   for (const ir::Node& node : graph.nodes) {
     const ir::Attributes& a = node.attributes;
     const auto in = [&](size_t i) { return tensor(node.inputs[i]); };
@@ -121,19 +161,11 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph,
       case ir::Op::kMatmul:
         if (in_info(1).panels) {
           const uint64_t k = in_info(1).cols;
-          const auto [image, is_new] = images.try_emplace(node.inputs[0]);
-          if (is_new) {
-            const std::string name = node.label + "/integers";
-            image->second = out.scratch(name, host::image_bytes(graph.rows, k) / sizeof(float));
-            emit<host::QuantiseArgs>(
-                out, "quantise", name,
-                {state, in(0), image->second, rows, immediate(k), immediate(planes)},
-                elements(graph.rows * k));
-          }
+          const Argument image = images.of(node, false);
           emit<host::ProductArgs>(
               out, "product", node.label,
-              {state, image->second, in(1), result(), rows, immediate(in_info(1).rows),
-               immediate(k), immediate(type_id(in_info(1).type)), immediate(planes)},
+              {state, image, in(1), result(), rows, immediate(in_info(1).rows), immediate(k),
+               immediate(type_id(in_info(1).type)), immediate(planes)},
               product_work(graph.rows * planes, in_info(1).rows * k, panel_count(in_info(1).rows)));
           break;
         }
@@ -194,6 +226,39 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph,
       case ir::Op::kAdd:
         emit<host::AddArgs>(out, node, {state, in(0), in(1), result(), rows, width(0)},
                             elements(graph.rows * in_info(0).cols));
+        break;
+      case ir::Op::kRoute:
+        emit<host::RouteArgs>(out, node,
+                              {state, in(0), result(), tensor(node.outputs[1]), rows, width(0),
+                               immediate(a.slots), immediate(a.renormalise ? 1 : 0)},
+                              {graph.rows * in_info(0).cols * a.slots, graph.rows});
+        break;
+      case ir::Op::kExpertMatmul: {
+        const ir::Tensor& weight = in_info(1);
+        const uint64_t n = weight.rows / weight.experts, k = weight.cols;
+        const Argument shared = immediate(in_info(0).cols == k ? 1 : 0);
+        if (weight.panels) {
+          const Argument image = images.of(node, true);
+          emit<host::ExpertProductArgs>(
+              out, "expert_product", node.label,
+              {state, image, in(2), in(1), result(), rows, immediate(a.slots), immediate(n),
+               immediate(k), immediate(type_id(weight.type)), immediate(weight.experts), shared,
+               immediate(planes)},
+              product_work(graph.rows * a.slots * planes, n * k, panel_count(n)));
+          break;
+        }
+        emit<host::ExpertMatmulArgs>(
+            out, node,
+            {state, in(0), in(2), in(1), result(), rows, immediate(a.slots), immediate(n),
+             immediate(k), immediate(type_id(weight.type)), immediate(weight.experts), shared},
+            product_work(graph.rows * a.slots, n * k, n));
+        break;
+      }
+      case ir::Op::kExpertSum:
+        emit<host::ExpertSumArgs>(out, node,
+                                  {state, in(0), in(1), result(), rows, immediate(a.slots),
+                                   immediate(program[node.outputs[0]].cols)},
+                                  elements(graph.rows * in_info(0).cols));
         break;
       case ir::Op::kFinishChunk:
         emit<host::FinishChunkArgs>(out, node, {state, in(0), result(), rows, width(0)});

@@ -144,6 +144,36 @@ constexpr ModelShape lfm2(ModelShape s, uint32_t attention_layers) {
   return s;
 }
 
+constexpr ModelShape experts(ModelShape s, uint32_t count, uint32_t used, uint32_t ffn = 0) {
+  s.expert_count = count;
+  s.expert_used_count = used;
+  s.expert_feed_forward_length = ffn;
+  return s;
+}
+
+constexpr ModelShape qwen3moe(ModelShape s) {
+  s = experts(qwen3(s), 128, 8, 768);
+  s.architecture = "qwen3moe";
+  return s;
+}
+
+constexpr ModelShape olmoe(ModelShape s) {
+  s = experts(s, 64, 8);
+  s.architecture = "olmoe";
+  s.tokenizer = Tokenizer::kStableLmBpe;  // its own, dolma's, splits alike but for its numbers
+  s.row_norms = true;
+  return s;
+}
+
+constexpr ModelShape granite_moe(ModelShape s, uint32_t count) {
+  s = experts(granite(s), count, 8);
+  s.architecture = "granitemoe";
+  s.rope_freq_base = 1500000;
+  s.norm_epsilon = 1e-6f;
+  s.logit_scale = 6;
+  return s;
+}
+
 constexpr Tokenizer kLlamaBpe = Tokenizer::kLlamaBpe, kSmolBpe = Tokenizer::kSmolBpe,
                     kTekken = Tokenizer::kTekkenBpe, kSpm = Tokenizer::kSpm;
 
@@ -188,6 +218,12 @@ constexpr ModelShape kShapes[] = {
     // Six layers of sixteen attend: 2, 5, 8, 10, 12 and 14.
     lfm2({"lfm2-350m", 16, 1024, 4608, 16, 8, 64, 65536, 128000, true}, 0x5524),
     lfm2({"lfm2-1.2b", 16, 2048, 8192, 32, 8, 64, 65536, 128000, true}, 0x5524),
+    llama(experts({"mixtral-8x7b", 32, 4096, 14336, 32, 8, 128, 32000, 32768, false}, 8, 2),
+          1000000, kSpm),
+    qwen3moe({"qwen3-30b-a3b", 48, 2048, 6144, 32, 4, 128, 151936, 40960, false}),
+    olmoe({"olmoe-1b-7b", 16, 2048, 1024, 16, 16, 128, 50304, 4096, false}),
+    granite_moe({"granite-3.1-1b-a400m", 24, 1024, 512, 16, 8, 64, 49155, 131072, true}, 32),
+    granite_moe({"granite-3.1-3b-a800m", 32, 1536, 512, 24, 8, 64, 49155, 131072, true}, 40),
     nemotron({"nemotron-mini-4b", 32, 3072, 9216, 24, 8, 128, 256000, 4096, false}),
 };
 

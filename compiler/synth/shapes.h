@@ -38,6 +38,10 @@ struct ModelShape {
   // Factors of Granite.
   float embedding_scale = 0, residual_scale = 0, attention_scale = 0, logit_scale = 0;
 
+  // Of a mixture of experts; a feed-forward length of 0 is the model's.
+  uint32_t expert_count = 0, expert_used_count = 0, expert_feed_forward_length = 0;
+  uint32_t expert_shared_feed_forward_length = 0;
+
   // Which tensors a block has.
   bool layer_norm = false;  // layer norms with biases instead of RMS norms
   bool qkv_bias = false;
@@ -45,7 +49,7 @@ struct ModelShape {
   bool row_norms = false;   // the same, over all heads
   bool attn_norm = true;
   bool post_norms = false;  // post_attention_norm, post_ffw_norm
-  bool fused = false;       // attn_qkv; ffn_up holds the gate's rows too
+  bool fused = false;       // attn_qkv; ffn_up, ffn_gate_up_exps hold the gate's rows too
   bool gated = true;        // ffn_gate
   bool ffn_norm = true;
   // Layers whose bit is set attend, the others have a short convolution of so many taps.

@@ -93,11 +93,14 @@ class Synthesiser {
   void add_attention(const std::string& prefix);
   void add_convolution(const std::string& prefix);
   void add_feed_forward(const std::string& prefix);
+  void add_experts(const std::string& prefix);
   // Of the kind that the model has; `name` without ".weight".
   void add_norm(const std::string& name);
   void add_rms_norm(const std::string& name, uint64_t width);
   void add_bias(const std::string& name, uint64_t size);
   void add_matrix(const std::string& name, uint64_t row, uint64_t rows, float gain = 1);
+  // A matrix, or several of the same shape; deviation as add_matrix has it.
+  void add_matrices(const std::string& name, llvm::ArrayRef<uint64_t> shape, float gain = 1);
   void add_random(const std::string& name, llvm::ArrayRef<uint64_t> shape, RandomTensor tensor);
   void add_factors(const char* name, const std::vector<float>& factors);
 
@@ -142,6 +145,13 @@ void Synthesiser::set_metadata() {
   if (shape_.residual_scale != 0) set_f32("residual_scale", shape_.residual_scale);
   if (shape_.attention_scale != 0) set_f32("attention.scale", shape_.attention_scale);
   if (shape_.logit_scale != 0) set_f32("logit_scale", shape_.logit_scale);
+  const auto set_some = [&](const char* key, uint32_t value) {
+    if (value != 0) set_u32(key, value);
+  };
+  set_some("expert_count", shape_.expert_count);
+  set_some("expert_used_count", shape_.expert_used_count);
+  set_some("expert_feed_forward_length", shape_.expert_feed_forward_length);
+  set_some("expert_shared_feed_forward_length", shape_.expert_shared_feed_forward_length);
   // Required by llama.cpp, which asks whether both parts of a block read the same input.
   if (shape_.layer_norm && shape_.gated)
     writer_.set_bool(prefixed("use_parallel_residual"), !shape_.ffn_norm);
@@ -235,11 +245,31 @@ void Synthesiser::add_convolution(const std::string& prefix) {
 }
 
 void Synthesiser::add_feed_forward(const std::string& prefix) {
+  if (shape_.expert_count != 0) return add_experts(prefix);
   const uint64_t embedding = shape_.embedding_length;
   const uint64_t ffn = shape_.feed_forward_length;
   if (shape_.gated && !shape_.fused) add_matrix(prefix + "ffn_gate.weight", embedding, ffn);
   add_matrix(prefix + "ffn_up.weight", embedding, shape_.fused ? 2 * ffn : ffn);
   add_matrix(prefix + "ffn_down.weight", ffn, embedding);
+}
+
+void Synthesiser::add_experts(const std::string& prefix) {
+  const uint64_t embedding = shape_.embedding_length, count = shape_.expert_count;
+  const uint64_t ffn = shape_.expert_feed_forward_length != 0 ? shape_.expert_feed_forward_length
+                                                              : shape_.feed_forward_length;
+  add_matrix(prefix + "ffn_gate_inp.weight", embedding, count);
+  if (shape_.fused) {
+    add_matrices(prefix + "ffn_gate_up_exps.weight", {embedding, 2 * ffn, count});
+  } else {
+    add_matrices(prefix + "ffn_gate_exps.weight", {embedding, ffn, count});
+    add_matrices(prefix + "ffn_up_exps.weight", {embedding, ffn, count});
+  }
+  add_matrices(prefix + "ffn_down_exps.weight", {ffn, embedding, count});
+  const uint64_t shared = shape_.expert_shared_feed_forward_length;
+  if (shared == 0) return;
+  add_matrix(prefix + "ffn_gate_shexp.weight", embedding, shared);
+  add_matrix(prefix + "ffn_up_shexp.weight", embedding, shared);
+  add_matrix(prefix + "ffn_down_shexp.weight", shared, embedding);
 }
 
 void Synthesiser::add_norm(const std::string& name) {
@@ -262,10 +292,15 @@ void Synthesiser::add_factors(const char* name, const std::vector<float>& factor
 }
 
 void Synthesiser::add_matrix(const std::string& name, uint64_t row, uint64_t rows, float gain) {
+  add_matrices(name, {row, rows}, gain);
+}
+
+void Synthesiser::add_matrices(const std::string& name, llvm::ArrayRef<uint64_t> shape,
+                               float gain) {
   // Inputs of variance 1 give outputs of variance gain^2.
-  const float deviation = gain / std::sqrt(static_cast<float>(row));
+  const float deviation = gain / std::sqrt(static_cast<float>(shape[0]));
   const gguf::MixedModel model = {shape_.block_count, shape_.tied};
-  add_random(name, {row, rows}, {gguf::mixed_type(mix_, model, name, row), 0, deviation, 0});
+  add_random(name, shape, {gguf::mixed_type(mix_, model, name, shape[0]), 0, deviation, 0});
 }
 
 void Synthesiser::add_random(const std::string& name, llvm::ArrayRef<uint64_t> shape,
@@ -359,6 +394,10 @@ llvm::Error synthesise(const SynthOptions& options, llvm::StringRef path,
   override_with(options.context, &shape.context_length);
   override_with(options.sliding_window, &shape.sliding_window);
   override_with(options.rope_original_context, &shape.rope_original_context);
+  override_with(options.experts, &shape.expert_count);
+  override_with(options.experts_used, &shape.expert_used_count);
+  override_with(options.expert_ffn, &shape.expert_feed_forward_length);
+  override_with(options.shared_ffn, &shape.expert_shared_feed_forward_length);
   if (options.attention_softcap != 0) shape.attention_softcap = options.attention_softcap;
   if (options.final_softcap != 0) shape.final_softcap = options.final_softcap;
   if (options.without_ffn_norm) shape.ffn_norm = false;

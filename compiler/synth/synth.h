@@ -29,6 +29,11 @@ struct SynthOptions {
   uint32_t rope_original_context = 0;
   float attention_softcap = 0;
   float final_softcap = 0;
+  // Of a mixture of experts.
+  uint32_t experts = 0;
+  uint32_t experts_used = 0;
+  uint32_t expert_ffn = 0;
+  uint32_t shared_ffn = 0;        // an expert that every token has
   bool without_ffn_norm = false;  // what makes stablelm run both parts of a block side by side
   // The file ends where the weights would begin: enough to ask what fits.
   bool header_only = false;

@@ -93,6 +93,24 @@ Vector unary(Floats in, UnaryFunction function, float parameter);
 
 Vector add(Floats a, Floats b);
 
+// --- Mixture of experts ---
+
+struct Routes {
+  std::vector<uint32_t> chosen;  // [T][slots]
+  Vector weights;                // [T][slots]
+};
+// The experts of the `slots` largest logits of each row, the largest first and of equal ones the
+// lowest first; their softmax over all logits, or with `renormalise` over the chosen.
+Routes route(Floats logits, size_t experts, size_t slots, bool renormalise);
+
+// [T][slots][n]: each token's vector, or where there is one for each slot the slot's, times the
+// transpose of its expert's matrix; weight [experts][n][k], chosen [T][slots].
+Vector expert_matmul(Floats in, Floats weight, size_t k, size_t n, std::span<const uint32_t> chosen,
+                     size_t slots);
+
+// [T][n]: in [T][slots][n], each slot times its weight, added up.
+Vector expert_sum(Floats in, Floats weights, size_t slots);
+
 // --- Sampling ---
 
 // Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3",

@@ -67,11 +67,17 @@ void run_matmul(const uint64_t* slots, const Worker& worker) {
   kernels().matmul(part);
 }
 
-void run_quantise(const uint64_t* slots, const Worker& worker) {
+void quantise(const uint64_t* slots, const Worker& worker, bool is_one_image) {
   const auto args = load_args<QuantiseArgs>(slots);
   const uint64_t groups = args.k / kPanelGroup;
   const Range all = share_of(valid_rows(args.state, args.rows) * groups, worker);
-  products().quantise({args.in, args.image, args.rows, args.k, args.planes, all.begin, all.end});
+  products().quantise(
+      {args.in, args.image, is_one_image ? args.rows : 1, args.k, args.planes, all.begin, all.end});
+}
+
+void run_quantise(const uint64_t* slots, const Worker& worker) { quantise(slots, worker, true); }
+void run_quantise_rows(const uint64_t* slots, const Worker& worker) {
+  quantise(slots, worker, false);
 }
 
 void run_product(const uint64_t* slots, const Worker& worker) {
@@ -222,6 +228,7 @@ constexpr HostOp kOps[] = {
     {"layer_norm", kSlots<LayerNormArgs>, run_layer_norm},
     {"matmul", kSlots<MatmulArgs>, run_matmul},
     {"quantise", kSlots<QuantiseArgs>, run_quantise},
+    {"quantise_rows", kSlots<QuantiseArgs>, run_quantise_rows},
     {"product", kSlots<ProductArgs>, run_product},
     {"add_bias", kSlots<AddBiasArgs>, run_add_bias},
     {"rope", kSlots<RopeArgs>, run_rope},
@@ -231,6 +238,10 @@ constexpr HostOp kOps[] = {
     {"glu", kSlots<GluArgs>, run_glu},
     {"unary", kSlots<UnaryArgs>, run_unary},
     {"add", kSlots<AddArgs>, run_add},
+    {"route", kSlots<RouteArgs>, run_route},
+    {"expert_matmul", kSlots<ExpertMatmulArgs>, run_expert_matmul},
+    {"expert_product", kSlots<ExpertProductArgs>, run_expert_product},
+    {"expert_sum", kSlots<ExpertSumArgs>, run_expert_sum},
     {"finish_chunk", kSlots<FinishChunkArgs>, run_finish_chunk},
     {"sample", kSlots<SampleArgs>, run_sample},
     {"draft", kSlots<DraftArgs>, run_draft},

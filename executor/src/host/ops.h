@@ -33,6 +33,10 @@ inline float float_of_slot(uint64_t bits) { return float_from_bits(static_cast<u
 
 // In files of their own.
 void run_attention(const uint64_t* slots, const Worker& worker);
+void run_route(const uint64_t* slots, const Worker& worker);
+void run_expert_matmul(const uint64_t* slots, const Worker& worker);
+void run_expert_product(const uint64_t* slots, const Worker& worker);
+void run_expert_sum(const uint64_t* slots, const Worker& worker);
 void run_sample(const uint64_t* slots, const Worker& worker);
 void run_draft(const uint64_t* slots, const Worker& worker);
 void run_accept(const uint64_t* slots, const Worker& worker);

@@ -11,12 +11,13 @@
 
 namespace jllm::host {
 
-// Groups begin .. end of the image of in[rows][k]; `planes` is 1 or 2.
+// Groups begin .. end of the image of in[rows][k], or with rows = 1 of the images of all rows, one
+// behind the other; `planes` is 1 or 2.
 struct QuantisePart {
   const float* in;
   ActivationGroup* image;
   uint64_t rows, k, planes;
-  uint64_t begin, end;  // < rows * k / 32, row by row
+  uint64_t begin, end;  // in 32 elements, row by row
 };
 
 // out[rows][n] = in[rows][k] * weight[n][k]^T for the panels begin <= panel < end only. An

@@ -61,6 +61,22 @@ synth::SynthOptions tiny_stablelm(bool parallel) {
   return options;
 }
 
+synth::SynthOptions tiny_experts(const char* like, const Size& size, uint32_t experts,
+                                 uint32_t used, uint32_t expert_ffn = 0) {
+  synth::SynthOptions options = tiny(like, size);
+  options.experts = experts;
+  options.experts_used = used;
+  options.expert_ffn = expert_ffn;
+  return options;
+}
+
+// With an expert that every token has, twice as wide as the others.
+synth::SynthOptions tiny_granite_shared() {
+  synth::SynthOptions options = tiny_experts("granite-3.1-1b-a400m", {3, 128, 64, 4, 2, 32}, 8, 2);
+  options.shared_ffn = 128;
+  return options;
+}
+
 }  // namespace
 
 std::vector<ArchModel> arch_models() {
@@ -81,7 +97,12 @@ std::vector<ArchModel> arch_models() {
           {"olmo3", tiny_olmo3()},
           {"granite", tiny("granite-3.3-2b", {3, 128, 512, 4, 1, 32})},
           {"smollm3", tiny("smollm3-3b", {5, 128, 688, 4, 1, 32})},
-          {"lfm2", tiny("lfm2-1.2b", {6, 128, 512, 4, 1, 32})}};
+          {"lfm2", tiny("lfm2-1.2b", {6, 128, 512, 4, 1, 32})},
+          {"mixtral", tiny_experts("mixtral-8x7b", {3, 128, 448, 4, 1, 32}, 8, 2)},
+          {"olmoe", tiny_experts("olmoe-1b-7b", {3, 128, 64, 4, 4, 32}, 16, 4)},
+          {"granitemoe", tiny_experts("granite-3.1-1b-a400m", {3, 128, 64, 4, 2, 32}, 8, 3)},
+          {"granitemoe_shared", tiny_granite_shared()},
+          {"qwen3moe", tiny_experts("qwen3-30b-a3b", {3, 128, 384, 4, 1, 64}, 16, 4, 48)}};
 }
 
 synth::SynthOptions widened(synth::SynthOptions model) {
