@@ -167,12 +167,13 @@ class PlanWriter {
 
   Offset<fb::Model> model(FlatBufferBuilder& b) const {
     const model::HyperParameters& p = plan_.model.params;
-    return fb::CreateModel(
-        b, b.CreateString(p.name), b.CreateString(p.architecture), plan_.model.parameter_count,
-        p.vocab_size, plan_.program.context, p.embedding_length, p.block_count, p.head_count,
-        p.head_count_kv, p.head_dim, static_cast<uint32_t>(plan_.options.kv_type_k),
-        static_cast<uint32_t>(plan_.options.kv_type_v),
-        weights_read_per_token(plan_.program, plan_.target.is_host), plan_.program.rewind_reach);
+    return fb::CreateModel(b, b.CreateString(p.name), b.CreateString(p.architecture),
+                           plan_.model.parameter_count, p.vocab_size, plan_.program.context,
+                           p.embedding_length, p.block_count, p.head_count, p.head_count_kv,
+                           p.head_dim, static_cast<uint32_t>(plan_.options.kv_type_k),
+                           static_cast<uint32_t>(plan_.options.kv_type_v),
+                           weights_read_per_token(plan_.program, plan_.target.is_host),
+                           plan_.program.rewind_reach, p.expert_count, p.expert_used_count);
   }
 
   std::vector<Offset<fb::Buffer>> buffers(FlatBufferBuilder& b) const {

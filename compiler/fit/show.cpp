@@ -25,8 +25,8 @@ std::string pad(std::string text, size_t width) {
 }
 
 void print_model(const model::Model& model, llvm::raw_ostream& os) {
-  os << formatv("{0}  ({1}, {2:F1} M parameters)", model.params.name, model.params.architecture,
-                double(model.parameter_count) / 1e6);
+  os << formatv("{0}  ({1}, {2})", model.params.name, model.params.architecture,
+                model::parameter_text(model.parameter_count, model.active_parameter_count));
 }
 
 std::string verdict_text(const Verdict& v) {

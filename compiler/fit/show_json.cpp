@@ -93,6 +93,7 @@ void print_json(const model::Model& model, llvm::ArrayRef<Finding> findings,
       json.attribute("name", model.params.name);
       json.attribute("architecture", model.params.architecture);
       json.attribute("parameter_count", int64_t(model.parameter_count));
+      json.attribute("active_parameter_count", int64_t(model.active_parameter_count));
       json.attribute("context_length", int64_t(model.params.context_length));
     });
     json.attribute("fits", fits);

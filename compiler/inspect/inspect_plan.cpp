@@ -154,6 +154,8 @@ void print_plan_json(const PlanFile& file, llvm::raw_ostream& out) {
       json.attribute("name", text(m.name()));
       json.attribute("architecture", text(m.architecture()));
       json.attribute("parameter_count", int64_t(m.parameter_count()));
+      json.attribute("expert_count", int64_t(m.expert_count()));
+      json.attribute("expert_used_count", int64_t(m.expert_used_count()));
       json.attribute("context", int64_t(m.context()));
       json.attribute("vocab_size", int64_t(m.vocab_size()));
       json.attribute("kv_type_k", weight_type_name(static_cast<WeightType>(m.kv_type_k())));

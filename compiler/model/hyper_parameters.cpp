@@ -1,4 +1,6 @@
 // Reads and checks the metadata keys that every architecture's graph is built from.
+#include <llvm/Support/FormatVariadic.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -15,7 +17,7 @@ constexpr uint64_t kMaxWidth = 1u << 20;  // embedding, feed-forward, heads * he
 constexpr uint64_t kMaxVocab = 1u << 22;
 constexpr uint64_t kMaxContext = 1u << 24;
 constexpr uint64_t kMaxHeadDim = 256;
-constexpr uint64_t kMaxExperts = 512;
+constexpr uint64_t kMaxExperts = 512, kMaxExpertsUsed = 16;
 
 // Reads keys of one file, remembering the first error.
 class KeyReader {
@@ -148,7 +150,7 @@ void read_rope(const gguf::File& file, KeyReader& keys, HyperParameters& p) {
 
 void read_experts(const gguf::File& file, Experts experts, KeyReader& keys, HyperParameters& p) {
   p.expert_count = keys.u32_or_zero("expert_count", kMaxExperts);
-  p.expert_used_count = keys.u32_or_zero("expert_used_count", kMaxExperts);
+  p.expert_used_count = keys.u32_or_zero("expert_used_count", kMaxExpertsUsed);
   p.expert_feed_forward_length =
       keys.u32_or("expert_feed_forward_length", p.feed_forward_length, kMaxWidth);
   p.expert_shared_feed_forward_length =
@@ -226,8 +228,21 @@ llvm::Expected<Model> load(const gguf::File& file) {
                 file.path());
   }
   p.vocab_size = static_cast<uint32_t>(embedding->shape[1]);
-  for (const gguf::TensorInfo& tensor : file.tensors()) model.parameter_count += tensor.elements();
+  uint64_t idle = 0;
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    model.parameter_count += tensor.elements();
+    if (llvm::StringRef(tensor.name).endswith("_exps.weight") && p.expert_count > 0) {
+      idle += tensor.elements() / p.expert_count * (p.expert_count - p.expert_used_count);
+    }
+  }
+  model.active_parameter_count = model.parameter_count - idle;
   return model;
+}
+
+std::string parameter_text(uint64_t parameters, uint64_t active) {
+  const auto millions = [](uint64_t n) { return llvm::formatv("{0:F1} M", double(n) / 1e6).str(); };
+  const std::string text = millions(parameters) + " parameters";
+  return active == parameters ? text : text + ", " + millions(active) + " of them active";
 }
 
 }  // namespace jllm::model

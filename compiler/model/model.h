@@ -60,7 +60,11 @@ struct Model {
   const gguf::File* file = nullptr;
   HyperParameters params;
   uint64_t parameter_count = 0;
+  uint64_t active_parameter_count = 0;  // without the experts that a token is not given to
 };
+
+// "7.2 M parameters", and how many of them are active where not all are.
+std::string parameter_text(uint64_t parameters, uint64_t active);
 
 struct ProgramOptions {
   uint32_t context = 0;  // positions

@@ -73,8 +73,9 @@ void print_speculation(const Footprint& footprint, llvm::raw_ostream& os) {
 
 void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
   const model::HyperParameters& p = facts.planned->model.params;
-  os << formatv("\n{0}  ({1}, {2:F1} M parameters)  for  {3}\n\n", p.name, p.architecture,
-                double(facts.planned->model.parameter_count) / 1e6,
+  const model::Model& m = facts.planned->model;
+  os << formatv("\n{0}  ({1}, {2})  for  {3}\n\n", p.name, p.architecture,
+                model::parameter_text(m.parameter_count, m.active_parameter_count),
                 facts.planned->target.device_name);
   print(make_waterfall(facts.footprint, facts.planned->target), style, os);
   for (const std::string& warning : facts.planned->target.warnings) os << "  " << warning << "\n";
@@ -149,6 +150,8 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
       json.attribute("name", p.name);
       json.attribute("architecture", p.architecture);
       json.attribute("parameter_count", int64_t(facts.planned->model.parameter_count));
+      json.attribute("active_parameter_count",
+                     int64_t(facts.planned->model.active_parameter_count));
       json.attribute("context", int64_t(facts.planned->program.context));
       json.attribute("kv_type_k", weight_type_name(facts.planned->options.kv_type_k));
       json.attribute("kv_type_v", weight_type_name(facts.planned->options.kv_type_v));

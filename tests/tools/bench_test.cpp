@@ -252,10 +252,10 @@ TEST(Subprocess, GivesOutputAndStatus) {
 
 // The nodes of a decode step together read what the plan says it reads, and of the KV cache every
 // row that is there.
-TEST(Profile, BytesOfANodeAddUpToThePlansOwn) {
+void expect_bytes_of_nodes(const synth::SynthOptions& shape) {
   CompileOptions options;
   options.plan.context = 64;
-  const test::PlanInMemory plan(test::plan_bytes(test::tiny_model(), options));
+  const test::PlanInMemory plan(test::plan_bytes(shape, options));
   ASSERT_EQ(plan.error, Error::kOk) << plan.message;
   const fb::Plan& p = plan.view().plan();
   const auto total = [&](uint32_t positions, uint32_t rows) {
@@ -275,6 +275,14 @@ TEST(Profile, BytesOfANodeAddUpToThePlansOwn) {
   const uint64_t frequencies = 2 * model.block_count() * uint64_t{4} * model.head_dim() / 2;
   EXPECT_EQ(total(0, 1), model.weights_read_per_token() + norms + frequencies + kv_row);
   EXPECT_EQ(total(10, 1) - total(0, 1), 10 * kv_row);
+}
+
+TEST(Profile, BytesOfANodeAddUpToThePlansOwn) { expect_bytes_of_nodes(test::tiny_model()); }
+
+TEST(Profile, OfExpertsTheChosenAreRead) {
+  synth::SynthOptions shape = test::tiny_model();
+  shape.like = "mixtral-8x7b";
+  expect_bytes_of_nodes(shape);
 }
 
 TEST(Profile, KernelsAreSummedLargestFirst) {

@@ -299,5 +299,76 @@ TEST(HyperParameters, CountsParametersOfAllTensors) {
   EXPECT_EQ(value_of(load(more)).parameter_count, expected + 512 * 64 + 2 * (64 + 32 + 32) + 8);
 }
 
+TEST(HyperParameters, ExpertsThatATokenIsNotGivenToAreIdle) {
+  const TempFolder folder;
+  TinyLlama tiny;
+  tiny.more_keys = [](Writer& w) {
+    w.set_u32("llama.expert_count", 8);
+    w.set_u32("llama.expert_used_count", 2);
+    w.add_tensor("blk.0.ffn_up_exps.weight", {64, 96, 8}, WeightType::kF32,
+                 std::vector<uint8_t>(64 * 96 * 8 * 4));
+  };
+  const gguf::File file = write_and_open(tiny, folder.file("m.gguf"));
+  const Model model = value_of(load(file));
+  EXPECT_EQ(model.params.expert_count, 8u);
+  EXPECT_EQ(model.params.expert_used_count, 2u);
+  EXPECT_EQ(model.params.expert_feed_forward_length, 96u);  // the model's own
+  EXPECT_EQ(model.parameter_count, tiny.parameters() + 64 * 96 * 8);
+  EXPECT_EQ(model.active_parameter_count, tiny.parameters() + 64 * 96 * 2);
+  EXPECT_EQ(parameter_text(12340000, 12340000), "12.3 M parameters");
+  EXPECT_EQ(parameter_text(12340000, 5670000), "12.3 M parameters, 5.7 M of them active");
+}
+
+TEST(HyperParameters, ExpertsAreRefusedWhereAnArchitectureHasNone) {
+  TinyLlama tiny;
+  tiny.architecture = "qwen2";
+  tiny.more_keys = [](gguf::Writer& w) {
+    w.set_u32("qwen2.expert_count", 8);
+    w.set_u32("qwen2.expert_used_count", 2);
+  };
+  const auto [code, text] = load_error(tiny);
+  EXPECT_EQ(code, ExitCode::kUnsupported);
+  EXPECT_NE(text.find("8 experts"), std::string::npos) << text;
+  // Zero experts is how some converters write a dense model.
+  tiny.more_keys = [](gguf::Writer& w) { w.set_u32("qwen2.expert_count", 0); };
+  EXPECT_EQ(load_error(tiny).first, ExitCode::kDone);
+}
+
+TEST(HyperParameters, ExpertsAreNeededWhereAnArchitectureHasThem) {
+  TinyLlama tiny;
+  tiny.architecture = "olmoe";
+  const auto [code, text] = load_error(tiny);
+  EXPECT_EQ(code, ExitCode::kInvalidFile);
+  EXPECT_NE(text.find("expert_count is 0 or absent"), std::string::npos) << text;
+}
+
+TEST(HyperParameters, ExpertsWithTensorsOfTheirOwnAreRefused) {
+  TinyLlama tiny;
+  tiny.more_keys = [](gguf::Writer& w) {
+    w.set_u32("llama.expert_count", 2);
+    w.set_u32("llama.expert_used_count", 1);
+    w.add_tensor("blk.0.ffn_gate.0.weight", {64, 96}, WeightType::kF32,
+                 std::vector<uint8_t>(64 * 96 * 4));
+  };
+  const auto [code, text] = load_error(tiny);
+  EXPECT_EQ(code, ExitCode::kUnsupported);
+  EXPECT_NE(text.find("convert the model anew"), std::string::npos) << text;
+}
+
+TEST(HyperParameters, NumbersOfExpertsFitTogether) {
+  const auto with = [](uint32_t count, uint32_t used) {
+    TinyLlama tiny;
+    tiny.more_keys = [=](Writer& w) {
+      w.set_u32("llama.expert_count", count);
+      w.set_u32("llama.expert_used_count", used);
+    };
+    return tiny;
+  };
+  expect_invalid(with(8, 0), "expert_used_count is 0 or absent");
+  expect_invalid(with(8, 9), "expert_used_count is larger than expert_count");
+  expect_invalid(with(513, 2), "llama.expert_count is 513");
+  expect_invalid(with(64, 33), "llama.expert_used_count is 33");
+}
+
 }  // namespace
 }  // namespace jllm::model

@@ -260,15 +260,48 @@ TEST(Tensors, QuantisedVectorsAreUnsupported) {
   EXPECT_NE(text.find("tensor output_norm.weight has type q8_0"), std::string::npos) << text;
 }
 
-TEST(Tensors, ExpertsAreRefused) {
+// A llama of two experts, with gate and up apart or as the rows of one tensor.
+TinyLlama with_experts(bool merged) {
+  constexpr uint64_t kExperts = 2, kEmbedding = 64, kWidth = 96;
   TinyLlama tiny;
-  tiny.more_keys = [](gguf::Writer& w) { w.set_u32("llama.expert_count", 8); };
-  const auto [code, text] = build_error(tiny);
-  EXPECT_EQ(code, ExitCode::kUnsupported);
-  EXPECT_NE(text.find("8 experts"), std::string::npos) << text;
-  // Zero experts is how some converters write a dense model.
-  tiny.more_keys = [](gguf::Writer& w) { w.set_u32("llama.expert_count", 0); };
-  EXPECT_EQ(build_error(tiny).first, ExitCode::kDone);
+  tiny.layers = 1;
+  tiny.more_keys = [merged](gguf::Writer& w) {
+    w.set_u32("llama.expert_count", kExperts);
+    w.set_u32("llama.expert_used_count", 1);
+    const auto add = [&](const char* name, const std::vector<uint64_t>& shape) {
+      uint64_t bytes = 4;
+      for (const uint64_t extent : shape) bytes *= extent;
+      w.add_tensor(std::string("blk.0.") + name, shape, WeightType::kF32,
+                   std::vector<uint8_t>(bytes));
+    };
+    add("ffn_gate_inp.weight", {kEmbedding, kExperts});
+    if (merged) {
+      add("ffn_gate_up_exps.weight", {kEmbedding, 2 * kWidth, kExperts});
+    } else {
+      add("ffn_gate_exps.weight", {kEmbedding, kWidth, kExperts});
+      add("ffn_up_exps.weight", {kEmbedding, kWidth, kExperts});
+    }
+    add("ffn_down_exps.weight", {kWidth, kEmbedding, kExperts});
+  };
+  return tiny;
+}
+
+TEST(Tensors, GatesOfExpertsStandInFrontOfTheirUps) {
+  for (const bool merged : {false, true}) {
+    const Built built(with_experts(merged));
+    std::vector<const ir::Tensor*> matrices;
+    for (const ir::Node& node : built.program.graphs[0].nodes) {
+      if (node.op == ir::Op::kExpertMatmul) matrices.push_back(&built.program[node.inputs[1]]);
+    }
+    ASSERT_EQ(matrices.size(), 3u);
+    for (const ir::Tensor* matrix : matrices) EXPECT_EQ(matrix->experts, 2u);
+    for (size_t part = 0; part < 2; ++part) {
+      EXPECT_EQ(matrices[part]->rows, 2u * 96);
+      EXPECT_EQ(matrices[part]->source_offset, merged ? part * 96 * 64 : 0);
+      EXPECT_EQ(matrices[part]->source_step, (merged ? 2u : 1u) * 96 * 64);
+    }
+    EXPECT_EQ(matrices[2]->source_step, 64u * 96);
+  }
 }
 
 }  // namespace

@@ -66,9 +66,15 @@ constexpr Known kKnown[] = {
      true,
      {}},                       // 8.0e9: 4685 + 512 + 160 = 5357, and the rest up to 5435 or beyond
     {"qwen3-8b", true, false},  // 8.2e9: 4789 + 576 + 160 = 5525: more than 5435
-    {"bonsai-8b", true, false},      // the same shape
-    {"mistral-nemo", false, false},  // 12.2e9: in Q4_K alone 6570
-    {"phi-4", false, false},         // 14.7e9: in Q4_K alone 7864
+    {"bonsai-8b", true, false},  // the same shape
+    // Of a mixture of experts all count.
+    {"granite-3.1-1b-a400m", true, true},  // 1.3e9: 784 + 192 + 160
+    {"granite-3.1-3b-a800m", true, true},  // 3.3e9: 1900 + 256 + 160
+    {"olmoe-1b-7b", true, true},           // 6.9e9: 4.0e3 + 512 + 160
+    {"qwen3-30b-a3b", false, false},       // 30.5e9: in Q4_K alone 16378
+    {"mixtral-8x7b", false, false},        // 46.7e9: in Q4_K alone 25053
+    {"mistral-nemo", false, false},        // 12.2e9: in Q4_K alone 6570
+    {"phi-4", false, false},               // 14.7e9: in Q4_K alone 7864
 };
 
 uint32_t context_of(const ModelShape& shape) { return std::min(shape.context_length, 4096u); }

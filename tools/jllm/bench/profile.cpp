@@ -32,13 +32,18 @@ uint64_t bytes_to_read(const fb::Plan& plan, const fb::Launch& launch, uint32_t 
                        uint32_t rows) {
   const std::string kernel = stem(plan.kernels()->Get(launch.kernel())->name()->str());
   const uint64_t context = plan.model()->context();
+  // Experts that so many tokens have at most.
+  const uint64_t experts = plan.model()->expert_count();
+  const uint64_t chosen = std::min(experts, uint64_t{rows} * plan.model()->expert_used_count());
   uint64_t bytes = 0;
   for (const fb::Arg* arg : *launch.args()) {
     if (arg->kind() != fb::ArgKind::Pointer) continue;
     const fb::ArenaKind arena = plan.arenas()->Get(arg->arena())->kind();
     if (arena == fb::ArenaKind::Weights) {
       const uint64_t vocab = std::max(1u, plan.model()->vocab_size());
-      bytes += kernel == "embed" ? arg->bytes() / vocab * rows : arg->bytes();
+      bytes += kernel == "embed"                ? arg->bytes() / vocab * rows
+               : starts_with(kernel, "expert_") ? arg->bytes() / experts * chosen
+                                                : arg->bytes();
     } else if (arena == fb::ArenaKind::Kv) {
       bytes += arg->bytes() / context * (starts_with(kernel, "attention") ? positions : rows);
     }
