@@ -124,8 +124,9 @@ LaunchShape DecodeAttention::shape() const {
 }
 
 bool may_overlap(std::string_view kernel) {
-  for (const char* name : {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head",
-                           "sample", "accept", "rms_norm", "short_conv"}) {
+  for (const char* name :
+       {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head", "sample", "accept",
+        "rms_norm", "short_conv", "route", "expert_matmul", "expert_sum"}) {
     if (kernel == name) return true;
   }
   return false;
@@ -160,12 +161,31 @@ LaunchShape short_conv_shape(uint32_t rows, uint64_t n) {
   return shape;
 }
 
-LaunchShape matmul_shape(uint32_t rows, uint64_t n) {
-  constexpr uint64_t kTile = 64;  // kFloatTile
+uint32_t matmul_tile(uint32_t rows, uint64_t n, uint32_t sm_count) {
+  // The small tile reads shared memory twice per product: only where the large would leave most of
+  // the device idle.
+  const uint64_t blocks = divide_up(n, 64) * divide_up(rows, 64);
+  return 4 * blocks < sm_count ? 16 : 64;
+}
+
+LaunchShape matmul_shape(uint32_t rows, uint64_t n, uint32_t tile) {
   LaunchShape shape;
   shape.block = 256;  // kFloatThreads
-  shape.grid_x = clamp_grid(divide_up(n, kTile));
-  shape.grid_y = clamp_grid(divide_up(rows, kTile));
+  shape.grid_x = clamp_grid(divide_up(n, tile));
+  shape.grid_y = clamp_grid(divide_up(rows, tile));
+  return shape;
+}
+
+LaunchShape route_shape(uint32_t rows) {
+  LaunchShape shape;
+  shape.grid_x = std::max(rows, 1u);
+  shape.block = 32;
+  return shape;
+}
+
+LaunchShape expert_lists_shape() {
+  LaunchShape shape;
+  shape.block = 1024;
   return shape;
 }
 

@@ -81,8 +81,13 @@ uint64_t kv_append_items(uint32_t kv_type, uint32_t heads, uint32_t head_dim);
 constexpr uint32_t kShortConvSegment = 16;
 LaunchShape short_conv_shape(uint32_t rows, uint64_t n);
 
-// matmul: any grid. The tensor-core product has gemm_shapes.h, attention attention_shapes.h.
-LaunchShape matmul_shape(uint32_t rows, uint64_t n);
+// matmul: any grid; rows and tokens of a tile (macro TILE) so that there is work for the device.
+// The tensor-core product has gemm_shapes.h, attention attention_shapes.h.
+uint32_t matmul_tile(uint32_t rows, uint64_t n, uint32_t sm_count);
+LaunchShape matmul_shape(uint32_t rows, uint64_t n, uint32_t tile);
+
+LaunchShape route_shape(uint32_t rows);  // a warp per token
+LaunchShape expert_lists_shape();        // one block
 
 LaunchShape finish_chunk_shape();  // one block
 LaunchShape sample_shape();        // sample, accept: one block

@@ -71,9 +71,15 @@ uint64_t row_tiles(const GemmTile& tile, const GemmProblem& problem) {
   return tiles;
 }
 
+// Token tiles, with experts where each has as many rows as the others.
+uint64_t token_tiles(const GemmTile& tile, const GemmProblem& problem) {
+  const uint64_t groups = std::max(problem.experts, 1u);
+  return groups * divide_up(divide_up(problem.rows, groups), tile.tokens());
+}
+
 // Blocks run in pairs on a multiprocessor, the last of an odd number alone.
 double cost(const GemmTile& tile, const GemmProblem& problem, uint32_t sm_count) {
-  const uint64_t blocks = row_tiles(tile, problem) * divide_up(problem.rows, tile.tokens());
+  const uint64_t blocks = row_tiles(tile, problem) * token_tiles(tile, problem);
   const uint64_t per_sm = divide_up(blocks, std::max(sm_count, 1u));
   const double area = double(tile.tokens()) * tile.rows();
   return area * (double(per_sm / 2 * 2) / tile.together + double(per_sm % 2) / tile.alone);
@@ -122,7 +128,9 @@ LaunchShape gemm_shape(const GemmTile& tile, const GemmProblem& problem) {
   LaunchShape shape;
   shape.block = tile.threads();
   shape.grid_x =
-      static_cast<uint32_t>(std::max<uint64_t>(divide_up(problem.rows, tile.tokens()), 1));
+      problem.experts != 0
+          ? expert_tiles(tile, problem)
+          : static_cast<uint32_t>(std::max<uint64_t>(divide_up(problem.rows, tile.tokens()), 1));
   shape.grid_y = static_cast<uint32_t>(row_tiles(tile, problem));
   for (const unsigned type : problem.types) {
     shape.shared_bytes = std::max(shape.shared_bytes, shared_bytes(tile, type));
@@ -152,8 +160,14 @@ std::vector<std::string> gemm_defines(const GemmTile& tile, const GemmProblem& p
   define("STAGES", tile.stages);
   define("BLOCKS", tile.blocks);
   if (tile.wgmma) define("WGMMA", 1);
+  if (problem.experts != 0) define("EXPERTS", problem.experts);
   define("SHARED", gemm_shape(tile, problem).shared_bytes);
   return defines;
+}
+
+uint32_t expert_tiles(const GemmTile& tile, const GemmProblem& problem) {
+  // Each expert has at most one tile that is not full.
+  return problem.rows / tile.tokens() + std::min(problem.experts, problem.rows);
 }
 
 uint64_t half_image_bytes(uint64_t rows, uint64_t k) {

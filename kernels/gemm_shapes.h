@@ -33,6 +33,7 @@ struct GemmProblem {
   std::vector<unsigned> types;
   std::vector<uint64_t> n;
   bool gated = false;
+  uint32_t experts = 0;  // the rows are shared out to so many matrices of that shape; 0: to one
 };
 
 bool has_gemm(unsigned type);  // f32 has not: kernel matmul
@@ -42,6 +43,9 @@ bool fits(const GemmTile& tile, const GemmProblem& problem);
 GemmTile gemm_tile(const GemmProblem& problem, uint32_t sm_count, uint32_t compute_capability);
 LaunchShape gemm_shape(const GemmTile& tile, const GemmProblem& problem);
 std::vector<std::string> gemm_defines(const GemmTile& tile, const GemmProblem& problem);
+
+// Token tiles of a problem with experts, whatever share of the rows each has.
+uint32_t expert_tiles(const GemmTile& tile, const GemmProblem& problem);
 
 // Bytes of the half image of `rows` tokens, which halves and rms_norm (OUT_HALVES) make.
 uint64_t half_image_bytes(uint64_t rows, uint64_t k);

@@ -338,6 +338,22 @@ LaunchShape gemv_shape(const GemvProblem& problem, const GemvVariant& variant, u
   return shape;
 }
 
+GemvVariant choose_expert_variant(const GemvProblem& problem, uint32_t slots, uint32_t sm_count) {
+  // The slots' rows together, where their number suits a single slot too.
+  GemvProblem all = problem;
+  all.n *= slots;
+  const GemvVariant variant = choose_variant(all, sm_count);
+  return why_illegal(problem, variant).empty() ? variant : choose_variant(problem, sm_count);
+}
+
+LaunchShape expert_matmul_shape(const GemvProblem& problem, const GemvVariant& variant,
+                                uint32_t slots, uint32_t sm_count) {
+  const auto share = static_cast<uint32_t>(divide_up(sm_count, std::max(slots, 1u)));
+  LaunchShape shape = gemv_shape(problem, variant, share);
+  shape.grid_y = slots;
+  return shape;
+}
+
 std::vector<std::string> gemv_defines(const GemvProblem& problem, const GemvVariant& variant) {
   constexpr GemvVariant kDefault;  // of the sources
   std::vector<std::string> out;

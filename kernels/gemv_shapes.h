@@ -60,6 +60,12 @@ uint32_t tokens_per_launch(const GemvProblem& problem, uint32_t compute_capabili
 
 LaunchShape gemv_shape(const GemvProblem& problem, const GemvVariant& variant, uint32_t sm_count);
 
+// expert_matmul: of `slots` vectors, each with a matrix of its own. A single token's slots decide
+// the variant, and with it the bits.
+GemvVariant choose_expert_variant(const GemvProblem& problem, uint32_t slots, uint32_t sm_count);
+LaunchShape expert_matmul_shape(const GemvProblem& problem, const GemvVariant& variant,
+                                uint32_t slots, uint32_t sm_count);
+
 // NAME=VALUE, without what the sources have as default.
 std::vector<std::string> gemv_defines(const GemvProblem& problem, const GemvVariant& variant);
 

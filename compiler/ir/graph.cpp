@@ -58,6 +58,8 @@ const char* op_name(Op op) {
       return "gate_up";
     case Op::kHead:
       return "head";
+    case Op::kExpertGlu:
+      return "expert_glu";
   }
   return "?";
 }

@@ -67,7 +67,7 @@ enum class Op : uint8_t {
   kAdd,        // a, b -> y
   kRoute,      // logits[T][experts] -> chosen (u32)[T][slots], weights[T][slots]
   kExpertMatmul,  // x[T][k] or [T][slots][k], weight, chosen -> y[T][slots][n]
-  kExpertSum,     // y[T][slots][n], weights -> z[T][n]
+  kExpertSum,     // y[T][slots][n], weights [, residual] -> z[T][n]
   kFinishChunk,   // x[T][dim] -> hidden[1][dim]; advances the position
   kSample,        // logits ->
   kDraft,         // -> ; appends the drafted tokens: the first operation of a verify graph
@@ -81,6 +81,7 @@ enum class Op : uint8_t {
   kMatmulGlu,   // x, gate, up -> y
   kGateUp,      // x, norm, gate, up -> y
   kHead,        // x, norm, weight -> logits
+  kExpertGlu,   // x, gate, up, chosen -> y[T][slots][n]
 };
 
 const char* op_name(Op op);

@@ -303,18 +303,57 @@ bool is_f32(const Program& program, TensorId weight) {
   return program[weight].type == WeightType::kF32;
 }
 
-// gate, up and glu over the same rows, of matrices of one type.
-bool fuse_matmul_glu(const Program& program, Editor& e, size_t glu) {
-  if (e.node(glu).op != Op::kGlu) return false;
+// The products that only this glu reads, as gate and as up.
+struct Gated {
+  size_t gate, up;
+};
+std::optional<Gated> products_of(const Editor& e, size_t glu, Op product) {
+  if (e.node(glu).op != Op::kGlu) return std::nullopt;
   std::optional<size_t> parts[2];
   for (size_t i = 0; i < glu; ++i) {
-    if (!e.alive(i) || e.node(i).op != Op::kMatmul) continue;
+    if (!e.alive(i) || e.node(i).op != product) continue;
     for (size_t part = 0; part < 2; ++part) {
       if (e.only_user(i, Op::kGlu, part) == glu) parts[part] = i;
     }
   }
-  if (!parts[0] || !parts[1] || parts[0] == parts[1]) return false;
-  const Node &gate = e.node(*parts[0]), &up = e.node(*parts[1]);
+  if (!parts[0] || !parts[1] || parts[0] == parts[1]) return std::nullopt;
+  return Gated{*parts[0], *parts[1]};
+}
+
+// gate, up and glu of the same experts; of several tokens, of matrices of one type.
+bool fuse_expert_glu(const Program& program, Editor& e, size_t glu, bool few_rows) {
+  const std::optional<Gated> parts = products_of(e, glu, Op::kExpertMatmul);
+  if (!parts) return false;
+  const Node &gate = e.node(parts->gate), &up = e.node(parts->up);
+  if (gate.inputs[0] != up.inputs[0] || gate.inputs[2] != up.inputs[2]) return false;
+  if (!few_rows && program[gate.inputs[1]].type != program[up.inputs[1]].type) return false;
+  Node fused{Op::kExpertGlu,
+             {gate.inputs[0], gate.inputs[1], up.inputs[1], gate.inputs[2]},
+             e.node(glu).outputs,
+             gate.attributes,
+             gate.label};
+  fused.label = fused.label.substr(0, fused.label.rfind('.') + 1) + "ffn_gate_up_exps";
+  fused.attributes.activation = e.node(glu).attributes.activation;
+  e.replace({parts->gate, parts->up, glu}, std::move(fused));
+  return true;
+}
+
+bool fuse_expert_sum(Editor& e, size_t sum) {
+  if (e.node(sum).op != Op::kExpertSum || e.node(sum).inputs.size() != 2) return false;
+  const std::optional<size_t> add = e.only_user(sum, Op::kAdd);
+  if (!add) return false;
+  Node fused = e.node(sum);
+  fused.inputs.push_back(e.node(*add).inputs[1]);
+  fused.outputs = e.node(*add).outputs;
+  e.replace({sum, *add}, std::move(fused));
+  return true;
+}
+
+// gate, up and glu over the same rows, of matrices of one type.
+bool fuse_matmul_glu(const Program& program, Editor& e, size_t glu) {
+  const std::optional<Gated> parts = products_of(e, glu, Op::kMatmul);
+  if (!parts) return false;
+  const Node &gate = e.node(parts->gate), &up = e.node(parts->up);
   const TensorId w_gate = gate.inputs[1], w_up = up.inputs[1];
   if (gate.inputs[0] != up.inputs[0] || program[w_gate].type != program[w_up].type ||
       is_f32(program, w_gate)) {
@@ -326,7 +365,7 @@ bool fuse_matmul_glu(const Program& program, Editor& e, size_t glu) {
              e.node(glu).attributes,
              gate.label};
   fused.label = fused.label.substr(0, fused.label.rfind('.') + 1) + "ffn_gate_up";
-  e.replace({*parts[0], *parts[1], glu}, std::move(fused));
+  e.replace({parts->gate, parts->up, glu}, std::move(fused));
   return true;
 }
 
@@ -358,6 +397,7 @@ void fuse(Program& program) {
       if (few_rows && (fuse_qkv(program, e, i) || fuse_gate_up(e, i) || fuse_head(e, i))) continue;
       if (fuse_rope_append(program, e, i)) continue;
       if (!few_rows && fuse_matmul_glu(program, e, i)) continue;
+      if (fuse_expert_glu(program, e, i, few_rows) || fuse_expert_sum(e, i)) continue;
       fuse_matmul_add(e, i);
     }
     for (size_t i = 0; i < e.size() && !few_rows; ++i) {

@@ -8,7 +8,8 @@ namespace jllm::passes {
 
 // Decode and head graphs: {rms_norm, q/k/v matmuls, biases, rope, append} -> qkv; {rms_norm, gate,
 // up, glu} -> gate_up; {rms_norm, matmul} -> head. All graphs: {matmul, add} -> matmul_add; prefill
-// graphs: {rope, rope, append, append} -> rope_append. With a quantised cache qkv does not append,
+// graphs: {rope, rope, append, append} -> rope_append. Experts: {gate, up, glu} -> expert_glu,
+// {expert_sum, add} -> expert_sum. With a quantised cache qkv does not append,
 // attention does, and others append in nodes of their own.
 void fuse(ir::Program& program);
 

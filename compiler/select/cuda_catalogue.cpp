@@ -2,6 +2,7 @@
 // macros and arguments of each kernel, kernels/catalogue.h the grids.
 #include <cstring>
 
+#include "compiler/select/cuda_experts.h"
 #include "compiler/select/schedule.h"
 #include "compiler/support/error.h"
 #include "kernels/attention_shapes.h"
@@ -38,7 +39,8 @@ class CudaSelector {
         options_(options),
         table_(options.tuning ? &*options.tuning
                               : tuning::shipped(target.compute_capability, target.sm_count)),
-        out_(out) {
+        out_(out),
+        experts_(program, graph, sms_, compute_capability_, out) {
     step_ = tensor(program.bindings.state);
   }
 
@@ -93,10 +95,12 @@ class CudaSelector {
       case ir::Op::kAccept:
         return accept();
       case ir::Op::kRoute:
-      case ir::Op::kExpertMatmul:
       case ir::Op::kExpertSum:
-        return fail(ExitCode::kUnsupported,
-                    "mixtures of experts run on the host only so far; compile with --target host");
+        return experts({});
+      case ir::Op::kExpertMatmul:
+        return experts({weight_type(1)});
+      case ir::Op::kExpertGlu:
+        return experts({weight_type(1), weight_type(2)});
     }
     return fail(ExitCode::kFailed, "internal: no CUDA kernel for '{0}'", ir::op_name(n.op));
   }
@@ -137,6 +141,13 @@ class CudaSelector {
     for (const Argument& arg : rest) args.push_back(arg);
     return emit(kernel, std::move(defines), std::move(args),
                 kernels::elementwise_shape(graph_.rows, items, sms_));
+  }
+
+  llvm::Error experts(std::initializer_list<WeightType> types) {
+    for (CudaLaunch& l : experts_.launches(*n_, mode_for(types))) {
+      launch_kernel(l.kernel, std::move(l.defines), std::move(l.args), l.shape, l.label);
+    }
+    return llvm::Error::success();
   }
 
   llvm::Error embed() {
@@ -205,8 +216,11 @@ class CudaSelector {
       if (residual) args.push_back(in(2));
       args.insert(args.end(), {result(), immediate(graph_.rows), immediate(problem.n[0]),
                                immediate(problem.k)});
-      return emit("matmul", {define("RESIDUAL", residual ? 1 : 0)}, std::move(args),
-                  kernels::matmul_shape(graph_.rows, problem.n[0]));
+      const uint32_t tile = kernels::matmul_tile(graph_.rows, problem.n[0], sms_);
+      Defines defines = {define("RESIDUAL", residual ? 1 : 0)};
+      if (tile != 64) defines.push_back(define("TILE", tile));
+      return emit("matmul", std::move(defines), std::move(args),
+                  kernels::matmul_shape(graph_.rows, problem.n[0], tile));
     }
     const Argument image = half_image(n_->inputs[0]);
     args.push_back(image);
@@ -552,6 +566,7 @@ class CudaSelector {
   const SelectOptions& options_;
   const tuning::Table* table_;  // may be null
   ScheduleBuilder& out_;
+  CudaExperts experts_;
   const ir::Node* n_ = nullptr;
   Argument step_;
   Argument tops_;           // the head's largest logits,

@@ -1,6 +1,7 @@
 // Several tokens, tensor cores: out = in W^T (+ residual), for up to three matrices that read the
 // same half image, or activation(in Wg^T) * (in Wu^T) of two. Grid (token tiles, row tiles of all
-// matrices), fixed.
+// matrices), fixed. With EXPERTS the image's rows are slots in the order of expert_lists, whose
+// tiles say which expert's matrix multiplies them.
 #include "kernels/device/gemm_wgmma.cuh"
 
 using namespace jllm;
@@ -20,6 +21,9 @@ using namespace jllm::device;
 #endif
 #ifndef RESIDUAL
 #define RESIDUAL 0
+#endif
+#ifndef EXPERTS
+#define EXPERTS 0
 #endif
 // With ACTIVATION the two matrices are gate and up, of one type and size.
 #ifdef ACTIVATION
@@ -63,9 +67,10 @@ struct Output {
   float* rows;            // [T][n]
   const float* residual;  // [T][n]; with RESIDUAL
   unsigned n;
+  const unsigned* sources = nullptr;  // with EXPERTS: where the rows belong
 
   JLLM_DEVICE unsigned long long at(unsigned token, unsigned row) const {
-    return (unsigned long long)token * n + row;
+    return (unsigned long long)(EXPERTS ? sources[token] : token) * n + row;
   }
   // What is to be added to the product.
   JLLM_DEVICE void fetch(unsigned token, unsigned row, float* added) const {
@@ -159,7 +164,11 @@ JLLM_DEVICE void multiply_tile(const GemmTask& task, const Output& out) {
 
 extern "C" __global__ __launch_bounds__(Shape::kThreads, BLOCKS) void JLLM_KERNEL(
     const StepState* state,
-    const Bytes* image,   // of [T][K]
+    const Bytes* image,  // of [T][K]
+#if EXPERTS
+    const unsigned* sources,  // of the image's rows
+    const unsigned* tiles,    // [gridDim.x][3]
+#endif
     const Bytes* weight,  // [N] rows of K; with ACTIVATION those of the gate
 #if MATRICES > 1
     const Bytes* weight_1,  // [N_1] rows of K; with ACTIVATION [N]
@@ -180,9 +189,23 @@ extern "C" __global__ __launch_bounds__(Shape::kThreads, BLOCKS) void JLLM_KERNE
     unsigned rows) {
   extern __shared__ __align__(1024) Float4 shared[];
   const float* const factors = (const float*)(image + image_factors<K>(rows));
+#if EXPERTS
+  const unsigned* const own_tile = tiles + 3 * blockIdx.x;
+  const unsigned long long matrix = row_layout(TYPE, K).stride * N * own_tile[0];
+  const unsigned first_token = own_tile[1], tokens = own_tile[2];
+  if (first_token >= tokens) return;
+  weight += matrix;
+#ifdef ACTIVATION
+  weight_1 += matrix;
+#endif
+#else
   const unsigned tokens = compute_rows(state, rows), first_token = blockIdx.x * Shape::kTokens;
+#endif
   GemmTask task = {image, factors, {weight, weight}, N, 0, tokens, first_token, (Bytes*)shared};
   Output to = {out, nullptr, N};
+#if EXPERTS
+  to.sources = sources;
+#endif
 #if RESIDUAL
   to.residual = residual;
 #endif

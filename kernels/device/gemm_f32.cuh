@@ -1,5 +1,6 @@
 // Matmul of T rows with f32 weights in plain f32 arithmetic, so that small f32 models stay exact to
-// rounding. Tiles of 64 weight rows x 64 tokens x 32 along k; a thread owns 4 x 4 results.
+// rounding. Tiles of TILE weight rows x TILE tokens; a thread owns 4 x 4 results of 64, one of 16.
+// The tile changes no result.
 #pragma once
 
 #include "kernels/device/weights.cuh"
@@ -7,8 +8,13 @@
 namespace jllm::device {
 
 constexpr unsigned kFloatThreads = 256;
-constexpr unsigned kFloatTile = 64;
-constexpr unsigned kFloatDepth = 32;
+#ifndef TILE
+#define TILE 64
+#endif
+constexpr unsigned kFloatTile = TILE;
+constexpr unsigned kFloatDepth = 2048 / kFloatTile;  // along k
+constexpr unsigned kFloatOwn = kFloatTile / 16;
+static_assert(kFloatOwn == 1 || kFloatOwn == 4);
 
 struct FloatTiles {
   // Transposed, padded by one 16-byte column: rows of results are read as Float4.
@@ -33,15 +39,24 @@ JLLM_DEVICE void load_transposed(const float* matrix, unsigned long long stride,
   }
 }
 
+JLLM_DEVICE void load_own(const float* at, float (&values)[kFloatOwn]) {
+  if constexpr (kFloatOwn == 4) {
+    const Float4 v = *(const Float4*)at;
+    values[0] = v.x, values[1] = v.y, values[2] = v.z, values[3] = v.w;
+  } else {
+    values[0] = *at;
+  }
+}
+
 JLLM_DEVICE void gemm_f32(const float* in, const Bytes* weight, const float* residual, float* out,
                           unsigned rows, unsigned n, unsigned k, FloatTiles* tiles) {
   const unsigned long long stride = row_layout(kRowF32, k).stride / sizeof(float);
-  const unsigned row = threadIdx.x % 16 * 4, token = threadIdx.x / 16 * 4;
+  const unsigned row = threadIdx.x % 16 * kFloatOwn, token = threadIdx.x / 16 * kFloatOwn;
   for (unsigned first_token = blockIdx.y * kFloatTile; first_token < rows;
        first_token += gridDim.y * kFloatTile) {
     for (unsigned first_row = blockIdx.x * kFloatTile; first_row < n;
          first_row += gridDim.x * kFloatTile) {
-      float acc[4][4] = {};
+      float acc[kFloatOwn][kFloatOwn] = {};
       for (unsigned first_k = 0; first_k < k; first_k += kFloatDepth) {
         __syncthreads();
         load_transposed((const float*)weight, stride, first_row, n, first_k, k, tiles->weights);
@@ -49,20 +64,20 @@ JLLM_DEVICE void gemm_f32(const float* in, const Bytes* weight, const float* res
         __syncthreads();
 #pragma unroll 8
         for (unsigned i = 0; i < kFloatDepth; ++i) {
-          const Float4 w = *(const Float4*)&tiles->weights[i][row];
-          const Float4 a = *(const Float4*)&tiles->tokens[i][token];
-          const float wv[4] = {w.x, w.y, w.z, w.w}, av[4] = {a.x, a.y, a.z, a.w};
+          float w[kFloatOwn], a[kFloatOwn];
+          load_own(&tiles->weights[i][row], w);
+          load_own(&tiles->tokens[i][token], a);
 #pragma unroll
-          for (unsigned x = 0; x < 4; ++x) {
+          for (unsigned x = 0; x < kFloatOwn; ++x) {
 #pragma unroll
-            for (unsigned y = 0; y < 4; ++y) acc[x][y] += av[x] * wv[y];
+            for (unsigned y = 0; y < kFloatOwn; ++y) acc[x][y] = __fmaf_rn(a[x], w[y], acc[x][y]);
           }
         }
       }
 #pragma unroll
-      for (unsigned x = 0; x < 4; ++x) {
+      for (unsigned x = 0; x < kFloatOwn; ++x) {
 #pragma unroll
-        for (unsigned y = 0; y < 4; ++y) {
+        for (unsigned y = 0; y < kFloatOwn; ++y) {
           if (first_token + token + x >= rows || first_row + row + y >= n) continue;
           const unsigned long long at =
               (unsigned long long)(first_token + token + x) * n + first_row + row + y;

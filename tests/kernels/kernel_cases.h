@@ -102,6 +102,25 @@ inline std::vector<KernelCase> all_kernel_cases() {
         add("matmul_add", defines, true);
       }
     }
+    // As in Qwen 3 30B-A3B.
+    for (const bool gated : {false, true}) {
+      const Activations mode =
+          has_int8_products(type) ? Activations::kInt8Pair : Activations::kExact;
+      const std::vector<unsigned> types(gated ? 2 : 1, type);
+      for (const uint32_t sm_count : {8u, 132u}) {
+        const GemvProblem problem = {"expert_matmul", types, mode, gated ? 2048u : 768u,
+                                     gated ? 768u : 2048u};
+        std::vector<std::string> defines =
+            gemv_defines(problem, choose_expert_variant(problem, 8, sm_count));
+        defines.insert(defines.end(),
+                       {define("TYPE", type), define("K", problem.k), define("N", problem.n),
+                        "SLOTS=8", define("IN_PER_SLOT", !gated)});
+        if (gated) {
+          defines.insert(defines.end(), {define("UP_TYPE", type), define("ACTIVATION", kSilu)});
+        }
+        add("expert_matmul", defines, true);
+      }
+    }
     qkv(type, type, type, 2048, 32, 8, 64, 32, false, false, 1);
     qkv(type, type, type == kRowQ4_K ? kRowQ6_K : type, 1536, 12, 2, 128, 64, true, true, 0);
     add("embed", {define("TYPE", type), "DIM=2048"});
@@ -122,6 +141,8 @@ inline std::vector<KernelCase> all_kernel_cases() {
       };
       chosen({512, 2048, {type, type}, {8192, 8192}, true}, {define("ACTIVATION", kSilu)});
       if (type == kRowQ4_K) chosen({512, 2048, {type, type, kRowQ6_K}, {2048, 512, 512}}, {});
+      chosen({4096, 2048, {type, type}, {768, 768}, true, 128}, {define("ACTIVATION", kSilu)});
+      chosen({4096, 768, {type}, {2048}, false, 128}, {});
     }
   }
   for (unsigned type : kFurtherTypes) {
@@ -185,7 +206,11 @@ inline std::vector<KernelCase> all_kernel_cases() {
              {define("TYPE", type), "K=4096", "N=128256", epsilon, "TOPS=1"});
     }
   }
-  for (unsigned residual : {0, 1}) add("matmul", {define("RESIDUAL", residual)});
+  for (unsigned residual : {0, 1}) {
+    for (unsigned tile : {16, 64}) {
+      add("matmul", {define("RESIDUAL", residual), define("TILE", tile)});
+    }
+  }
   for (Activation activation : {kSilu, kGelu}) {
     add("gate_up",
         {"GATE_TYPE=12", "UP_TYPE=14", "K=2048", "N=8192", epsilon,
@@ -270,6 +295,20 @@ inline std::vector<KernelCase> all_kernel_cases() {
   add("halves", {"DIM=8192"});
   for (const char* rows : {"ROWS=1", "ROWS=512"}) {
     add("short_conv", {"N=2048", "TAPS=3", "RECENT=128", rows, "SEGMENT=16"}, true);
+  }
+  for (unsigned per_slot : {0, 1}) {
+    add("halves", {"DIM=768", "SLOTS=8", define("IN_PER_SLOT", per_slot)});
+  }
+  for (const auto& [experts, slots] : {std::pair{8, 2}, {40, 8}, {128, 8}}) {
+    for (unsigned renormalise : {0, 1}) {
+      add("route",
+          {define("EXPERTS", experts), define("SLOTS", slots), define("RENORMALISE", renormalise)});
+    }
+    for (unsigned residual : {0, 1}) {
+      add("expert_sum", {"N=2048", define("SLOTS", slots), define("RESIDUAL", residual)});
+    }
+    add("expert_lists",
+        {define("EXPERTS", experts), define("SLOTS", slots), "TILE=64", "TILES=192"});
   }
   for (unsigned bias : {0, 1}) add("layer_norm", {"DIM=2048", define("HAS_BIAS", bias), epsilon});
   for (const char* kernel : {"add_bias", "add"}) add(kernel, {"N=8192"});

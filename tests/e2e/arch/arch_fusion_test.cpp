@@ -65,7 +65,14 @@ TEST(ArchitectureFusion, NodesOfALayer) {
       {"lfm2", "head short_conv matmul_add gate_up matmul_add"},
       {"olmoe",
        "rms_norm matmul rms_norm matmul rms_norm matmul rope_append attention matmul_add rms_norm "
-       "matmul route expert_matmul expert_matmul glu expert_matmul expert_sum add"},
+       "matmul route expert_glu expert_matmul expert_sum"},
+      {"mixtral",
+       "qkv attention matmul_add rms_norm matmul route expert_glu expert_matmul expert_sum"},
+      {"qwen3moe",
+       "qkv attention matmul_add rms_norm matmul route expert_glu expert_matmul expert_sum"},
+      {"granitemoe_shared",
+       "qkv attention matmul_add rms_norm matmul route expert_glu expert_matmul matmul matmul glu "
+       "matmul expert_sum add"},
       {"nemotron", layer_norms + std::string("matmul unary matmul_add")}};
   const std::vector<ArchModel> models = arch_models();
   for (const auto& [name, ops] : cases) EXPECT_EQ(layer_ops(model_of(models, name)), ops) << name;

@@ -80,6 +80,8 @@ const Variant kVariants[] = {
     {"WindowsAndSoftcaps", "gemma-2-2b", "q4_0", 7},
     {"Biases", "phi-3-mini", "f16", 7},
     {"LayerNorms", "stablelm-2-1.6b", "q5_0", 7},
+    {"Experts", "mixtral-8x7b", "q4_k_m", 3},
+    {"ManyExperts", "olmoe-1b-7b", "q8_0", 7},
     {"Unfused", "tinyllama", "q4_k_m", 7, std::nullopt, false},
     // Vectors too long for one launch's shared memory.
     {"SeveralLaunches", "tinyllama", "f16", 7, std::nullopt, true, 14336},

@@ -91,6 +91,7 @@ const Variant kVariants[] = {
     {"Q4", "qwen3-0.6b", "q4_k_m", 7},
     {"Q4QuantisedCache", "qwen2.5-0.5b", "q4_k_m", 4, 2, WeightType::kQ8_0},
     {"WindowsAndSoftcaps", "gemma-2-2b", "q4_0", 7},
+    {"Experts", "olmoe-1b-7b", "q4_k_m", 7},
     {"Biases", "phi-3-mini", "f16", 7},
 };
 

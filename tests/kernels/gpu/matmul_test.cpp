@@ -35,8 +35,8 @@ void check(size_t rows, size_t n, size_t k, bool has_residual, float size, unsig
   std::vector<Argument> arguments = {state, in_buffer, weight_buffer};
   if (has_residual) arguments.push_back(residual_buffer);
   arguments.insert(arguments.end(), {out, uint32_t(rows), uint32_t(n), uint32_t(k)});
-  const std::vector<std::string> defines = {define("RESIDUAL", has_residual)};
-  launch("matmul", defines, kernels::matmul_shape(uint32_t(rows), n), arguments);
+  const std::vector<std::string> defines = {define("RESIDUAL", has_residual), "TILE=64"};
+  launch("matmul", defines, kernels::matmul_shape(uint32_t(rows), n, 64), arguments);
   auto got = out.values();
   const std::string what =
       "rows " + std::to_string(rows) + " n " + std::to_string(n) + " k " + std::to_string(k);
@@ -45,6 +45,12 @@ void check(size_t rows, size_t n, size_t k, bool has_residual, float size, unsig
   }
   got.resize(computed * n);
   expect_close(got, expected, tolerance, what);
+  const Buffer of_small_tiles(rows * n * 4);
+  arguments[has_residual ? 4 : 3] = of_small_tiles;
+  launch("matmul", {defines[0], "TILE=16"}, kernels::matmul_shape(uint32_t(rows), n, 16),
+         arguments);
+  // Bytes: what is not written is not a number.
+  EXPECT_EQ(of_small_tiles.values<uint32_t>(), out.values<uint32_t>()) << what;
   if (!has_residual) return;
   arguments[4] = residual_buffer;  // in place, on a single block
   launch("matmul", defines, {1, 1, 256, 0}, arguments);

@@ -102,8 +102,10 @@ TEST(KernelCatalogue, LaunchShapes) {
   const DecodeAttention tokens = decode_attention(32, 8, 128, 8, 4);  // 16 rows per KV head
   EXPECT_EQ(tokens.shape().grid_x, 16u);
   EXPECT_EQ(tokens.partial_bytes(), 16u * 2 * 8 * (128 + 2) * 4);
-  EXPECT_EQ(matmul_shape(65, 65).grid_x, 2u);
-  EXPECT_EQ(matmul_shape(65, 65).grid_y, 2u);
+  EXPECT_EQ(matmul_shape(65, 65, 64).grid_x, 2u);
+  EXPECT_EQ(matmul_shape(65, 65, 64).grid_y, 2u);
+  EXPECT_EQ(matmul_tile(512, 2048, 132), 64u);
+  EXPECT_EQ(matmul_tile(512, 128, 132), 16u);
 }
 
 TEST(KernelCatalogue, AttentionTiles) {
