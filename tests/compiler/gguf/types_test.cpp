@@ -84,6 +84,11 @@ TEST(TypeMix, FollowsTheQuantisersRules) {
   EXPECT_EQ(mixed_type(mix, model, "token_embd.weight", 256), WeightType::kQ4_K);
   EXPECT_EQ(mixed_type(mix, {16, true}, "token_embd.weight", 256), WeightType::kQ6_K);
   EXPECT_EQ(mixed_type(mix, model, "output.weight", 256), WeightType::kQ6_K);
+  // Experts as the part that they are; their router stays as it is.
+  EXPECT_EQ(mixed_type(mix, model, "blk.2.ffn_gate_exps.weight", 256), WeightType::kQ4_K);
+  EXPECT_EQ(mixed_type(mix, model, "blk.4.ffn_down_exps.weight", 256), WeightType::kQ6_K);
+  EXPECT_EQ(mixed_type(mix, model, "blk.4.ffn_down_shexp.weight", 256), WeightType::kQ6_K);
+  EXPECT_EQ(mixed_type(mix, model, "blk.4.ffn_gate_inp.weight", 256), WeightType::kF32);
   // Rows that blocks of 256, then of 32 do not divide.
   EXPECT_EQ(mixed_type(mix, model, "blk.0.attn_q.weight", 288), WeightType::kQ5_0);
   EXPECT_EQ(mixed_type(mix, model, "output.weight", 288), WeightType::kQ8_0);

@@ -111,6 +111,8 @@ synth::SynthOptions widened(synth::SynthOptions model) {
   model.head_dim = 32;
   model.embedding = 256;
   model.ffn = 512;
+  if (model.experts > 0) model.expert_ffn = 256;
+  if (model.shared_ffn > 0) model.shared_ffn = 256;
   return model;
 }
 

@@ -15,8 +15,9 @@ using test::Logits;
 using test::PlanInMemory;
 using test::RunningPlan;
 
-synth::SynthOptions model_of(const char* type) {
+synth::SynthOptions model_of(const char* type, const char* like = "tinyllama") {
   synth::SynthOptions model = test::tiny_model();
+  model.like = like;
   model.type = type;
   model.embedding = model.ffn = 256;  // whole blocks of every format
   model.head_dim = 64;
@@ -47,15 +48,15 @@ double nmse(const Logits& got, const Logits& expected) {
   return error / norm;
 }
 
-TEST(Requantise, ThePlanIsThatOfAQuantisedModel) {
+void expect_plan_of_quantised(const char* like) {
   for (const char* type : {"q8_0", "q4_k_m", "q4_0"}) {
     for (const select::ActivationMode mode :
          {select::ActivationMode::kF32, select::ActivationMode::kAuto}) {
       CompileOptions options = options_with(type);
       options.plan.select.activations = mode;
-      const PlanInMemory converted(test::plan_bytes(model_of("f16"), options));
+      const PlanInMemory converted(test::plan_bytes(model_of("f16", like), options));
       options.weights.clear();
-      const PlanInMemory quantised(test::plan_bytes(model_of(type), options));
+      const PlanInMemory quantised(test::plan_bytes(model_of(type, like), options));
       ASSERT_EQ(converted.error, Error::kOk) << converted.message;
       const fb::Plan &a = converted.view().plan(), &b = quantised.view().plan();
       ASSERT_EQ(a.arenas()->size(), b.arenas()->size());
@@ -67,6 +68,11 @@ TEST(Requantise, ThePlanIsThatOfAQuantisedModel) {
     }
   }
 }
+
+TEST(Requantise, ThePlanIsThatOfAQuantisedModel) { expect_plan_of_quantised("tinyllama"); }
+
+// The router stays as it is.
+TEST(Requantise, ThePlanIsThatOfAQuantisedMixture) { expect_plan_of_quantised("mixtral-8x7b"); }
 
 // A weight of q8_0 is off by half of 1/127 of its block's largest at most, evenly: for normal
 // weights, whose largest of 32 is about 2.1 deviations, an NMSE of (2.1 / 127)^2 / 12 = 2.3e-5; of
