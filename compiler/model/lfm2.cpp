@@ -30,7 +30,7 @@ struct ConvolutionBlock {
 
   ir::TensorId operator()(ir::GraphBuilder& b, ir::TensorId x) const {
     x = b.add(convolution.apply(b, norm.apply(b, x, "attn_norm")), x, "shortconv_residual");
-    return b.add(feed_forward.apply(b, ffn_norm.apply(b, x, "ffn_norm")), x, "ffn_residual");
+    return b.add(feed_forward(b, ffn_norm.apply(b, x, "ffn_norm")), x, "ffn_residual");
   }
 };
 

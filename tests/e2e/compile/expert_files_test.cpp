@@ -30,6 +30,7 @@ std::vector<float> normals(std::mt19937& engine, uint64_t count) {
 
 TinyLlama model_of(bool merged, WeightType type) {
   TinyLlama tiny;
+  tiny.tokenizer = true;
   tiny.more_keys = [=](gguf::Writer& w) {
     std::mt19937 engine(5);
     w.set_u32("llama.expert_count", kExperts);
