@@ -163,7 +163,7 @@ ir::TensorId TensorLoader::table(const std::string& name, uint64_t rows, uint64_
   tensor.kind = ir::TensorKind::kConstant;
   tensor.rows = rows;
   tensor.cols = cols;
-  return add(std::move(tensor), name, cols, rows);
+  return add(std::move(tensor), name, {cols, rows});
 }
 
 ir::TensorId TensorLoader::constant(const std::string& name, std::vector<float> values) {

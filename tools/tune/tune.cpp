@@ -11,6 +11,7 @@
 
 #include "compiler/codegen/modules.h"
 #include "compiler/gguf/file.h"
+#include "compiler/gguf/requantise.h"
 #include "compiler/support/error.h"
 #include "compiler/support/output_file.h"
 #include "compiler/support/progress.h"
