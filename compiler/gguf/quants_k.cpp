@@ -77,7 +77,7 @@ AffineSums sum_affine(const float* x, const float* importance, int size, float l
       const float value = x[i + lane];
       const float weight = kWeighted ? importance[i + lane] : 1.0f;
       const float q = round_small(clamp_to((value - low) * inverse, 0, limit));
-      sums[0][lane] += weight;
+      if (kWeighted) sums[0][lane] += weight;
       sums[1][lane] += weight * q;
       sums[2][lane] += weight * (q * q);
       sums[3][lane] += weight * value;
@@ -87,7 +87,7 @@ AffineSums sum_affine(const float* x, const float* importance, int size, float l
   for (float* sum : sums) {
     for (int lane = 1; lane < kLanes; ++lane) sum[0] += sum[lane];
   }
-  return {sums[0][0], sums[1][0], sums[2][0], sums[3][0], sums[4][0]};
+  return {kWeighted ? sums[0][0] : kQ4KSubBlock, sums[1][0], sums[2][0], sums[3][0], sums[4][0]};
 }
 
 // Keeps the fit to these sums where it is better than what there was.
