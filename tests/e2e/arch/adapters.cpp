@@ -81,10 +81,18 @@ std::vector<AdaptedModel> adapted_models() {
   attention.rank = 16;
   attention.alpha = 0;  // none: the scale alone
   attention.only = {"attn_q.", "attn_v."};
-  // Embedding and output matrix too; a matrix that holds three; an embedding that is the output.
+  synth::SynthOptions experts = tiny("qwen3-30b-a3b", {2, 128, 384, 4, 1, 64});
+  experts.experts = 8;
+  experts.experts_used = 3;
+  experts.expert_ffn = 48;
+  AdapterShape of_experts = all;
+  of_experts.only = {"_exps.", "attn_q."};
+  // Embedding and output matrix too; a matrix that holds three; an embedding that is the output; a
+  // matrix of every expert.
   return {{{"llama_all", llama}, all},
           {{"phi3_layers", phi3}, layers},
-          {{"qwen2_attention", qwen2}, attention}};
+          {{"qwen2_attention", qwen2}, attention},
+          {{"qwen3moe_experts", experts}, of_experts}};
 }
 
 void write_adapted(const AdaptedModel& model, const std::string& folder) {
