@@ -31,17 +31,16 @@ Unit unit_of(unsigned type) {
   switch (type) {
     case kRowQ4_0:
     case kRowQ4_1:
-    case kRowIQ4_NL:
-    case kRowMXFP4:
       return {32, 5, 4};
-    case kRowIQ4_XS:
-      return {32, 7, 2};
     case kRowQ5_0:
     case kRowQ5_1:
       return {32, 6, 4};
+    case kRowIQ4_XS:
     case kRowQ5_K:
       return {32, 9, 2};
-    case kRowQ2_K:  // these four hold less, but take as much as they are unpacked
+    case kRowIQ4_NL:  // these six hold less, but take as much as they are unpacked
+    case kRowMXFP4:
+    case kRowQ2_K:
     case kRowQ3_K:
     case kRowTQ2_0:
     case kRowQ2_0:

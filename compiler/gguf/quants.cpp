@@ -374,7 +374,7 @@ void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count,
       quantise_q1_0(in, importance, blocks, count);
       break;
     case WeightType::kQ2_0:
-      quantise_q2_0(in, blocks, count);
+      quantise_q2_0(in, importance, blocks, count);
       break;
     case WeightType::kQ2_K:
       quantise_q2_k(in, importance, blocks, count);
@@ -383,19 +383,19 @@ void quantise(WeightType type, const float* in, uint8_t* blocks, uint64_t count,
       quantise_q3_k(in, importance, blocks, count);
       break;
     case WeightType::kIQ4_NL:
-      quantise_iq4_nl(in, blocks, count);
+      quantise_iq4_nl(in, importance, blocks, count);
       break;
     case WeightType::kIQ4_XS:
-      quantise_iq4_xs(in, blocks, count);
+      quantise_iq4_xs(in, importance, blocks, count);
       break;
     case WeightType::kMXFP4:
-      quantise_mxfp4(in, blocks, count);
+      quantise_mxfp4(in, importance, blocks, count);
       break;
     case WeightType::kTQ1_0:
-      quantise_tq1_0(in, blocks, count);
+      quantise_tq1_0(in, importance, blocks, count);
       break;
     case WeightType::kTQ2_0:
-      quantise_tq2_0(in, blocks, count);
+      quantise_tq2_0(in, importance, blocks, count);
       break;
   }
 }

@@ -52,16 +52,16 @@ void quantise_q2_k(const float* in, const float* importance, uint8_t* blocks, ui
 void dequantise_q3_k(const uint8_t* blocks, float* out, uint64_t count);
 void quantise_q3_k(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
 void dequantise_iq4_nl(const uint8_t* blocks, float* out, uint64_t count);
-void quantise_iq4_nl(const float* in, uint8_t* blocks, uint64_t count);
+void quantise_iq4_nl(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
 void dequantise_iq4_xs(const uint8_t* blocks, float* out, uint64_t count);
-void quantise_iq4_xs(const float* in, uint8_t* blocks, uint64_t count);
+void quantise_iq4_xs(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
 void dequantise_mxfp4(const uint8_t* blocks, float* out, uint64_t count);
-void quantise_mxfp4(const float* in, uint8_t* blocks, uint64_t count);
+void quantise_mxfp4(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
 void dequantise_tq1_0(const uint8_t* blocks, float* out, uint64_t count);
-void quantise_tq1_0(const float* in, uint8_t* blocks, uint64_t count);
+void quantise_tq1_0(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
 void dequantise_tq2_0(const uint8_t* blocks, float* out, uint64_t count);
-void quantise_tq2_0(const float* in, uint8_t* blocks, uint64_t count);
+void quantise_tq2_0(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
 void dequantise_q2_0(const uint8_t* blocks, float* out, uint64_t count);
-void quantise_q2_0(const float* in, uint8_t* blocks, uint64_t count);
+void quantise_q2_0(const float* in, const float* importance, uint8_t* blocks, uint64_t count);
 
 }  // namespace jllm::gguf

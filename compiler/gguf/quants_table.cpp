@@ -32,7 +32,7 @@ int nearest(WeightType type, float x) {
 
 // Scale of 32 elements of IQ4_NL or IQ4_XS: candidates put the extreme near either end of the
 // table.
-float fit_table_scale(const float* x) {
+float fit_table_scale(const float* x, const float* importance) {
   constexpr WeightType kType = WeightType::kIQ4_NL;
   float extreme = 0;
   for (int i = 0; i < kBlock; ++i) {
@@ -46,8 +46,9 @@ float fit_table_scale(const float* x) {
       float xq = 0, qq = 0;
       for (int i = 0; i < kBlock; ++i) {
         const float q = value_of(kType, nearest(kType, x[i] * inverse));
-        xq += x[i] * q;
-        qq += q * q;
+        const float weight = importance != nullptr ? importance[i] : 1.0f;
+        xq += weight * x[i] * q;
+        qq += weight * q * q;
       }
       if (xq * xq > best_gain * qq) {
         best_gain = xq * xq / qq;
@@ -80,13 +81,35 @@ float power_of_two(uint8_t exponent) {
   return std::bit_cast<float>(bits);
 }
 
-// The exponent that takes the largest magnitude to 8 or 12, the largest of the 4-bit floats.
-uint8_t fit_exponent(const float* x) {
+// What a scale loses of 32 elements.
+float table_error(WeightType type, const float* x, const float* importance, float scale) {
+  float error = 0;
+  for (int i = 0; i < kBlock; ++i) {
+    const float miss = scale * value_of(type, nearest(type, x[i] / scale)) - x[i];
+    error += importance[i] * miss * miss;
+  }
+  return error;
+}
+
+// The exponent that takes the largest magnitude to 8 or 12, the largest of the 4-bit floats; with
+// importance a neighbour where it loses less.
+uint8_t fit_exponent(const float* x, const float* importance) {
   float largest = 0;
   for (int i = 0; i < kBlock; ++i) largest = std::max(largest, std::fabs(x[i]));
   if (largest == 0) return 0;
-  const int exponent = std::isinf(largest) ? 128 : std::ilogb(largest);
-  return static_cast<uint8_t>(std::clamp(exponent + 125, 0, 254));
+  const int usual = (std::isinf(largest) ? 128 : std::ilogb(largest)) + 125;
+  const auto clamped = [](int e) { return static_cast<uint8_t>(std::clamp(e, 0, 254)); };
+  uint8_t best = clamped(usual);
+  if (importance == nullptr) return best;
+  constexpr WeightType kType = WeightType::kMXFP4;
+  float least = table_error(kType, x, importance, power_of_two(best));
+  for (const int e : {usual - 1, usual + 1}) {
+    const float error = table_error(kType, x, importance, power_of_two(clamped(e)));
+    if (error >= least) continue;
+    least = error;
+    best = clamped(e);
+  }
+  return best;
 }
 
 }  // namespace
@@ -97,9 +120,9 @@ void dequantise_iq4_nl(const uint8_t* blocks, float* out, uint64_t count) {
   }
 }
 
-void quantise_iq4_nl(const float* in, uint8_t* blocks, uint64_t count) {
+void quantise_iq4_nl(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kBlock, blocks += 18) {
-    const uint16_t d = f32_to_f16(fit_table_scale(in + i));
+    const uint16_t d = f32_to_f16(fit_table_scale(in + i, at(importance, i)));
     std::memcpy(blocks, &d, sizeof(d));
     store_nibbles(WeightType::kIQ4_NL, in + i, f16_to_f32(d), blocks + 2);
   }
@@ -117,12 +140,13 @@ void dequantise_iq4_xs(const uint8_t* blocks, float* out, uint64_t count) {
   }
 }
 
-void quantise_iq4_xs(const float* in, uint8_t* blocks, uint64_t count) {
+void quantise_iq4_xs(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kSubBlocks * kBlock, blocks += 136) {
     float scales[kSubBlocks];
     float extreme = 0;
     for (int j = 0; j < kSubBlocks; ++j) {
-      scales[j] = fit_table_scale(in + i + j * kBlock);
+      const uint64_t first = i + static_cast<uint64_t>(j * kBlock);
+      scales[j] = fit_table_scale(in + first, at(importance, first));
       if (std::fabs(scales[j]) > std::fabs(extreme)) extreme = scales[j];
     }
     const uint16_t d_bits = f32_to_f16(extreme / -32);
@@ -149,9 +173,9 @@ void dequantise_mxfp4(const uint8_t* blocks, float* out, uint64_t count) {
   }
 }
 
-void quantise_mxfp4(const float* in, uint8_t* blocks, uint64_t count) {
+void quantise_mxfp4(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kBlock, blocks += 17) {
-    blocks[0] = fit_exponent(in + i);
+    blocks[0] = fit_exponent(in + i, at(importance, i));
     store_nibbles(WeightType::kMXFP4, in + i, power_of_two(blocks[0]), blocks + 1);
   }
 }

@@ -17,16 +17,36 @@ constexpr int kTQ2Quants = 64;
 constexpr int kTQ1Quants = 52;
 constexpr int kQ2Block = 64;
 
-// The largest magnitude as the scale of {-1, 0, 1}; the integers less their least.
-uint16_t fit_ternary(const float* x, int count, uint8_t* integers) {
+float ternary(float x, float inverse) { return round_small(clamp_to(x * inverse, -1, 1)); }
+
+// Scale of {-1, 0, 1}: the largest magnitude, or with importance the best of a search below it.
+float fit_ternary_scale(const float* x, const float* importance, int count) {
   float largest = 0;
   for (int i = 0; i < count; ++i) largest = std::max(largest, std::fabs(x[i]));
-  const uint16_t d_bits = f32_to_f16(largest);
+  if (importance == nullptr || largest == 0) return largest;
+  float best_scale = largest, best_gain = 0;
+  for (int step = 0; step < 16; ++step) {
+    const float inverse = 1.0f / (largest * (1 - 0.05f * static_cast<float>(step)));
+    float xq = 0, qq = 0;
+    for (int i = 0; i < count; ++i) {
+      const float q = ternary(x[i], inverse);
+      xq += importance[i] * x[i] * q;
+      qq += importance[i] * q * q;
+    }
+    if (xq * xq > best_gain * qq) {
+      best_gain = xq * xq / qq;
+      best_scale = xq / qq;
+    }
+  }
+  return best_scale;
+}
+
+// The scale as stored; the integers less their least.
+uint16_t fit_ternary(const float* x, const float* importance, int count, uint8_t* integers) {
+  const uint16_t d_bits = f32_to_f16(fit_ternary_scale(x, importance, count));
   const float d = f16_to_f32(d_bits);
   const float inverse = d != 0 ? 1.0f / d : 0.0f;
-  for (int i = 0; i < count; ++i) {
-    integers[i] = static_cast<uint8_t>(round_small(clamp_to(x[i] * inverse, -1, 1)) + 1);
-  }
+  for (int i = 0; i < count; ++i) integers[i] = static_cast<uint8_t>(ternary(x[i], inverse) + 1);
   return d_bits;
 }
 
@@ -60,10 +80,10 @@ void dequantise_tq2_0(const uint8_t* blocks, float* out, uint64_t count) {
   }
 }
 
-void quantise_tq2_0(const float* in, uint8_t* blocks, uint64_t count) {
+void quantise_tq2_0(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kSuperBlock, blocks += 66) {
     uint8_t q[kSuperBlock];
-    const uint16_t d = fit_ternary(in + i, kSuperBlock, q);
+    const uint16_t d = fit_ternary(in + i, at(importance, i), kSuperBlock, q);
     std::memset(blocks, 0, kTQ2Quants);
     for (int j = 0; j < kSuperBlock; ++j) {
       blocks[j / 128 * 32 + j % 32] |= static_cast<uint8_t>(q[j] << (j / 32 % 4 * 2));
@@ -83,10 +103,10 @@ void dequantise_tq1_0(const uint8_t* blocks, float* out, uint64_t count) {
   }
 }
 
-void quantise_tq1_0(const float* in, uint8_t* blocks, uint64_t count) {
+void quantise_tq1_0(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kSuperBlock, blocks += 54) {
     uint8_t q[kSuperBlock];
-    const uint16_t d = fit_ternary(in + i, kSuperBlock, q);
+    const uint16_t d = fit_ternary(in + i, at(importance, i), kSuperBlock, q);
     int numbers[kTQ1Quants] = {};
     for_digits([&](int byte, int digit, int element) {
       numbers[byte] += q[element] * kPowers[4 - digit];
@@ -109,10 +129,10 @@ void dequantise_q2_0(const uint8_t* blocks, float* out, uint64_t count) {
   }
 }
 
-void quantise_q2_0(const float* in, uint8_t* blocks, uint64_t count) {
+void quantise_q2_0(const float* in, const float* importance, uint8_t* blocks, uint64_t count) {
   for (uint64_t i = 0; i < count; i += kQ2Block, blocks += 18) {
     uint8_t q[kQ2Block];
-    const uint16_t d = fit_ternary(in + i, kQ2Block, q);
+    const uint16_t d = fit_ternary(in + i, at(importance, i), kQ2Block, q);
     std::memcpy(blocks, &d, sizeof(d));
     std::memset(blocks + 2, 0, 16);
     for (int j = 0; j < kQ2Block; ++j) {
