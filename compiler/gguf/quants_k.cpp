@@ -87,7 +87,7 @@ AffineSums sum_affine(const float* x, const float* importance, int size, float l
   for (float* sum : sums) {
     for (int lane = 1; lane < kLanes; ++lane) sum[0] += sum[lane];
   }
-  return {kWeighted ? sums[0][0] : kQ4KSubBlock, sums[1][0], sums[2][0], sums[3][0], sums[4][0]};
+  return {kWeighted ? sums[0][0] : float(size), sums[1][0], sums[2][0], sums[3][0], sums[4][0]};
 }
 
 // Keeps the fit to these sums where it is better than what there was.

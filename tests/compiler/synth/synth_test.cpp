@@ -221,18 +221,43 @@ File header_of(const TempFolder& folder, const std::string& like, const std::str
 
 // A wrong number in the table of shapes would show in the number of weights.
 TEST(Synth, ShapesGiveThePublishedParameterCounts) {
-  const std::pair<const char*, double> published[] = {
-      {"llama-3.2-1b", 1.236e9},     {"llama-3.2-3b", 3.213e9},  {"llama-3.1-8b", 8.030e9},
-      {"tinyllama", 1.100e9},        {"smollm2-135m", 134.5e6},  {"smollm2-360m", 361.8e6},
-      {"smollm2-1.7b", 1.711e9},     {"mistral-7b", 7.248e9},    {"mistral-nemo", 12.248e9},
-      {"qwen2.5-0.5b", 494.0e6},     {"qwen2.5-1.5b", 1.5437e9}, {"qwen2.5-3b", 3.0859e9},
-      {"qwen2.5-7b", 7.6156e9},      {"qwen3-0.6b", 596.05e6},   {"qwen3-1.7b", 1.7206e9},
-      {"qwen3-4b", 4.0225e9},        {"qwen3-8b", 8.1907e9},     {"bonsai-8b", 8.1907e9},
-      {"gemma-2-2b", 2.6143e9},      {"gemma-3-1b", 999.89e6},   {"gemma-3-4b", 3.880e9},
-      {"phi-3-mini", 3.8211e9},      {"phi-4-mini", 3.8360e9},   {"phi-4", 14.6595e9},
-      {"stablelm-2-1.6b", 1.6445e9}, {"olmo-2-1b", 1.4849e9},    {"olmo-3-7b", 7.298e9},
-      {"granite-3.3-2b", 2.5335e9},  {"smollm3-3b", 3.0751e9},   {"nemotron-mini-4b", 4.191e9},
-      {"lfm2-350m", 354.48e6},       {"lfm2-1.2b", 1.1703e9}};
+  const std::pair<const char*, double> published[] = {{"llama-3.2-1b", 1.236e9},
+                                                      {"llama-3.2-3b", 3.213e9},
+                                                      {"llama-3.1-8b", 8.030e9},
+                                                      {"tinyllama", 1.100e9},
+                                                      {"smollm2-135m", 134.5e6},
+                                                      {"smollm2-360m", 361.8e6},
+                                                      {"smollm2-1.7b", 1.711e9},
+                                                      {"mistral-7b", 7.248e9},
+                                                      {"mistral-nemo", 12.248e9},
+                                                      {"qwen2.5-0.5b", 494.0e6},
+                                                      {"qwen2.5-1.5b", 1.5437e9},
+                                                      {"qwen2.5-3b", 3.0859e9},
+                                                      {"qwen2.5-7b", 7.6156e9},
+                                                      {"qwen3-0.6b", 596.05e6},
+                                                      {"qwen3-1.7b", 1.7206e9},
+                                                      {"qwen3-4b", 4.0225e9},
+                                                      {"qwen3-8b", 8.1907e9},
+                                                      {"bonsai-8b", 8.1907e9},
+                                                      {"gemma-2-2b", 2.6143e9},
+                                                      {"gemma-3-1b", 999.89e6},
+                                                      {"gemma-3-4b", 3.880e9},
+                                                      {"phi-3-mini", 3.8211e9},
+                                                      {"phi-4-mini", 3.8360e9},
+                                                      {"phi-4", 14.6595e9},
+                                                      {"stablelm-2-1.6b", 1.6445e9},
+                                                      {"olmo-2-1b", 1.4849e9},
+                                                      {"olmo-3-7b", 7.298e9},
+                                                      {"granite-3.3-2b", 2.5335e9},
+                                                      {"smollm3-3b", 3.0751e9},
+                                                      {"nemotron-mini-4b", 4.191e9},
+                                                      {"lfm2-350m", 354.48e6},
+                                                      {"lfm2-1.2b", 1.1703e9},
+                                                      {"mixtral-8x7b", 46.7028e9},
+                                                      {"qwen3-30b-a3b", 30.5321e9},
+                                                      {"olmoe-1b-7b", 6.919e9},
+                                                      {"granite-3.1-1b-a400m", 1.3349e9},
+                                                      {"granite-3.1-3b-a800m", 3.2992e9}};
   EXPECT_EQ(std::size(published), model_shapes().size());
   TempFolder folder;
   for (const auto& [name, parameters] : published) {
@@ -402,7 +427,9 @@ TEST(Synth, RefusesWhatItDoesNotKnow) {
             "mistral-nemo, qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-3b, qwen2.5-7b, qwen3-0.6b, "
             "qwen3-1.7b, qwen3-4b, qwen3-8b, bonsai-8b, gemma-2-2b, gemma-3-1b, gemma-3-4b, "
             "phi-3-mini, phi-4-mini, phi-4, stablelm-2-1.6b, olmo-2-1b, olmo-3-7b, "
-            "granite-3.3-2b, smollm3-3b, lfm2-350m, lfm2-1.2b, nemotron-mini-4b");
+            "granite-3.3-2b, smollm3-3b, lfm2-350m, lfm2-1.2b, mixtral-8x7b, "
+            "qwen3-30b-a3b, olmoe-1b-7b, granite-3.1-1b-a400m, granite-3.1-3b-a800m, "
+            "nemotron-mini-4b");
   EXPECT_EQ(error_of(small("tinyllama", "iq3_s")),
             "synth: unknown --type 'iq3_s'; choose one of f32, f16, bf16, q4_0, q5_0, q4_1, q5_1, "
             "q8_0, q4_k, q4_k_m, q5_k, q5_k_m, q6_k, q2_k, q3_k, iq4_nl, iq4_xs, mxfp4, tq1_0, "

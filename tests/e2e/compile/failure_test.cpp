@@ -193,15 +193,16 @@ TEST_F(Failure, AnUnsupportedWeightTypeIsNamed) {
   wide.embedding = 256;  // a whole block of the type that stands there afterwards
   test::make_model(wide, models_.file("model.gguf"));
   std::vector<uint8_t> file = test::read_file(models_.file("model.gguf"));
-  // Behind the name: dimensions (4 bytes), two extents (8 bytes each), the type's id. 10 is q2_k.
-  patch(&file, "blk.0.attn_q.weight", 20, std::string("\x0a\0\0\0", 4));
+  // Behind the name: dimensions (4 bytes), two extents (8 bytes each), the type's id. 16 is
+  // iq2_xxs.
+  patch(&file, "blk.0.attn_q.weight", 20, std::string("\x10\0\0\0", 4));
   test::write_file(models_.file("model.gguf"), file.data(), file.size());
   const CompileOutcome outcome =
       expect_failure(options(), ExitCode::kUnsupported, "blk.0.attn_q.weight");
   std::string lower = outcome.message;
   std::transform(lower.begin(), lower.end(), lower.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  EXPECT_NE(lower.find("q2_k"), std::string::npos) << outcome.message;
+  EXPECT_NE(lower.find("iq2_xxs"), std::string::npos) << outcome.message;
 }
 
 TEST_F(Failure, AnUnknownStage) {
