@@ -20,9 +20,11 @@ constexpr double kF32Bound = 1e-9, kGeluBound = 6e-7;
 // steps of its largest (2.5 deviations), evenly: 2.5 / 127^2 / sqrt(12) = 4.5e-5 of a deviation. Up
 // to 29 products follow each other in seven layers of four and the head: their powers add up to
 // 29 * 2e-9 = 6e-8 where all keep relative errors, and a softcapped or peaked attention may make it
-// several times as much. Halves, which tiles of prompts read on CUDA: 2^-11 / sqrt(3) = 2.8e-4, and
-// with as many products 2.3e-6.
-constexpr double kHostBound = 4e-7, kCudaBound = 1e-5;
+// several times as much. Tiles of prompts on CUDA multiply halves: an activation rounded to one is
+// off by 2^-11 / sqrt(3) = 2.8e-4, which adds 8e-8; a weight too, of which scale times code and
+// minimum are rounded, that are twice its deviation each (codes of 0 to 15 have a mean square four
+// times their variance): 4 * 8e-8. 29 products: 1.2e-5, twice that behind gates and attention.
+constexpr double kHostBound = 4e-7, kCudaBound = 2.4e-5;
 
 std::string short_number(double value) {
   if (value == 0) return "0";
