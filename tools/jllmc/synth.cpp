@@ -27,7 +27,7 @@ cl::opt<unsigned long long> seed("seed", cl::value_desc("N"), cl::init(0),
                                  cl::desc("seed of the weights"), cl::sub(command),
                                  cl::cat(options_category()));
 cl::opt<bool> header_only("header-only",
-                          cl::desc("stop before the weights: enough for fit and inspect"),
+                          cl::desc("stop before the weights (fit --header-only reads it)"),
                           cl::sub(command), cl::cat(options_category()));
 cl::opt<std::string> path("o", cl::value_desc("OUT.gguf"), cl::Required,
                           cl::desc("the file to write"), cl::sub(command),
