@@ -170,14 +170,8 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   if (options.dump_after.empty()) {
     if (llvm::Error error = target::check_compilable(*target)) return error;
   }
-  llvm::Expected<gguf::File> file = gguf::File::open(options.input);
+  llvm::Expected<gguf::File> file = gguf::open_weights(options.input, options.weights);
   if (!file) return file.takeError();
-  if (!options.weights.empty()) {
-    llvm::Expected<gguf::File> requantised = gguf::requantised(*file, options.weights);
-    if (!requantised) return requantised.takeError();
-    *file = std::move(*requantised);
-  }
-  *file = gguf::with_unpacked_trits(*file);
   gguf::Edits edits;
   if (llvm::Error error = read_edits(options, *file, &edits)) return error;
   PlanOptions plan;

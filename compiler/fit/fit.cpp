@@ -29,14 +29,9 @@ llvm::Error run(const FitOptions& options, const report::Style& style, llvm::raw
   if (!targets) return targets.takeError();
   gguf::OpenOptions open_options;
   open_options.header_only = options.header_only;
-  llvm::Expected<gguf::File> file = gguf::File::open(options.input, open_options);
+  llvm::Expected<gguf::File> file =
+      gguf::open_weights(options.input, options.weights, open_options);
   if (!file) return file.takeError();
-  if (!options.weights.empty()) {
-    llvm::Expected<gguf::File> requantised = gguf::requantised(*file, options.weights);
-    if (!requantised) return requantised.takeError();
-    *file = std::move(*requantised);
-  }
-  *file = gguf::with_unpacked_trits(*file);
   for (const gguf::AdapterRequest& request : options.adapters) {
     llvm::Expected<gguf::Adapter> adapter = gguf::Adapter::open(request, *file);
     if (!adapter) return adapter.takeError();

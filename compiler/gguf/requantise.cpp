@@ -33,15 +33,7 @@ std::string known_mixes() {
   return names;
 }
 
-}  // namespace
-
-File with_mix(const File& file, const TypeMix& mix, uint32_t block_count) {
-  const MixedModel model = {block_count, file.find_tensor("output.weight") == nullptr};
-  return file.with_types([&](const TensorInfo& tensor) {
-    return is_matrix(tensor) ? mixed_type(mix, model, tensor.name, tensor.shape[0]) : tensor.type();
-  });
-}
-
+// Matrices of floats in the types of a mix, where that makes them smaller.
 llvm::Expected<File> requantised(const File& file, llvm::StringRef name) {
   const TypeMix* mix = find_type_mix(name);
   if (mix == nullptr) {
@@ -71,8 +63,21 @@ llvm::Expected<File> requantised(const File& file, llvm::StringRef name) {
   return changed;
 }
 
-File with_unpacked_trits(const File& file) {
-  return file.with_types([](const TensorInfo& tensor) {
+}  // namespace
+
+File with_mix(const File& file, const TypeMix& mix, uint32_t block_count) {
+  const MixedModel model = {block_count, file.find_tensor("output.weight") == nullptr};
+  return file.with_types([&](const TensorInfo& tensor) {
+    return is_matrix(tensor) ? mixed_type(mix, model, tensor.name, tensor.shape[0]) : tensor.type();
+  });
+}
+
+llvm::Expected<File> open_weights(llvm::StringRef path, llvm::StringRef mix,
+                                  const OpenOptions& options) {
+  llvm::Expected<File> file = File::open(path, options);
+  if (file && !mix.empty()) file = requantised(*file, mix);
+  if (!file) return file.takeError();
+  return file->with_types([](const TensorInfo& tensor) {
     return tensor.type() == WeightType::kTQ1_0 ? WeightType::kTQ2_0 : tensor.type();
   });
 }

@@ -21,13 +21,12 @@ namespace jllm::gguf {
 // With every matrix in the type that the quantiser would give it, whatever the file has.
 File with_mix(const File& file, const TypeMix& mix, uint32_t block_count);
 
-// The same for the matrices that hold floats and would have fewer bits; others stay as they are,
-// since quantising what was quantised before loses twice. kUsage for an unknown mix, or where
-// nothing would change.
-llvm::Expected<File> requantised(const File& file, llvm::StringRef mix);
-
-// TQ1_0 as TQ2_0, which kernels know, at 66 bytes for 54 and with the same values.
-File with_unpacked_trits(const File& file);
+// The file at `path` as a plan takes it. With a `mix` the matrices that hold floats and would have
+// fewer bits get its types; others stay as they are, since quantising what was quantised before
+// loses twice. kUsage for an unknown mix, or where nothing would change. TQ1_0 becomes TQ2_0, which
+// kernels know, at 66 bytes for 54 and with the same values. Errors of File::open() too.
+llvm::Expected<File> open_weights(llvm::StringRef path, llvm::StringRef mix = "",
+                                  const OpenOptions& options = {});
 
 // What storing one tensor in another type, or merged with adapters, has done to it: sums of squares
 // over its elements.

@@ -434,9 +434,8 @@ llvm::Error tune(const TuneOptions& options, llvm::raw_ostream& out) {
   Rig rig;
   if (llvm::Error error = rig.open()) return error;
   if (llvm::Error error = check_device(options, rig.facts(), &*target)) return error;
-  llvm::Expected<gguf::File> file = gguf::File::open(options.input);
+  llvm::Expected<gguf::File> file = gguf::open_weights(options.input);
   if (!file) return file.takeError();
-  *file = gguf::with_unpacked_trits(*file);
   NvrtcSearchOptions search;
   search.explicit_path = options.nvrtc;
   search.max_major = static_cast<int>(rig.facts().driver_major);
