@@ -132,7 +132,8 @@ class Chat {
   void say(const std::string& text) {
     const size_t before = dialogue_.size();
     dialogue_.add_user(text);
-    do {
+    for (bool results_given = true; results_given;) {
+      results_given = false;
       if (!answer()) return dialogue_.shrink(before);
       while (!dialogue_.open_calls().empty()) {
         std::string result;
@@ -141,9 +142,9 @@ class Chat {
           return;
         }
         dialogue_.add_result(result);
-        results_given_ = true;
+        results_given = true;
       }
-    } while (std::exchange(results_given_, false));
+    }
   }
 
   // False where the conversation cannot go on like this: its last message is not kept.
@@ -215,7 +216,6 @@ class Chat {
   std::vector<uint32_t> sequence_;  // what the executor has
   const bool is_terminal_ = isatty(STDIN_FILENO) != 0;
   bool leaves_ = false;
-  bool results_given_ = false;
 };
 
 }  // namespace
