@@ -66,8 +66,9 @@ square error of a row of logits (squared differences over squares) after tokens 
   GELU up in a table of halves.
 - Other types on the host: against the same weights with all arithmetic in f32 (`--activations f32`). What is measured is the
   rounding of activations beside quantised weights (15 bits by default), not what quantising itself costs. Nought: the same path.
-- Mixtures of experts, types but `f32`: the row in the middle instead of the worst. Where two experts are nearly as good, rounding
-  decides which of them a token is given to, and what follows differs at large (`docs/experts.md`).
+- Mixtures of experts, all but `f32` on the host: the row in the middle instead of the worst, and so one after a token, not after
+  a prompt. Where two experts are nearly as good, rounding decides which of them a token is given to, and what follows differs
+  at large (`docs/experts.md`). Their prompts are held to a bound on CUDA by `host_cuda_agreement_test`.
 - CUDA: all types against the host with all arithmetic in f32. Prompts are multiplied in halves there.
 
 Matrices whose rows a type's blocks do not divide, embeddings and outputs have the types that llama.cpp's quantiser would give
