@@ -236,18 +236,24 @@ const Shape kShapes[] = {
 INSTANTIATE_TEST_SUITE_P(All, HostCudaAgreement, testing::ValuesIn(kShapes),
                          [](const auto& test) { return std::string(test.param.name); });
 
-// llama.cpp's usual mix: 4 bits, some matrices and the output in 6.
-TEST(HostCudaMix, Q4_K_M) {
-  JLLM_NEEDS_GPU();
+// Three layers of 256 wide, whose heads share keys and values by four.
+synth::SynthOptions model_of_three_layers() {
   synth::SynthOptions model = test::tiny_model();
-  model.type = "q4_k_m";
   model.embedding = 256;
-  model.ffn = 768;
   model.heads = 8;
   model.kv_heads = 2;
   model.head_dim = 64;
   model.layers = 3;
   model.context = 320;
+  return model;
+}
+
+// llama.cpp's usual mix: 4 bits, some matrices and the output in 6.
+TEST(HostCudaMix, Q4_K_M) {
+  JLLM_NEEDS_GPU();
+  synth::SynthOptions model = model_of_three_layers();
+  model.type = "q4_k_m";
+  model.ffn = 768;
   const Tokens tokens = test::random_tokens(kTokens, model.vocab, 4);
   CompileOptions options;
   options.plan.kv_k = options.plan.kv_v = WeightType::kF16;
@@ -270,18 +276,12 @@ TEST(HostCudaMix, Q4_K_M) {
 // others' bound is that of models without experts.
 TEST(HostCudaMix, Experts) {
   JLLM_NEEDS_GPU();
-  synth::SynthOptions model = test::tiny_model();
+  synth::SynthOptions model = model_of_three_layers();
   model.like = "qwen3-30b-a3b";
-  model.embedding = 256;
   model.ffn = 512;
   model.expert_ffn = 256;
   model.experts = 16;
   model.experts_used = 4;
-  model.heads = 8;
-  model.kv_heads = 2;
-  model.head_dim = 64;
-  model.layers = 3;
-  model.context = 320;
   const Tokens tokens = test::random_tokens(kTokens, model.vocab, 4);
   for (const char* type : {"q8_0", "q4_k_m"}) {
     SCOPED_TRACE(type);
