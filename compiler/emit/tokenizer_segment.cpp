@@ -42,8 +42,7 @@ llvm::StringRef algorithm_of(llvm::StringRef model) {
       .Default("");
 }
 
-// --- reading
-// ---------------------------------------------------------------------------------------
+// --- reading ---
 
 llvm::Error read_model(const gguf::File& file, Draft* draft) {
   auto model = file.get_string("tokenizer.ggml.model");
@@ -117,8 +116,7 @@ llvm::Error read_tokens(const gguf::File& file, Draft* draft) {
   return llvm::Error::success();
 }
 
-// --- SPM
-// -------------------------------------------------------------------------------------------
+// --- SPM ---
 
 // The tokens of a model that merges characters.
 void add_character_tokens(SymbolTable* symbols, Draft* draft) {
@@ -193,8 +191,7 @@ llvm::Error build_spm(const gguf::File& file, Draft* draft) {
   return llvm::Error::success();
 }
 
-// --- BPE
-// -------------------------------------------------------------------------------------------
+// --- BPE ---
 
 void add_bpe_token(uint32_t id, SymbolTable* symbols, Draft* draft) {
   const llvm::StringRef text = draft->texts[id];
@@ -287,8 +284,7 @@ llvm::Error build_bpe(const gguf::File& file, Draft* draft) {
   return llvm::Error::success();
 }
 
-// --- gemma4
-// ----------------------------------------------------------------------------------------
+// --- gemma4 ---
 
 // Characters as in SPM, but merges by rank, and byte-level BPE's whole words for runs of line
 // breaks.
