@@ -73,9 +73,6 @@ LaunchShape attention_shape(const AttentionTile& tile, const AttentionProblem& p
 
 std::vector<std::string> attention_defines(const AttentionTile& tile,
                                            const AttentionProblem& problem) {
-  const auto define = [](const char* name, uint64_t value) {
-    return std::string(name) + "=" + std::to_string(value);
-  };
   return {define("WARPS", tile.warps),         define("SPLIT", tile.split),
           define("FRAGMENTS", tile.fragments), define("TILE", tile.tile),
           define("STAGES", tile.stages),       define("SHARED", shared_bytes(tile, problem))};

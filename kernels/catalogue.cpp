@@ -123,6 +123,10 @@ LaunchShape DecodeAttention::shape() const {
   return shape;
 }
 
+std::string define(std::string_view name, uint64_t value) {
+  return std::string(name) + "=" + std::to_string(value);
+}
+
 bool may_overlap(std::string_view kernel) {
   for (const char* name :
        {"embed", "qkv", "attention_decode", "matmul_add", "gate_up", "head", "sample", "accept",

@@ -17,6 +17,9 @@ struct Source {
 // The source of a kernel ("qkv" or "qkv.cu" for kernels/device/qkv.cu); null when there is none.
 const Source* find_source(std::string_view kernel);
 
+// NAME=VALUE, as NVRTC takes a macro behind -D.
+std::string define(std::string_view name, uint64_t value);
+
 // Every kernel's name, sorted.
 std::vector<std::string_view> kernel_names();
 

@@ -140,28 +140,28 @@ LaunchShape gemm_shape(const GemmTile& tile, const GemmProblem& problem) {
 
 std::vector<std::string> gemm_defines(const GemmTile& tile, const GemmProblem& problem) {
   std::vector<std::string> defines;
-  const auto define = [&](const std::string& name, uint64_t value) {
-    defines.push_back(name + "=" + std::to_string(value));
+  const auto add = [&](std::string_view name, uint64_t value) {
+    defines.push_back(define(name, value));
   };
-  define("K", problem.k);
-  define("TYPE", problem.types[0]);
-  define("N", problem.n[0]);
-  if (problem.types.size() > 1) define("MATRICES", problem.types.size());
+  add("K", problem.k);
+  add("TYPE", problem.types[0]);
+  add("N", problem.n[0]);
+  if (problem.types.size() > 1) add("MATRICES", problem.types.size());
   for (size_t i = 1; i < problem.types.size() && !problem.gated; ++i) {
-    define("TYPE_" + std::to_string(i), problem.types[i]);
-    define("N_" + std::to_string(i), problem.n[i]);
+    add("TYPE_" + std::to_string(i), problem.types[i]);
+    add("N_" + std::to_string(i), problem.n[i]);
   }
-  define("TILE_M", tile.m);
-  define("TILE_N", tile.n);
-  define("WARPS_M", tile.warps_m);
-  define("WARPS_N", tile.warps_n);
-  define("WARPS_K", tile.warps_k);
-  define("DEPTH", tile.depth);
-  define("STAGES", tile.stages);
-  define("BLOCKS", tile.blocks);
-  if (tile.wgmma) define("WGMMA", 1);
-  if (problem.experts != 0) define("EXPERTS", problem.experts);
-  define("SHARED", gemm_shape(tile, problem).shared_bytes);
+  add("TILE_M", tile.m);
+  add("TILE_N", tile.n);
+  add("WARPS_M", tile.warps_m);
+  add("WARPS_N", tile.warps_n);
+  add("WARPS_K", tile.warps_k);
+  add("DEPTH", tile.depth);
+  add("STAGES", tile.stages);
+  add("BLOCKS", tile.blocks);
+  if (tile.wgmma) add("WGMMA", 1);
+  if (problem.experts != 0) add("EXPERTS", problem.experts);
+  add("SHARED", gemm_shape(tile, problem).shared_bytes);
   return defines;
 }
 

@@ -357,7 +357,7 @@ std::vector<std::string> gemv_defines(const GemvProblem& problem, const GemvVari
   constexpr GemvVariant kDefault;  // of the sources
   std::vector<std::string> out;
   const auto add = [&](const char* name, uint64_t value, uint64_t by_default) {
-    if (value != by_default) out.push_back(std::string(name) + "=" + std::to_string(value));
+    if (value != by_default) out.push_back(define(name, value));
   };
   add("ACTIVATIONS", static_cast<uint64_t>(problem.mode), 0);
   add("TOKENS", problem.tokens, 1);

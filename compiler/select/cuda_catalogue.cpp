@@ -16,11 +16,8 @@ namespace {
 using Args = std::vector<Argument>;
 using Defines = std::vector<std::string>;
 using kernels::Activations;
+using kernels::define;
 using kernels::LaunchShape;
-
-std::string define(const char* name, uint64_t value) {
-  return std::string(name) + "=" + std::to_string(value);
-}
 
 std::string define_bits(const char* name, float value) {
   uint32_t bits = 0;

@@ -3,9 +3,7 @@
 namespace jllm::select {
 namespace {
 
-std::string define(const char* name, uint64_t value) {
-  return std::string(name) + "=" + std::to_string(value);
-}
+using kernels::define;
 
 // A product of one or, with gate and up, two matrices per expert.
 struct Product {

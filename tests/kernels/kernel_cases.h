@@ -48,10 +48,6 @@ struct CacheShape {
   unsigned heads, kv_heads, head_dim;
 };
 
-inline std::string define(const char* name, uint64_t value) {
-  return std::string(name) + "=" + std::to_string(value);
-}
-
 inline std::vector<KernelCase> all_kernel_cases() {
   std::vector<KernelCase> out;
   const auto add = [&](const char* kernel, std::vector<std::string> defines,

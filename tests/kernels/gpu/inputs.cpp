@@ -124,10 +124,6 @@ Weights random_weights(Random& random, unsigned type, size_t n, size_t k) {
   return out;
 }
 
-std::string define(const char* name, uint64_t value) {
-  return std::string(name) + "=" + std::to_string(value);
-}
-
 std::vector<std::string> join(std::vector<std::string> a, const std::vector<std::string>& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/catalogue.h"
 #include "schema/row_layout.h"
 #include "schema/step_state.h"
 #include "schema/weight_type.h"
@@ -45,8 +46,8 @@ struct Weights {
 // repacker.
 Weights random_weights(Random& random, unsigned type, size_t n, size_t k);
 
-// NAME=VALUE, and NAME_BITS=<bits of a float>.
-std::string define(const char* name, uint64_t value);
+using kernels::define;
+// NAME_BITS=<bits of a float>.
 std::string define_bits(const char* name, float value);
 std::vector<std::string> join(std::vector<std::string> a, const std::vector<std::string>& b);
 
