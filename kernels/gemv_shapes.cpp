@@ -224,7 +224,7 @@ Spread spread(const GemvProblem& problem, const GemvVariant& v, uint32_t sm_coun
   uint64_t tiles = 0;
   if (problem.kernel == "gate_up") {
     tiles = divide_up(problem.n, tile_rows(v));
-    out.tile_rows = 2.0 * tile_rows(v);
+    out.tile_rows = 2.0 * static_cast<double>(tile_rows(v));
     out.passes = out.tile_rows / double(warps * v.rows);
   } else {
     tiles = divide_up(row_groups(problem, v.rows) * v.split, warps);

@@ -23,7 +23,8 @@ void SpmTokenizer::encode_stretch(std::string_view text, bool with_prefix, Merge
   merger->clear();
   const auto add = [&](std::string_view character, uint32_t code_point) {
     escaped += character;
-    merger->add(vocabulary().code_point_symbol(code_point), character.size());
+    merger->add(vocabulary().code_point_symbol(code_point),
+                static_cast<uint32_t>(character.size()));
   };
   if (with_prefix) add(kSpaceMark, kSpaceMarkCodePoint);
   while (!text.empty()) {

@@ -81,7 +81,7 @@ std::vector<std::string> random_texts(const Tokenizer& tokenizer, Filter keep) {
       bytes = random_text(random(), 1 + random() % 60);
     } else {
       for (size_t count = 1 + random() % 30; count > 0; --count) {
-        bytes += tokenizer.piece(random() % tokenizer.vocab_size(), true);
+        bytes += tokenizer.piece(static_cast<uint32_t>(random() % tokenizer.vocab_size()), true);
         if (random() % 8 == 0) bytes += random_text(random(), 1);
       }
     }

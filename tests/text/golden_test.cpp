@@ -29,7 +29,9 @@ std::vector<std::string> strings(const llvm::json::Array& array) {
 
 std::vector<uint32_t> ids(const llvm::json::Array& array) {
   std::vector<uint32_t> out;
-  for (const llvm::json::Value& value : array) out.push_back(*value.getAsInteger());
+  for (const llvm::json::Value& value : array) {
+    out.push_back(static_cast<uint32_t>(*value.getAsInteger()));
+  };
   return out;
 }
 

@@ -185,7 +185,9 @@ TEST(TokenizerSegment, InconsistentMetadataIsInvalid) {
   for (const char* key : {"bos", "eos", "eot", "eom", "unknown"}) {
     maker = small_spm();
     const std::string name = std::string("tokenizer.ggml.") + key + "_token_id";
-    maker.more_keys = [&](gguf::Writer& writer) { writer.set_u32(name, maker.tokens.size()); };
+    maker.more_keys = [&](gguf::Writer& writer) {
+      writer.set_u32(name, static_cast<uint32_t>(maker.tokens.size()));
+    };
     expect_error(maker, ExitCode::kInvalidFile, name);
   }
   maker = small_spm();
@@ -253,8 +255,8 @@ TEST(TokenizerSegment, DamagedSegmentsNeverCrash) {
     int opened = 0;
     for (int round = 0; round < 3000; ++round) {
       std::vector<uint8_t> damaged = whole.segment;
-      for (int flips = 1 + random() % 3; flips > 0; --flips) {
-        damaged[random() % damaged.size()] ^= 1u << random() % 8;
+      for (auto flips = 1 + random() % 3; flips > 0; --flips) {
+        damaged[random() % damaged.size()] ^= static_cast<uint8_t>(1u << random() % 8);
       }
       const OpenTokenizer result = open_segment(damaged);
       if (!result.tokenizer) continue;

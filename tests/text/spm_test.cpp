@@ -212,7 +212,7 @@ TEST(Spm, LongRunsAreFast) {
     std::string run;
     for (int length = 1; length <= 16; ++length) {
       run += letter;
-      maker.add(run, kNormal, -length);
+      maker.add(run, kNormal, -static_cast<float>(length));
     }
   }
   const OpenTokenizer spm = make(maker);

@@ -40,7 +40,7 @@ uint32_t VocabularyMaker::add(std::string text, int32_t type, float score) {
   tokens.push_back(std::move(text));
   types.push_back(type);
   scores.push_back(score);
-  return tokens.size() - 1;
+  return static_cast<uint32_t>(tokens.size() - 1);
 }
 
 void VocabularyMaker::add_merge(std::string_view left, std::string_view right) {
@@ -76,7 +76,7 @@ VocabularyMaker spm_vocabulary() {
 uint32_t id_of(const VocabularyMaker& maker, std::string_view text) {
   const auto found = std::find(maker.tokens.begin(), maker.tokens.end(), text);
   if (found == maker.tokens.end()) std::abort();
-  return found - maker.tokens.begin();
+  return static_cast<uint32_t>(found - maker.tokens.begin());
 }
 
 std::string letters_of(std::string_view bytes) {
@@ -150,7 +150,8 @@ std::string random_text(uint64_t seed, size_t length) {
   std::string text;
   for (size_t i = 0; i < length; ++i) {
     const auto& range = kRanges[random() % std::size(kRanges)];
-    append_character(range.first + random() % (range.second - range.first + 1), &text);
+    append_character(
+        range.first + static_cast<uint32_t>(random() % (range.second - range.first + 1)), &text);
   }
   return text;
 }

@@ -66,7 +66,8 @@ TEST(Quants, HalfRoundsToNearestEven) {
     return low + (high - low) * fraction;
   };
   // Subnormals, normals and the largest finite value's neighbourhood.
-  for (uint16_t bits : {0x0000, 0x0001, 0x0202, 0x03ff, 0x0400, 0x3c00, 0x3c01, 0x7bfe}) {
+  for (const int pattern : {0x0000, 0x0001, 0x0202, 0x03ff, 0x0400, 0x3c00, 0x3c01, 0x7bfe}) {
+    const auto bits = static_cast<uint16_t>(pattern);
     const auto next = static_cast<uint16_t>(bits + 1);
     EXPECT_EQ(f32_to_f16(between(bits, 0.25f)), bits);
     EXPECT_EQ(f32_to_f16(between(bits, 0.75f)), next);

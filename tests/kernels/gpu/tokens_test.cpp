@@ -214,7 +214,7 @@ TEST_P(Tokens, Qkv) {
           own_values(append ? keys.bytes() : kv_rows * 4);
       for (size_t t = 0; t < tokens; ++t) {
         const Buffer own_x(row_of(x, t, k)), own_q(q_rows * 4);
-        run(one, own_x, position + t, own_q, own_keys, own_values);
+        run(one, own_x, static_cast<unsigned>(position + t), own_q, own_keys, own_values);
         EXPECT_EQ(own_q.values<uint32_t>(), row_of(q.values<uint32_t>(), t, q_rows));
         if (append) continue;
         EXPECT_EQ(own_keys.values<uint32_t>(), row_of(keys.values<uint32_t>(), t, kv_rows));
