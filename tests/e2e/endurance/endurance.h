@@ -1,0 +1,32 @@
+// Ten thousand tokens after create(): prompts, plain and speculated steps, sampling and rewinds,
+// while the process and the device must not grow by a page.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "jllm/executor.h"
+
+namespace jllm::test {
+
+constexpr uint32_t kEnduredTokens = 10000;
+
+// A plan of the tiny model for this target, with verify graphs.
+std::vector<uint8_t> endurance_plan(const char* target);
+
+// What this process has in physical memory, bytes (/proc/self/smaps_rollup: counted page by page,
+// not estimated).
+uint64_t resident_bytes();
+
+// Runs kEnduredTokens after a warm-up of a tenth of them; `measures` are taken after the warm-up,
+// after every tenth, and at the end. Each must end no higher than it stood after the warm-up. The
+// figures go to standard output.
+struct Measure {
+  const char* name;
+  std::function<uint64_t()> bytes;
+};
+void expect_flat(const std::vector<uint8_t>& plan, const ExecutorOptions& options,
+                 const std::vector<Measure>& measures);
+
+}  // namespace jllm::test
