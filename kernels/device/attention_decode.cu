@@ -198,8 +198,12 @@ extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNE
   values.load(v_cache, first_row, base, {0, settled});
   wait_for_inputs();
 
+  // Rows without tokens may hold anything, so they are not appended; and what lies behind the last
+  // token is not read, where a NaN would outweigh its weight of 0.
+  const unsigned token_count = TOKENS == 1 ? 1 : compute_rows(state, TOKENS);
+  const unsigned filled = TOKENS == 1 ? length : min(state->position + token_count, CONTEXT);
 #if APPEND
-  for (unsigned token = 0; token < TOKENS; ++token) {
+  for (unsigned token = 0; token < token_count; ++token) {
     const unsigned position = state->position + token;
     if (position >= CONTEXT || position / kTile % SPLITS != split) continue;
     const unsigned from = (token * KV_HEADS + kv_head) * HEAD_DIM;
@@ -277,8 +281,8 @@ extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNE
   };
   if (base < length) {
     if (base + kWarpPositions > settled) {  // what the kernels before have written
-      keys.load(k_cache, first_row, base, {settled, length});
-      values.load(v_cache, first_row, base, {settled, length});
+      keys.load(k_cache, first_row, base, {settled, filled});
+      values.load(v_cache, first_row, base, {settled, filled});
     }
     attend(true, [] {});
   }
@@ -287,10 +291,10 @@ extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNE
     base = tile * kTile + warp * kWarpPositions;
     if (base >= length) break;
     keys.clear();
-    keys.load(k_cache, first_row, base, {0, length});
+    keys.load(k_cache, first_row, base, {0, filled});
     attend(false, [&] {  // all at once takes too many registers
       values.clear();
-      values.load(v_cache, first_row, base, {0, length});
+      values.load(v_cache, first_row, base, {0, filled});
     });
   }
 
