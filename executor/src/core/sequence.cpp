@@ -1,0 +1,329 @@
+// A sequence: its tokens go in, its tokens come out, and the step state on the device follows.
+#include <cstddef>
+#include <cstring>
+
+#include "executor/src/core/backend.h"
+#include "jllm/executor.h"
+
+namespace jllm {
+namespace {
+
+// Field numbers of StepState, in 32-bit words.
+constexpr uint32_t word_of(uint64_t byte_offset) { return static_cast<uint32_t>(byte_offset / 4); }
+
+}  // namespace
+
+Error Executor::write_state(uint32_t first_field, const uint32_t* values, uint32_t n) {
+  const fb::Bindings& bindings = *view_.plan().bindings();
+  return backend_->write(
+      address(bindings.state_arena(), bindings.step_state() + first_field * uint64_t{4}), values,
+      n * uint64_t{4});
+}
+
+Error Executor::set_sampling(const Sampling& sampling) {
+  if (!(sampling.temperature >= 0) || !(sampling.repeat_penalty > 0) || !(sampling.top_p > 0) ||
+      !(sampling.min_p >= 0 && sampling.min_p <= 1)) {
+    message_.format("temperature and min-p must be at least 0, top-p and repeat penalty above 0");
+    return Error::kBadArgument;
+  }
+  StepState state = {};
+  state.seed_low = static_cast<uint32_t>(sampling.seed);
+  state.seed_high = static_cast<uint32_t>(sampling.seed >> 32);
+  state.temperature = sampling.temperature;
+  state.top_p = sampling.top_p;
+  state.min_p = sampling.min_p;
+  state.repeat_penalty = sampling.repeat_penalty;
+  state.top_k = sampling.top_k;
+  state.repeat_last_n = sampling.repeat_last_n;
+  uint32_t words[sizeof(StepState) / 4];
+  memcpy(words, &state, sizeof state);
+  constexpr uint32_t kFirst = word_of(offsetof(StepState, seed_low));
+  constexpr uint32_t kLast = word_of(offsetof(StepState, repeat_last_n));
+  const Error error = write_state(kFirst, words + kFirst, kLast - kFirst + 1);
+  if (error != Error::kOk) return error;
+  const uint32_t ignore_end = sampling.ignore_end ? 1 : 0;
+  return write_state(word_of(offsetof(StepState, ignore_end)), &ignore_end, 1);
+}
+
+Error Executor::set_sequence(uint32_t position, uint32_t count, StepDone done) {
+  static_assert(offsetof(StepState, position) == 0 && offsetof(StepState, count) == 4, "fields");
+  const uint32_t sequence[2] = {position, count};
+  const uint32_t state = done;
+  count_ = count;
+  done_ = done;
+  const Error error = write_state(0, sequence, 2);
+  return error == Error::kOk ? write_state(word_of(offsetof(StepState, done)), &state, 1) : error;
+}
+
+Error Executor::drain() {
+  while (in_flight() > 0) {
+    const Result<SampledToken> token = next();
+    if (!token.ok()) return token.error();
+  }
+  return Error::kOk;
+}
+
+Error Executor::rewind(uint32_t count) {
+  Error error = drain();
+  if (error != Error::kOk) return error;
+  if (count > count_) {
+    message_.format("cannot rewind to %u tokens: the sequence has %u", count, count_);
+    return Error::kBadArgument;
+  }
+  lookup_.reset();
+  // The last kept token counts as not consumed, so that a following step has one to consume.
+  head_next_ = false;
+  const uint32_t consumed = count > 0 ? count - 1 : 0;
+  if (is_out_of_reach(consumed)) {
+    error = set_sequence(0, consumed, kRunning);
+    if (error == Error::kOk) error = consume(consumed);
+    if (error != Error::kOk) return error;
+  }
+  return set_sequence(consumed, count, kRunning);
+}
+
+// Whether a layer has forgotten what it needs to go on behind the first `consumed` tokens: it keeps
+// the last positions only (Model.rewind_reach), counted from the furthest that was ever written.
+bool Executor::is_out_of_reach(uint32_t consumed) {
+  const uint32_t reach = view_.plan().model()->rewind_reach();
+  if (written_ < count_ + kMaxDraft) written_ = count_ + kMaxDraft;  // with drafts that failed
+  const bool lost = reach != 0 && consumed > 0 && written_ - consumed > reach;
+  if (lost || consumed == 0) written_ = consumed;  // everything is written anew
+  return lost;
+}
+
+Error Executor::append(const uint32_t* tokens, uint32_t n) {
+  const Error error = drain();
+  if (error != Error::kOk) return error;
+  if (n > context() - count_) {
+    message_.format("%u more tokens do not fit: %u of %u positions of the context are taken", n,
+                    count_, context());
+    return Error::kContextFull;
+  }
+  for (uint32_t i = 0; i < n; ++i) {
+    if (tokens[i] >= vocab_size()) {
+      message_.format("token id %u is not in the vocabulary of %u", tokens[i], vocab_size());
+      return Error::kBadArgument;
+    }
+  }
+  if (n == 0) return Error::kOk;
+  remember(tokens, n);
+  const fb::Bindings& bindings = *view_.plan().bindings();
+  return backend_->write(address(bindings.state_arena(), bindings.tokens() + uint64_t{count_} * 4),
+                         tokens, n * uint64_t{4});
+}
+
+// Puts tokens behind the known ones; the caller counts them.
+void Executor::remember(const uint32_t* tokens, uint32_t n) {
+  if (history_ != nullptr) memcpy(history_ + count_, tokens, n * sizeof(uint32_t));
+}
+
+Error Executor::prefill(const uint32_t* tokens, uint32_t n) {
+  if (n == 0) return Error::kOk;
+  Error error = append(tokens, n);
+  if (error != Error::kOk) return error;
+  // Consumed so far: all, when the head graph is due; else all but the last.
+  const uint32_t consumed = head_next_ || count_ == 0 ? count_ : count_ - 1;
+  error = set_sequence(consumed, count_ + n, kRunning);
+  if (error != Error::kOk) return error;
+  const uint32_t left = count_ - consumed;
+  head_next_ = left > 1;  // a single token is left to the decode graph
+  sampling_graph_ = decode_graph_;
+  return head_next_ ? consume(left) : Error::kOk;
+}
+
+// Runs the next `left` known tokens through prefill graphs.
+Error Executor::consume(uint32_t left) {
+  Error error = Error::kOk;
+  while (error == Error::kOk && left > 0) {
+    // The smallest graph that takes all that is left, else the largest.
+    const auto* graphs = view_.plan().graphs();
+    int64_t best = -1;
+    for (uint32_t i = 0; i < graphs->size(); ++i) {
+      if (graphs->Get(i)->kind() != fb::GraphKind::Prefill) continue;
+      const uint32_t rows = graphs->Get(i)->rows();
+      const uint32_t best_rows = best < 0 ? 0 : graphs->Get(static_cast<uint32_t>(best))->rows();
+      const bool better =
+          best < 0 || (best_rows < left ? rows > best_rows : rows >= left && rows < best_rows);
+      if (better) best = i;
+    }
+    if (best < 0) {
+      message_.format("the plan has no prefill graph");
+      return Error::kPlanInvalid;
+    }
+    error = replay(static_cast<uint32_t>(best));
+    const uint32_t rows = graphs->Get(static_cast<uint32_t>(best))->rows();
+    left -= rows < left ? rows : left;
+  }
+  return error;
+}
+
+Error Executor::enqueue() {
+  if (count_ == 0 || done_ != kRunning) {
+    message_.format(count_ == 0 ? "there is no prompt: call prefill() first"
+                                : "the sequence has ended; prefill() or rewind() first");
+    return Error::kNothingToDo;
+  }
+  // A draft may turn out to be as many tokens as it has guesses, and one more.
+  if (in_flight() + (verifying_ ? draft_->count : 0) >= kRingSlots) {
+    message_.format("%u tokens are in flight already", kRingSlots);
+    return Error::kBadArgument;
+  }
+  return sample(head_next_ ? head_graph_ : decode_graph_);
+}
+
+// Replays a graph whose first token is then in flight.
+Error Executor::sample(uint32_t graph) {
+  const Error error = replay(graph);
+  if (error != Error::kOk) return error;
+  head_next_ = false;
+  sampling_graph_ = graph;
+  ++enqueued_;
+  return Error::kOk;
+}
+
+uint32_t Executor::most_drafted() const {
+  uint32_t most = 0;
+  for (const fb::Graph* graph : *view_.plan().graphs()) {
+    const uint32_t drafted = graph->rows() - 1;
+    if (graph->kind() == fb::GraphKind::Verify && drafted > most) most = drafted;
+  }
+  return most;
+}
+
+Result<uint32_t> Executor::enqueue_draft(const uint32_t* guesses, uint32_t n) {
+  if (in_flight() > 0) {
+    message_.format("%u tokens are in flight: a draft would not continue the sequence",
+                    in_flight());
+    return Error::kBadArgument;
+  }
+  for (uint32_t i = 0; i < n; ++i) {
+    if (guesses[i] >= vocab_size()) {
+      message_.format("drafted token id %u is not in the vocabulary of %u", guesses[i],
+                      vocab_size());
+      return Error::kBadArgument;
+    }
+  }
+  // The last token is not consumed yet, or else the head graph makes the next one.
+  const uint32_t room = head_next_ ? 0 : context() - count_;
+  const uint32_t most = most_drafted();
+  if (n > most) n = most;
+  if (n > room) n = room;
+  if (n == 0 || count_ == 0 || done_ != kRunning) {
+    const Error error = enqueue();
+    if (error != Error::kOk) return error;
+    return 0u;
+  }
+  const auto* graphs = view_.plan().graphs();
+  uint32_t best = 0, best_rows = UINT32_MAX;  // the smallest that takes them all
+  for (uint32_t i = 0; i < graphs->size(); ++i) {
+    const fb::Graph& graph = *graphs->Get(i);
+    if (graph.kind() != fb::GraphKind::Verify || graph.rows() < n + 1) continue;
+    if (graph.rows() < best_rows) best = i, best_rows = graph.rows();
+  }
+  draft_->count = n;
+  memcpy(draft_->tokens, guesses, n * sizeof(uint32_t));
+  const Error error = sample(best);
+  if (error != Error::kOk) return error;
+  verifying_ = true;
+  return n;
+}
+
+Result<SampledToken> Executor::generate(uint32_t wanted) {
+  if (in_flight() > 0) return next();
+  uint32_t guesses[kMaxDraft];
+  uint32_t most = history_ == nullptr || wanted == 0 ? 0 : wanted - 1;
+  if (most > speculation_) most = speculation_;
+  if (most > kMaxDraft) most = kMaxDraft;
+  const uint32_t found = lookup_.draft(history_, count_, most, guesses);
+  const Result<uint32_t> drafted = enqueue_draft(guesses, found);
+  if (!drafted.ok()) return drafted.error();
+  const Result<SampledToken> token = next();
+  if (!token.ok()) return token.error();
+  const uint32_t accepted = in_flight();  // each token behind the first had been guessed
+  if (drafted.value() > 0) lookup_.learn(drafted.value(), accepted);
+  speculation_counts_.steps += 1;
+  speculation_counts_.drafts += drafted.value() > 0 ? 1 : 0;
+  speculation_counts_.drafted += drafted.value();
+  speculation_counts_.accepted += accepted;
+  return token;
+}
+
+Result<SampledToken> Executor::next() {
+  if (in_flight() == 0) {
+    message_.format("no token was asked for");
+    return Error::kNothingToDo;
+  }
+  if (done_ != kRunning) {  // replays behind the end change nothing and write no slot
+    const Error error = backend_->synchronise();
+    received_ = enqueued_;
+    if (error != Error::kOk) return error;
+    return SampledToken{0, done_};
+  }
+  return wait_for_slot();
+}
+
+Result<SampledToken> Executor::wait_for_slot() {
+  const RingSlot* slot = &ring_[sampled_ % kRingSlots];
+  for (uint32_t turn = 0; __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != sampled_ + 1;
+       ++turn) {
+    const Error error = backend_->poll(turn, sampling_graph_, in_flight() > 1);
+    if (error != Error::kOk) return error;
+  }
+  if (verifying_) {  // the device has said how many tokens there are
+    verifying_ = false;
+    if (draft_->sampled < 1 || draft_->sampled > draft_->count + 1) {
+      message_.format("%u guesses were verified, and %u tokens came of it", draft_->count,
+                      draft_->sampled);
+      return Error::kPlanInvalid;
+    }
+    enqueued_ += draft_->sampled - 1;
+  }
+  ++sampled_;
+  ++received_;
+  const SampledToken token = {slot->token, static_cast<StepDone>(slot->done)};
+  done_ = token.done;
+  if (done_ == kBadLogits) {
+    message_.format("the model produced no usable logits at position %u", count_);
+    return Error::kBadLogits;
+  }
+  if (count_ < context()) {  // else it has no place
+    remember(&token.id, 1);
+    ++count_;
+  }
+  return token;
+}
+
+Error Executor::discard_step() {
+  const Error error = sample(decode_graph_);
+  if (error != Error::kOk) return error;
+  const uint32_t count = count_;
+  const Result<SampledToken> sampled = next();
+  if (!sampled.ok()) return sampled.error();
+  head_next_ = true;
+  return set_sequence(count, count, kRunning);
+}
+
+Error Executor::force(uint32_t token) {
+  // A pending token comes first: the token that its step samples lands where ours will stand.
+  Error error = drain();
+  if (error == Error::kOk && count_ > 0 && !head_next_) error = discard_step();
+  if (error == Error::kOk) error = append(&token, 1);
+  if (error == Error::kOk) error = set_sequence(count_, count_ + 1, kRunning);
+  return error == Error::kOk ? discard_step() : error;
+}
+
+Error Executor::read_logits(float* out) {
+  const fb::Bindings& bindings = *view_.plan().bindings();
+  const fb::Graph& graph = *view_.plan().graphs()->Get(sampling_graph_);
+  const uint64_t row = uint64_t{vocab_size()} * 4;
+  uint64_t logits = address(bindings.logits_arena(), bindings.logits());
+  if (graph.kind() == fb::GraphKind::Verify) {
+    const Error error = backend_->synchronise();  // then draft_ has the answer
+    if (error != Error::kOk) return error;
+    logits = address(graph.logits_arena(), graph.logits()) + (draft_->sampled - 1) * row;
+  }
+  return backend_->read(logits, out, row);
+}
+
+}  // namespace jllm
