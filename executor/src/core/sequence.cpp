@@ -321,6 +321,10 @@ Error Executor::read_logits(float* out) {
   if (graph.kind() == fb::GraphKind::Verify) {
     const Error error = backend_->synchronise();  // then draft_ has the answer
     if (error != Error::kOk) return error;
+    if (draft_->sampled < 1 || draft_->sampled > graph.rows()) {
+      message_.format("the last draft was not verified: there are no logits");
+      return Error::kNothingToDo;
+    }
     logits = address(graph.logits_arena(), graph.logits()) + (draft_->sampled - 1) * row;
   }
   return backend_->read(logits, out, row);

@@ -12,6 +12,7 @@
 
 #include "executor/src/core/bump_allocator.h"
 #include "executor/src/host/host_op.h"
+#include "executor/src/host/launch_proof.h"
 #include "executor/src/host/thread_pool.h"
 
 namespace jllm {
@@ -192,6 +193,8 @@ uint64_t host_backend_bytes(const PlanView& view, const ExecutorOptions& options
 
 Result<Backend*> create_host_backend(const PlanView& view, const ExecutorOptions& options,
                                      void* memory, Message* message) {
+  const Error inside = host::prove_launches(view.plan(), message);
+  if (inside != Error::kOk) return inside;
   BumpAllocator bump(memory, host_backend_bytes(view, options));
   const Blocks blocks = carve(bump, view, options);
   auto* backend = new (blocks.backend) HostBackend(blocks.marks, message);

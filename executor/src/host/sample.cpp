@@ -256,8 +256,12 @@ void run_draft(const uint64_t* slots, const Worker& worker) {
   const auto args = load_args<DraftArgs>(slots);
   StepState& state = *args.state;
   if (worker.index != 0 || state.done != kRunning) return;
-  std::memcpy(args.tokens + state.count, args.draft->tokens, args.draft->count * sizeof(uint32_t));
-  state.count += args.draft->count;
+  // A plan whose graph drafts twice must not write behind the last position.
+  const unsigned room = state.context - state.count;
+  unsigned count = args.draft->count < kMaxDraft ? args.draft->count : kMaxDraft;
+  if (count > room) count = room;
+  std::memcpy(args.tokens + state.count, args.draft->tokens, count * sizeof(uint32_t));
+  state.count += count;
 }
 
 void run_accept(const uint64_t* slots, const Worker& worker) {
@@ -265,6 +269,7 @@ void run_accept(const uint64_t* slots, const Worker& worker) {
   StepState& state = *args.state;
   if (worker.index != 0 || state.done != kRunning) return;
   const uint64_t rows = valid_rows(&state, args.rows);
+  if (rows == 0) return;  // a plan that finishes its chunk before: there is no row to sample behind
   Step steps[kMaxVerifyRows];
   uint64_t sampled = 0;
   state.count = state.position + 1;  // the drafted tokens are guesses until they are sampled
