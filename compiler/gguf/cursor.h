@@ -4,21 +4,11 @@
 #include <llvm/ADT/ArrayRef.h>
 #include <llvm/ADT/StringRef.h>
 
-#include <bit>
 #include <cstdint>
-#include <cstring>
+
+#include "compiler/gguf/load.h"
 
 namespace jllm::gguf {
-
-static_assert(std::endian::native == std::endian::little, "GGUF values are read in place");
-
-// Value of type T at an address of any alignment.
-template <typename T>
-T load(const uint8_t* address) {
-  T value;
-  std::memcpy(&value, address, sizeof(T));
-  return value;
-}
 
 class Cursor {
  public:

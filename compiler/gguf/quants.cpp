@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "compiler/gguf/cursor.h"
+#include "compiler/gguf/load.h"
 #include "compiler/gguf/quants_k.h"
 
 namespace jllm::gguf {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "compiler/gguf/cursor.h"
+#include "compiler/gguf/load.h"
 #include "compiler/gguf/quants.h"
 
 namespace jllm::gguf {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "compiler/gguf/cursor.h"
+#include "compiler/gguf/load.h"
 #include "compiler/gguf/quants.h"
 #include "compiler/gguf/quants_k.h"
 #include "schema/row_layout.h"

@@ -5,18 +5,17 @@
 #include <cstring>
 #include <memory>
 
-#include "tests/support/tiny_plan.h"
+#include "tests/support/recipe.h"
 
 namespace jllm::test {
 
 const std::vector<uint8_t>& small_plan() {
   static const std::vector<uint8_t> bytes = [] {
-    synth::SynthOptions model = tiny_model();
-    model.layers = 1;
-    CompileOptions options;
-    options.plan.context = 32;
-    options.plan.prefill_chunk = 16;
-    return plan_bytes(model, options);
+    PlanRecipe recipe;
+    recipe.layers = 1;
+    recipe.context = 32;
+    recipe.prefill_chunk = 16;
+    return plan_bytes(recipe);
   }();
   return bytes;
 }

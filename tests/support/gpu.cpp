@@ -1,6 +1,5 @@
 #include "tests/support/gpu.h"
 
-#include "compiler/codegen/nvrtc.h"
 #include "executor/src/cuda/driver_api.h"
 
 namespace jllm::test {
@@ -41,12 +40,5 @@ const Found& found() {
 
 const std::string& no_gpu_reason() { return found().reason; }
 const std::string& gpu_target() { return found().target; }
-
-std::string no_nvrtc_reason(unsigned compute_capability) {
-  NvrtcSearchOptions options;
-  options.arch = compute_capability;
-  llvm::Expected<Nvrtc> nvrtc = Nvrtc::open(options);
-  return nvrtc ? "" : take_error(nvrtc.takeError()).second;
-}
 
 }  // namespace jllm::test

@@ -1,16 +1,16 @@
 #include "tests/executor/core/plans.h"
 
-#include "tests/support/tiny_plan.h"
+#include "tests/support/recipe.h"
 
 namespace jllm::test {
 
 const std::vector<uint8_t>& host_plan_bytes() {
   static const std::vector<uint8_t> bytes = [] {
-    CompileOptions options;
-    options.plan.context = kContext;
-    options.plan.prefill_chunk = 32;
-    options.plan.speculate = 4;
-    return plan_bytes(tiny_model(), options);
+    PlanRecipe recipe;
+    recipe.context = kContext;
+    recipe.prefill_chunk = 32;
+    recipe.speculate = 4;
+    return plan_bytes(recipe);
   }();
   return bytes;
 }

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/edited_plan.h"
+#include "tests/support/recipe.h"
 #include "tests/support/speculation.h"
-#include "tests/support/tiny_plan.h"
 
 namespace jllm {
 namespace {
@@ -20,15 +20,14 @@ constexpr uint32_t kVocab = 512, kChunk = 32, kPrompt = 300;
 
 const std::vector<uint8_t>& plan_bytes() {
   static const std::vector<uint8_t> bytes = [] {
-    synth::SynthOptions model = test::tiny_model();
-    model.like = "lfm2-1.2b";
-    model.layers = 4;  // the third attends
-    model.context = 512;
-    CompileOptions options;
-    options.plan.context = 400;
-    options.plan.prefill_chunk = kChunk;
-    options.plan.speculate = 7;
-    return test::plan_bytes(model, options);
+    test::PlanRecipe recipe;
+    recipe.like = "lfm2-1.2b";
+    recipe.layers = 4;  // the third attends
+    recipe.model_context = 512;
+    recipe.context = 400;
+    recipe.prefill_chunk = kChunk;
+    recipe.speculate = 7;
+    return test::plan_bytes(recipe);
   }();
   return bytes;
 }

@@ -8,7 +8,7 @@
 
 #include "tests/executor/core/plans.h"
 #include "tests/support/edited_plan.h"
-#include "tests/support/tiny_plan.h"
+#include "tests/support/recipe.h"
 
 namespace jllm {
 namespace {
@@ -41,18 +41,17 @@ struct Variant {
 void PrintTo(const Variant& variant, std::ostream* os) { *os << variant.name; }
 
 std::vector<uint8_t> bytes_of(const Variant& variant) {
-  synth::SynthOptions model = test::tiny_model();
-  model.like = variant.like;
-  model.type = variant.type;
-  model.embedding = model.ffn = 256;  // whole blocks of every format
-  model.head_dim = 64;
-  model.sliding_window = std::string(variant.like) == "gemma-2-2b" ? 16 : 0;
-  CompileOptions options;
-  options.plan.context = 128;
-  options.plan.prefill_chunk = 32;
-  options.plan.speculate = variant.speculate;
-  options.plan.kv_k = options.plan.kv_v = variant.kv;
-  return test::plan_bytes(model, options);
+  test::PlanRecipe recipe;
+  recipe.like = variant.like;
+  recipe.type = variant.type;
+  recipe.embedding = recipe.ffn = 256;  // whole blocks of every format
+  recipe.head_dim = 64;
+  recipe.sliding_window = std::string(variant.like) == "gemma-2-2b" ? 16 : 0;
+  recipe.context = 128;
+  recipe.prefill_chunk = 32;
+  recipe.speculate = variant.speculate;
+  recipe.kv = variant.kv;
+  return test::plan_bytes(recipe);
 }
 
 class Speculation : public testing::TestWithParam<Variant> {};
@@ -102,13 +101,12 @@ INSTANTIATE_TEST_SUITE_P(All, Speculation, testing::ValuesIn(kVariants),
 
 // A model that sees nothing but the last token goes round in circles before long.
 TEST(SpeculationGain, RepetitiveTextTakesFewerSteps) {
-  synth::SynthOptions model = test::tiny_model();
-  model.like = "gemma-3-1b";
-  model.layers = 1;
-  model.sliding_window = 1;
-  CompileOptions options;
-  options.plan.speculate = 7;
-  const PlanInMemory plan(test::plan_bytes(model, options));
+  test::PlanRecipe recipe;
+  recipe.like = "gemma-3-1b";
+  recipe.layers = 1;
+  recipe.sliding_window = 1;
+  recipe.speculate = 7;
+  const PlanInMemory plan(test::plan_bytes(recipe));
   RunningPlan run(plan);
   ASSERT_TRUE(run.ok()) << run.create_message;
   const Tokens prompt = test::repetitive_prompt(30, test::kVocab);
@@ -363,10 +361,10 @@ TEST_F(Drafts, GoThroughTheRingManyTimes) {
 }
 
 TEST(WithoutVerifyGraphs, GeneratesOneTokenAStep) {
-  CompileOptions options;
-  options.plan.context = test::kContext;
-  options.plan.speculate = 0;
-  const PlanInMemory plan(test::plan_bytes(test::tiny_model(), options));
+  test::PlanRecipe recipe;
+  recipe.context = test::kContext;
+  recipe.speculate = 0;
+  const PlanInMemory plan(test::plan_bytes(recipe));
   RunningPlan run(plan);
   ASSERT_TRUE(run.ok()) << run.create_message;
   EXPECT_EQ(run->most_drafted(), 0u);
