@@ -171,7 +171,7 @@ extern "C" __global__ __launch_bounds__(kTileThreads) void JLLM_KERNEL(
     float* out,            // [T][HEADS][HEAD_DIM]
     unsigned rows          // T
 ) {
-  extern __shared__ Uint4 memory[];
+  JLLM_DYNAMIC_SHARED(Uint4, memory);
   const unsigned kv_head = blockIdx.x;
   const unsigned first_vector = (gridDim.y - 1 - blockIdx.y) * kVectors;
   const unsigned position = state->position;

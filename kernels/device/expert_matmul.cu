@@ -28,7 +28,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
 #endif
     float* out  // [T][SLOTS][N]
 ) {
-  extern __shared__ Float4 shared[];
+  JLLM_DYNAMIC_SHARED(Float4, shared);
   Bytes* image = (Bytes*)shared;
   const unsigned slot = blockIdx.y;
   release_successor();

@@ -19,7 +19,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     const Bytes* w_up,    // [N] rows of K
     float* out            // [TOKENS][N], or with OUT_IMAGE (a mode) their byte images
 ) {
-  extern __shared__ Float4 shared[];
+  JLLM_DYNAMIC_SHARED(Float4, shared);
   __shared__ float squares[kTokens * (round_up(K, 32) / 32)];
   Bytes* image = (Bytes*)shared;
   constexpr unsigned kTiles = (N + kTile - 1) / kTile;

@@ -187,7 +187,7 @@ extern "C" __global__ __launch_bounds__(Shape::kThreads, BLOCKS) void JLLM_KERNE
     float* out_2,  // [T][N_2]
 #endif
     unsigned rows) {
-  extern __shared__ __align__(1024) Float4 shared[];
+  JLLM_DYNAMIC_SHARED(__align__(1024) Float4, shared);
   const float* const factors = (const float*)(image + image_factors<K>(rows));
 #if EXPERTS
   const unsigned* const own_tile = tiles + 3 * blockIdx.x;

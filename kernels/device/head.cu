@@ -20,7 +20,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     U64* tops  // [TOKENS][gridDim.x] ranks, kNanRank where a logit is not a number
 #endif
 ) {
-  extern __shared__ Float4 shared[];
+  JLLM_DYNAMIC_SHARED(Float4, shared);
   __shared__ float squares[kTokens * (round_up(K, 32) / 32)];
   Bytes* image = (Bytes*)shared;
   x += kFirstToken * K;

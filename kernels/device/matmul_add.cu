@@ -20,7 +20,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
 #endif
     float* out  // [TOKENS][N]; may be residual
 ) {
-  extern __shared__ Float4 shared[];
+  JLLM_DYNAMIC_SHARED(Float4, shared);
   Bytes* image = (Bytes*)shared;
   release_successor();
   multiply_rows<ACTIVATIONS, TYPE, K, N, ROWS, SPLIT>(

@@ -13,12 +13,6 @@
 
 namespace jllm::device {
 
-// Four products and their sum on top of `sum`: bytes of `weights` unsigned or signed.
-JLLM_DEVICE int dot4_unsigned(unsigned weights, unsigned values, int sum) {
-  int out;
-  asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(out) : "r"(weights), "r"(values), "r"(sum));
-  return out;
-}
 JLLM_DEVICE int dot4_signed(unsigned weights, unsigned values, int sum) {
   return __dp4a((int)weights, (int)values, sum);
 }

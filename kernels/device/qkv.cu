@@ -127,7 +127,7 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
                                // [TOKENS][KV_HEADS][HEAD_DIM]
     Bytes* v_out               // as k_out
 ) {
-  extern __shared__ Float4 shared[];
+  JLLM_DYNAMIC_SHARED(Float4, shared);
   __shared__ float squares[kTokens * (round_up(K, 32) / 32)];
   Bytes* image = (Bytes*)shared;
   x += kFirstToken * K;
