@@ -348,8 +348,8 @@ Status cuModuleLoadData(Module* out, const void* image) {
   std::string problem;
   std::unique_ptr<LoadedModule> module = load_image(image, books().capability, &problem);
   if (module == nullptr) {
-    const bool other = problem.empty();
-    return other ? kErrorNoBinaryForGpu : call.wrong(kInvalidImage, "%s", problem.c_str());
+    return problem.empty() ? kErrorNoBinaryForGpu
+                           : call.wrong(kInvalidImage, "%s", problem.c_str());
   }
   const Lock lock(books().mutex);
   LoadedModule* const address = module.get();

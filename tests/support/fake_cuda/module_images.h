@@ -9,7 +9,7 @@
 
 namespace jllm::fake {
 
-// Null with an empty `problem`: code for another device.
+// Null with an empty `problem`: no code for this device.
 std::unique_ptr<LoadedModule> load_image(const void* image, uint32_t capability,
                                          std::string* problem);
 const Kernel* find_function(LoadedModule& module, const std::string& name);
