@@ -1,0 +1,12 @@
+// Runs a host plan's prefix and tables, which may be damaged: what opens is created and steps a few
+// times, and must stay inside its memory. Weights are made up, so that inputs stay small.
+#pragma once
+
+#include "tests/fuzz/fuzz.h"
+
+namespace jllm::fuzz {
+
+// `head` is changed: the hash of its tables is made to fit.
+void run_host_plan(uint8_t* head, size_t size);
+
+}  // namespace jllm::fuzz
