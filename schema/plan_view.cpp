@@ -97,6 +97,8 @@ Result<PlanView> PlanView::open(const uint8_t* head, uint64_t size, uint64_t fil
   return view;
 }
 
+bool PlanView::is_host() const { return plan_->target()->backend() == fb::Backend::Host; }
+
 const fb::Segment* PlanView::find_segment(fb::SegmentKind kind) const {
   for (const fb::Segment* segment : *plan_->segments()) {
     if (segment->kind() == kind) return segment;

@@ -11,6 +11,7 @@
 
 #include "jllm/executor.h"
 #include "jllm/plan_source.h"
+#include "schema/plan_view.h"
 
 namespace jllm::test {
 

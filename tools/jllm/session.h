@@ -11,6 +11,7 @@
 #include "executor/text/chat.h"
 #include "executor/text/tokenizer.h"
 #include "jllm/executor.h"
+#include "schema/plan_view.h"
 
 namespace jllm::tool {
 

@@ -1,21 +1,26 @@
 // Replays a plan. All memory is taken in create(); afterwards neither the host heap nor the
-// device's allocator is touched. One Executor belongs to one thread; several may share one
-// PlanView.
+// device's allocator is touched.
+//
+// Threads: an Executor is used by one thread at a time, whichever, and by no two at once; handing
+// it on takes what any other object takes (a mutex, a queue). Any number of Executors may run at
+// the same time, and share one PlanView, which never changes. A PlanSource is used by create() only
+// and by one create() at a time. The host backend's own threads block every signal.
 //
 // The life of a sequence: prefill() consumes a prompt, then each enqueue() asks for one more token
 // and each next() waits for the oldest one asked for. Enqueueing a few tokens ahead keeps a GPU
 // busy. Or generate() does both, and speculates where the plan can: what the text so far suggests
 // comes next is computed along and kept where it is what would have been sampled. The tokens are
-// the same either way.
+// the same either way. Or begin() and step(), for loops that must come back in time: a step is one
+// replay, of a prefill graph or of a token's.
 #pragma once
 
 #include <cstdint>
 
 #include "jllm/plan_source.h"
 #include "jllm/prompt_lookup.h"
-#include "schema/plan_view.h"
 #include "schema/result.h"
 #include "schema/step_state.h"
+#include "schema/view.h"
 
 namespace jllm {
 
@@ -30,6 +35,10 @@ struct ExecutorOptions {
   // Takes the time of every launch, for launch_times(). Kernels then run one after the other, with
   // a mark between them: slower than a plain replay.
   bool time_launches = false;
+  // Host backend: where the arenas lie, arena_bytes() of them at a multiple of 64; null: mapped
+  // from the system. It must outlive the Executor.
+  void* arena_memory = nullptr;
+  uint64_t arena_memory_size = 0;
 };
 
 // How the next token is chosen; the fields of StepState with the same names.
@@ -47,6 +56,18 @@ struct Sampling {
 struct SampledToken {
   uint32_t id = 0;
   StepDone done = kRunning;  // why the sequence ended with this token, if it did
+};
+
+// What a step() did.
+struct Progress {
+  enum Event : uint32_t {
+    kPrompt = 0,  // consumed a part of the prompt
+    kToken = 1,   // made a token
+    kEnd = 2,     // nothing: the sequence has ended
+  };
+  Event event = kEnd;
+  uint32_t consumed = 0, total = 0;  // kPrompt: tokens of what begin() was given
+  SampledToken token;                // kToken
 };
 
 // What generate() did since create().
@@ -74,10 +95,12 @@ struct DeviceMemoryMarks {
   uint64_t graphs = 0;         // when the graphs were captured: ready
 };
 
-class Executor {
+class JLLM_EXPORT Executor {
  public:
   // Size of the block that create() needs for its own tables.
   static uint64_t required_bytes(const PlanView& view, const ExecutorOptions& options = {});
+  // Size of the block for ExecutorOptions::arena_memory; 0 for plans that are not the host's.
+  static uint64_t arena_bytes(const PlanView& view);
 
   // Checks the device against the plan, allocates the arenas, loads weights and code, captures the
   // graphs. `memory` (64-byte aligned, at least required_bytes()) and `view` must outlive the
@@ -100,6 +123,13 @@ class Executor {
   // Appends tokens and runs them through the model. kContextFull when they do not fit: nothing is
   // changed.
   [[nodiscard]] Error prefill(const uint32_t* tokens, uint32_t n);
+
+  // As prefill(), but the tokens are only put down: step() consumes them.
+  [[nodiscard]] Error begin(const uint32_t* tokens, uint32_t n);
+  // One replay, and waits for it: the next part of what begin() put down, or else, as generate()
+  // does, a token. Other calls that need the prompt consumed (next(), rewind()) do what is left of
+  // it at once.
+  Result<Progress> step();
 
   // Asks for one more token. At most kRingSlots may be in flight.
   [[nodiscard]] Error enqueue();
@@ -139,8 +169,8 @@ class Executor {
     return count_;
   }  // tokens known: prompt and output, in-flight ones excluded
   uint32_t in_flight() const { return enqueued_ - received_; }
-  uint32_t context() const { return view_.plan().model()->context(); }
-  uint32_t vocab_size() const { return view_.plan().model()->vocab_size(); }
+  uint32_t context() const;
+  uint32_t vocab_size() const;
   const MemoryUse& memory_use() const { return memory_use_; }
   const DeviceMemoryMarks& device_memory() const { return device_memory_; }
   // The device that was found, for people; valid while the Executor lives.
@@ -163,7 +193,8 @@ class Executor {
   Error initialise_state();
   Error append(const uint32_t* tokens, uint32_t n);
   void remember(const uint32_t* tokens, uint32_t n);
-  Error consume(uint32_t left);
+  Error consume_some();
+  Error consume_pending();
   bool is_out_of_reach(uint32_t consumed);
   Error sample(uint32_t graph);
   Error drain();
@@ -184,6 +215,8 @@ class Executor {
   uint32_t* history_ = nullptr;  // the tokens of the sequence, where the plan has verify graphs
   uint32_t count_ = 0;
   uint32_t written_ = 0;   // positions that layers may have seen since they were last written anew
+  uint32_t pending_ = 0;   // at the end of the sequence: for prefill graphs to consume
+  uint32_t begun_ = 0;     // of which pending_ are left
   uint32_t enqueued_ = 0;  // tokens asked for since create
   uint32_t received_ = 0;  // tokens handed out (or given up) since create
   uint32_t sampled_ = 0;   // ring slots read since create

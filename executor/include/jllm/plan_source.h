@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "schema/plan_view.h"
 #include "schema/result.h"
+#include "schema/view.h"
 
 namespace jllm {
 

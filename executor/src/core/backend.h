@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "jllm/executor.h"
+#include "schema/plan_view.h"
 
 namespace jllm {
 

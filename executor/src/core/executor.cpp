@@ -7,9 +7,8 @@
 #include <new>
 
 #include "executor/src/core/backend.h"
+#include "executor/src/core/backends.h"
 #include "executor/src/core/bump_allocator.h"
-#include "executor/src/cuda/cuda_backend.h"
-#include "executor/src/host/host_backend.h"
 
 namespace jllm {
 namespace {
@@ -34,8 +33,7 @@ Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& o
   const fb::Plan& plan = view.plan();
   Blocks blocks = {};
   blocks.executor = bump.take(sizeof(Executor));
-  blocks.backend = bump.take(view.is_host() ? host_backend_bytes(view, options)
-                                            : cuda_backend_bytes(view, options));
+  blocks.backend = bump.take(backend_bytes(view, options));
   blocks.arenas = bump.take_array<uint64_t>(plan.arenas()->size());
   blocks.kernels = bump.take_array<uint64_t>(plan.kernels()->size());
   blocks.graphs = bump.take_array<uint64_t>(plan.graphs()->size());
@@ -50,6 +48,8 @@ uint64_t Executor::required_bytes(const PlanView& view, const ExecutorOptions& o
   carve(bump, view, options);
   return bump.used();
 }
+
+uint64_t Executor::arena_bytes(const PlanView& view) { return arena_block_bytes(view); }
 
 Result<Executor*> Executor::create(const PlanView& view, PlanSource& source, void* memory,
                                    uint64_t memory_size, const ExecutorOptions& options,
@@ -67,9 +67,7 @@ Result<Executor*> Executor::create(const PlanView& view, PlanSource& source, voi
   self->graphs_ = blocks.graphs;
   self->history_ = blocks.history;
   memset(blocks.graphs, 0, view.plan().graphs()->size() * sizeof(uint64_t));
-  const Result<Backend*> backend =
-      view.is_host() ? create_host_backend(view, options, blocks.backend, &self->message_)
-                     : create_cuda_backend(view, options, blocks.backend, &self->message_);
+  const Result<Backend*> backend = create_backend(view, options, blocks.backend, &self->message_);
   Error error = backend.error();
   if (backend.ok()) {
     self->backend_ = backend.value();
@@ -87,6 +85,8 @@ void Executor::destroy() {
 }
 
 const char* Executor::device_name() const { return backend_->device_name(); }
+uint32_t Executor::context() const { return view_.plan().model()->context(); }
+uint32_t Executor::vocab_size() const { return view_.plan().model()->vocab_size(); }
 
 Error Executor::start(PlanSource& source) {
   device_memory_.is_host_memory = backend_->shares_host_memory();

@@ -74,9 +74,13 @@ Error Executor::rewind(uint32_t count) {
   // The last kept token counts as not consumed, so that a following step has one to consume.
   head_next_ = false;
   const uint32_t consumed = count > 0 ? count - 1 : 0;
+  if (consumed > count_ - pending_) error = consume_pending();
+  if (error != Error::kOk) return error;
+  pending_ = 0;
   if (is_out_of_reach(consumed)) {
     error = set_sequence(0, consumed, kRunning);
-    if (error == Error::kOk) error = consume(consumed);
+    pending_ = consumed;
+    if (error == Error::kOk) error = consume_pending();
     if (error != Error::kOk) return error;
   }
   return set_sequence(consumed, count, kRunning);
@@ -119,43 +123,72 @@ void Executor::remember(const uint32_t* tokens, uint32_t n) {
 }
 
 Error Executor::prefill(const uint32_t* tokens, uint32_t n) {
+  const Error error = begin(tokens, n);
+  return error == Error::kOk ? consume_pending() : error;
+}
+
+Error Executor::begin(const uint32_t* tokens, uint32_t n) {
   if (n == 0) return Error::kOk;
   Error error = append(tokens, n);
   if (error != Error::kOk) return error;
-  // Consumed so far: all, when the head graph is due; else all but the last.
-  const uint32_t consumed = head_next_ || count_ == 0 ? count_ : count_ - 1;
-  error = set_sequence(consumed, count_ + n, kRunning);
+  // Consumed so far: all but what is pending; all, when the head graph is due; else all but the
+  // last.
+  const uint32_t left = pending_ > 0 ? pending_ : head_next_ || count_ == 0 ? 0 : 1;
+  error = set_sequence(count_ - left, count_ + n, kRunning);
   if (error != Error::kOk) return error;
-  const uint32_t left = count_ - consumed;
-  head_next_ = left > 1;  // a single token is left to the decode graph
+  begun_ = left + n;
+  head_next_ = begun_ > 1;  // a single token is left to the decode graph
+  pending_ = head_next_ ? begun_ : 0;
   sampling_graph_ = decode_graph_;
-  return head_next_ ? consume(left) : Error::kOk;
+  return Error::kOk;
 }
 
-// Runs the next `left` known tokens through prefill graphs.
-Error Executor::consume(uint32_t left) {
+Error Executor::consume_pending() {
   Error error = Error::kOk;
-  while (error == Error::kOk && left > 0) {
-    // The smallest graph that takes all that is left, else the largest.
-    const auto* graphs = view_.plan().graphs();
-    int64_t best = -1;
-    for (uint32_t i = 0; i < graphs->size(); ++i) {
-      if (graphs->Get(i)->kind() != fb::GraphKind::Prefill) continue;
-      const uint32_t rows = graphs->Get(i)->rows();
-      const uint32_t best_rows = best < 0 ? 0 : graphs->Get(static_cast<uint32_t>(best))->rows();
-      const bool better =
-          best < 0 || (best_rows < left ? rows > best_rows : rows >= left && rows < best_rows);
-      if (better) best = i;
-    }
-    if (best < 0) {
-      message_.format("the plan has no prefill graph");
-      return Error::kPlanInvalid;
-    }
-    error = replay(static_cast<uint32_t>(best));
-    const uint32_t rows = graphs->Get(static_cast<uint32_t>(best))->rows();
-    left -= rows < left ? rows : left;
-  }
+  while (error == Error::kOk && pending_ > 0) error = consume_some();
   return error;
+}
+
+// Runs the next of the pending tokens through a prefill graph: the smallest that takes all that are
+// left, else the largest.
+Error Executor::consume_some() {
+  const auto* graphs = view_.plan().graphs();
+  int64_t best = -1;
+  for (uint32_t i = 0; i < graphs->size(); ++i) {
+    if (graphs->Get(i)->kind() != fb::GraphKind::Prefill) continue;
+    const uint32_t rows = graphs->Get(i)->rows();
+    const uint32_t best_rows = best < 0 ? 0 : graphs->Get(static_cast<uint32_t>(best))->rows();
+    const bool better = best < 0 || (best_rows < pending_ ? rows > best_rows
+                                                          : rows >= pending_ && rows < best_rows);
+    if (better) best = i;
+  }
+  if (best < 0) {
+    message_.format("the plan has no prefill graph");
+    return Error::kPlanInvalid;
+  }
+  const Error error = replay(static_cast<uint32_t>(best));
+  const uint32_t rows = graphs->Get(static_cast<uint32_t>(best))->rows();
+  pending_ -= rows < pending_ ? rows : pending_;
+  return error;
+}
+
+Result<Progress> Executor::step() {
+  Progress progress;
+  if (pending_ > 0) {
+    Error error = consume_some();
+    if (error == Error::kOk) error = backend_->synchronise();
+    if (error != Error::kOk) return error;
+    progress.event = Progress::kPrompt;
+    progress.consumed = begun_ - pending_;
+    progress.total = begun_;
+    return progress;
+  }
+  if (done_ != kRunning) return progress;
+  const Result<SampledToken> token = generate();
+  if (!token.ok()) return token.error();
+  progress.event = Progress::kToken;
+  progress.token = token.value();
+  return progress;
 }
 
 Error Executor::enqueue() {
@@ -164,6 +197,8 @@ Error Executor::enqueue() {
                                 : "the sequence has ended; prefill() or rewind() first");
     return Error::kNothingToDo;
   }
+  const Error error = consume_pending();
+  if (error != Error::kOk) return error;
   // A draft may turn out to be as many tokens as it has guesses, and one more.
   if (in_flight() + (verifying_ ? draft_->count : 0) >= kRingSlots) {
     message_.format("%u tokens are in flight already", kRingSlots);
@@ -307,6 +342,7 @@ Error Executor::discard_step() {
 Error Executor::force(uint32_t token) {
   // A pending token comes first: the token that its step samples lands where ours will stand.
   Error error = drain();
+  if (error == Error::kOk) error = consume_pending();
   if (error == Error::kOk && count_ > 0 && !head_next_) error = discard_step();
   if (error == Error::kOk) error = append(&token, 1);
   if (error == Error::kOk) error = set_sequence(count_, count_ + 1, kRunning);

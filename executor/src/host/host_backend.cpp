@@ -1,10 +1,10 @@
 #include "executor/src/host/host_backend.h"
 
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
@@ -27,9 +27,13 @@ struct Mapping {
 
 class HostBackend final : public Backend {
  public:
-  HostBackend(double* marks, Message* message) : marks_(marks), message_(*message) {}
+  HostBackend(const ExecutorOptions& options, double* marks, Message* message)
+      : has_block_(options.arena_memory != nullptr),
+        block_(options.arena_memory, options.arena_memory_size),
+        marks_(marks),
+        message_(*message) {}
 
-  Error open(unsigned threads);
+  Error open(const PlanView& view, const ExecutorOptions& options);
 
   const char* device_name() const override { return name_; }
   Error memory_in_use(uint64_t* used, uint64_t* total) override {
@@ -59,6 +63,11 @@ class HostBackend final : public Backend {
   void destroy() override;
 
  private:
+  Error start_threads(unsigned threads);
+  Error map(fb::ArenaKind kind, uint64_t size, void** memory);
+
+  bool has_block_;  // arenas lie in the caller's block, else they are mapped
+  BumpAllocator block_;
   double* marks_;  // when each was passed, microseconds
   Message& message_;
   char name_[32] = "CPU";
@@ -67,7 +76,18 @@ class HostBackend final : public Backend {
   uint32_t mapping_count_ = 0;
 };
 
-Error HostBackend::open(unsigned threads) {
+Error HostBackend::open(const PlanView& view, const ExecutorOptions& options) {
+  const uint64_t needed = host_arena_bytes(view);
+  if (has_block_ && (options.arena_memory_size < needed ||
+                     reinterpret_cast<uintptr_t>(options.arena_memory) % 64 != 0)) {
+    message_.format("the arenas need a 64-byte aligned block of %" PRIu64 " bytes, got %" PRIu64,
+                    needed, options.arena_memory_size);
+    return Error::kHostMemoryTooSmall;
+  }
+  return start_threads(options.threads);
+}
+
+Error HostBackend::start_threads(unsigned threads) {
   if (threads == 0) {
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
     threads = online > 0 ? static_cast<unsigned>(online) : 1;
@@ -84,16 +104,26 @@ Error HostBackend::open(unsigned threads) {
 
 Error HostBackend::allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address,
                             void** host_view) {
+  Error error = Error::kOk;
+  if (has_block_) {
+    *host_view = block_.take(size);
+    memset(*host_view, 0, size);  // as mapped memory is
+  } else {
+    error = map(kind, size, host_view);
+  }
+  *address = reinterpret_cast<uint64_t>(*host_view);
+  return error;
+}
+
+Error HostBackend::map(fb::ArenaKind kind, uint64_t size, void** memory) {
   const uint64_t bytes = size > 0 ? size : 1;
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
+  *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (*memory == MAP_FAILED) {
     message_.format("%s: no memory for an arena of %" PRIu64 " MiB: %s",
                     fb::EnumNameArenaKind(kind), bytes >> 20, strerror(errno));
     return Error::kDeviceMemory;
   }
-  mappings_[mapping_count_++] = {memory, bytes};
-  *address = reinterpret_cast<uint64_t>(memory);
-  *host_view = memory;
+  mappings_[mapping_count_++] = {*memory, bytes};
   return Error::kOk;
 }
 
@@ -152,8 +182,9 @@ Error HostBackend::zero(uint64_t address, uint64_t size) {
 }
 
 Error HostBackend::mark(uint32_t index) {
-  using Microseconds = std::chrono::duration<double, std::micro>;
-  marks_[index] = Microseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  marks_[index] = static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
   return Error::kOk;
 }
 
@@ -191,14 +222,20 @@ uint64_t host_backend_bytes(const PlanView& view, const ExecutorOptions& options
   return bump.used();
 }
 
+uint64_t host_arena_bytes(const PlanView& view) {
+  BumpAllocator bump(nullptr, 0);
+  for (const fb::Arena* arena : *view.plan().arenas()) bump.take(arena->size());
+  return bump.used();
+}
+
 Result<Backend*> create_host_backend(const PlanView& view, const ExecutorOptions& options,
                                      void* memory, Message* message) {
   const Error inside = host::prove_launches(view.plan(), message);
   if (inside != Error::kOk) return inside;
   BumpAllocator bump(memory, host_backend_bytes(view, options));
   const Blocks blocks = carve(bump, view, options);
-  auto* backend = new (blocks.backend) HostBackend(blocks.marks, message);
-  const Error error = backend->open(options.threads);
+  auto* backend = new (blocks.backend) HostBackend(options, blocks.marks, message);
+  const Error error = backend->open(view, options);
   if (error == Error::kOk) return static_cast<Backend*>(backend);
   backend->destroy();
   return error;
