@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "schema/export.h"
+
 namespace jllm {
 
 enum class Error : uint32_t {
@@ -37,7 +39,7 @@ enum class Error : uint32_t {
 };
 
 // Short English name, "plan_truncated"; never null.
-const char* error_name(Error error);
+JLLM_EXPORT const char* error_name(Error error);
 
 template <typename T>
 class [[nodiscard]] Result {

@@ -8,7 +8,7 @@
 
 namespace jllm {
 
-class PlanSource {
+class JLLM_EXPORT PlanSource {
  public:
   virtual uint64_t size() const = 0;
   // Fills dst with bytes [offset, offset + size) of the plan.
@@ -20,7 +20,7 @@ class PlanSource {
 
 // Reads a file with pread and drops what it read from the page cache, so that on memory shared by
 // CPU and GPU the weights exist once.
-class FileSource final : public PlanSource {
+class JLLM_EXPORT FileSource final : public PlanSource {
  public:
   FileSource() = default;
   ~FileSource();
@@ -38,7 +38,7 @@ class FileSource final : public PlanSource {
 };
 
 // A plan that is already in memory (linked into the program, or mapped).
-class MemorySource final : public PlanSource {
+class JLLM_EXPORT MemorySource final : public PlanSource {
  public:
   MemorySource(const void* data, uint64_t size)
       : data_(static_cast<const uint8_t*>(data)), size_(size) {}

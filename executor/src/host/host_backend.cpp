@@ -11,6 +11,7 @@
 #include <new>
 
 #include "executor/src/core/bump_allocator.h"
+#include "executor/src/host/cpu_features.h"
 #include "executor/src/host/host_op.h"
 #include "executor/src/host/launch_proof.h"
 #include "executor/src/host/thread_pool.h"
@@ -25,11 +26,18 @@ struct Mapping {
   uint64_t size;
 };
 
+constexpr uint64_t kArenaAlignment = 64;  // a cache line, and the widest vector
+
+// What an arena takes of the caller's block.
+uint64_t block_part(uint64_t size) {
+  return (size + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+}
+
 class HostBackend final : public Backend {
  public:
   HostBackend(const ExecutorOptions& options, double* marks, Message* message)
       : has_block_(options.arena_memory != nullptr),
-        block_(options.arena_memory, options.arena_memory_size),
+        block_(static_cast<uint8_t*>(options.arena_memory)),
         marks_(marks),
         message_(*message) {}
 
@@ -67,8 +75,8 @@ class HostBackend final : public Backend {
   Error map(fb::ArenaKind kind, uint64_t size, void** memory);
 
   bool has_block_;  // arenas lie in the caller's block, else they are mapped
-  BumpAllocator block_;
-  double* marks_;  // when each was passed, microseconds
+  uint8_t* block_;  // what is left of it
+  double* marks_;   // when each was passed, microseconds
   Message& message_;
   char name_[32] = "CPU";
   host::ThreadPool pool_;
@@ -77,9 +85,17 @@ class HostBackend final : public Backend {
 };
 
 Error HostBackend::open(const PlanView& view, const ExecutorOptions& options) {
+#ifdef JLLM_HOST_NEEDS_AVX2
+  if (!host::has_avx2()) {
+    message_.format(
+        "this library was built for processors with AVX2: link libjllm_executor.a, or "
+        "build with -DJLLM_LIBRARY_ISA=portable");
+    return Error::kTargetMismatch;
+  }
+#endif
   const uint64_t needed = host_arena_bytes(view);
   if (has_block_ && (options.arena_memory_size < needed ||
-                     reinterpret_cast<uintptr_t>(options.arena_memory) % 64 != 0)) {
+                     reinterpret_cast<uintptr_t>(options.arena_memory) % kArenaAlignment != 0)) {
     message_.format("the arenas need a 64-byte aligned block of %" PRIu64 " bytes, got %" PRIu64,
                     needed, options.arena_memory_size);
     return Error::kHostMemoryTooSmall;
@@ -106,8 +122,9 @@ Error HostBackend::allocate(fb::ArenaKind kind, uint64_t size, uint64_t* address
                             void** host_view) {
   Error error = Error::kOk;
   if (has_block_) {
-    *host_view = block_.take(size);
-    memset(*host_view, 0, size);  // as mapped memory is
+    memset(block_, 0, size);  // as mapped memory is
+    *host_view = block_;
+    block_ += block_part(size);
   } else {
     error = map(kind, size, host_view);
   }
@@ -223,9 +240,9 @@ uint64_t host_backend_bytes(const PlanView& view, const ExecutorOptions& options
 }
 
 uint64_t host_arena_bytes(const PlanView& view) {
-  BumpAllocator bump(nullptr, 0);
-  for (const fb::Arena* arena : *view.plan().arenas()) bump.take(arena->size());
-  return bump.used();
+  uint64_t total = 0;
+  for (const fb::Arena* arena : *view.plan().arenas()) total += block_part(arena->size());
+  return total;
 }
 
 Result<Backend*> create_host_backend(const PlanView& view, const ExecutorOptions& options,

@@ -7,11 +7,15 @@ namespace jllm::host {
 namespace {
 
 constexpr KernelSet kSets[] = {
+#if defined(JLLM_HOST_ONLY)  // HostBackend refuses processors without it
+    {"only", always, &JLLM_HOST_ONLY::kKernels},
+#else
 #if defined(__x86_64__)
     {"avx512", has_avx512, &avx512::kKernels},
     {"avx2", has_avx2, &avx2::kKernels},
 #endif
     {"portable", always, &portable::kKernels},
+#endif
 };
 
 }  // namespace

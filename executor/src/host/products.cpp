@@ -12,6 +12,9 @@ namespace jllm::host {
 namespace {
 
 constexpr ProductSet kSets[] = {
+#if defined(JLLM_HOST_ONLY)  // HostBackend refuses processors without it
+    {"only", always, &JLLM_HOST_ONLY::kProducts},
+#else
 #if defined(__x86_64__)
     {"avx512_vnni", has_avx512_vnni, &avx512_vnni::kProducts},
     {"avx_vnni", has_avx_vnni, &avx_vnni::kProducts},
@@ -20,6 +23,7 @@ constexpr ProductSet kSets[] = {
     {"dotprod", has_dotprod, &dotprod::kProducts},
 #endif
     {"portable", always, &portable::kProducts},
+#endif
 };
 
 // --- Single weights ---
