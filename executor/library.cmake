@@ -71,7 +71,7 @@ function(jllm_small_library name)
   set_target_properties(${name} PROPERTIES LINKER_LANGUAGE C VERSION ${PROJECT_VERSION}
                         SOVERSION ${PROJECT_VERSION_MAJOR})
   target_link_options(${name} PRIVATE -Wl,--gc-sections -Wl,-z,defs -Wl,-z,noseparate-code
-                      -Wl,--hash-style=gnu -Wl,-O1 -Wl,--as-needed)
+                      -Wl,-Bsymbolic -Wl,--hash-style=gnu -Wl,-O1 -Wl,--as-needed)
   target_link_libraries(${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS} m)
 endfunction()
 
