@@ -42,13 +42,57 @@ TEST(Create, NeedsExactlyTheBytesThatItRequires) {
   const uint64_t required = Executor::required_bytes(host_plan().view());
   const Block block = aligned_block(required);
   EXPECT_EQ(create_in(host_plan(), block.get(), required).error, Error::kOk);
-  for (const uint64_t size :
-       {required - 1, required - 64, required / 2, uint64_t{64}, uint64_t{1}, uint64_t{0}}) {
+  // Every smaller block, at its end first: there a part that was not counted would stand.
+  std::memset(block.get(), 0xa5, required);
+  for (uint64_t size = required; size-- > 0;) {
     const Created small = create_in(host_plan(), block.get(), size);
-    EXPECT_EQ(small.error, Error::kHostMemoryTooSmall) << size;
-    EXPECT_EQ(small.message, "the executor needs a 64-byte aligned block of " +
+    ASSERT_EQ(small.error, Error::kHostMemoryTooSmall) << size;
+    ASSERT_EQ(small.message, "the executor needs a 64-byte aligned block of " +
                                  std::to_string(required) + " bytes, got " + std::to_string(size));
   }
+  for (uint64_t i = 0; i < required; ++i) {
+    ASSERT_EQ(block.get()[i], 0xa5) << "a refusal wrote byte " << i;
+  }
+}
+
+// As above, of the block for the arenas.
+TEST(Create, NeedsExactlyTheArenaBytesThatItRequires) {
+  const uint64_t required = Executor::arena_bytes(host_plan().view());
+  ASSERT_GT(required, 0u);
+  constexpr uint64_t kGuard = 4096;
+  const Block block = aligned_block(required + kGuard);
+  std::memset(block.get(), 0xa5, required + kGuard);  // stale bytes, where mapped memory has zeros
+  ExecutorOptions options = RunningPlan::one_thread();
+  options.arena_memory = block.get();
+  const auto error_at = [&](void* memory, uint64_t size) {
+    options.arena_memory = memory;
+    options.arena_memory_size = size;
+    RunningPlan run(host_plan(), options);
+    if (!run.ok()) {
+      EXPECT_EQ(run.create_message, "the arenas need a 64-byte aligned block of " +
+                                        std::to_string(required) + " bytes, got " +
+                                        std::to_string(size));
+    }
+    return run.create_error;
+  };
+  // Every size within a page of the end, and a few hundred others.
+  for (uint64_t size = 0; size < required; size += size < required - 4096 ? 977 : 1) {
+    ASSERT_EQ(error_at(block.get(), size), Error::kHostMemoryTooSmall) << size;
+  }
+  EXPECT_EQ(error_at(block.get() + 8, required), Error::kHostMemoryTooSmall);
+  ASSERT_EQ(block.get()[0], 0xa5) << "a refusal wrote";
+
+  options.arena_memory = block.get();
+  options.arena_memory_size = required;
+  RunningPlan inside(host_plan(), options);
+  ASSERT_TRUE(inside.ok()) << inside.create_message;
+  RunningPlan mapped(host_plan());
+  const test::Tokens prompt = test::random_tokens(40, test::kVocab, 3);
+  inside.prefill(prompt);
+  mapped.prefill(prompt);
+  EXPECT_EQ(inside.generate(8), mapped.generate(8));
+  EXPECT_EQ(inside.logits(), mapped.logits());
+  for (uint64_t i = 0; i < kGuard; ++i) ASSERT_EQ(block.get()[required + i], 0xa5) << i;
 }
 
 TEST(Create, RefusesNoMemoryAtAll) {
