@@ -2,6 +2,7 @@
 
 #include "jllm/executor.h"
 #include "jllm/plan_source.h"
+#include "schema/plan_view.h"
 
 namespace jllm::fuzz {
 namespace {
