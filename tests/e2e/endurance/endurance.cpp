@@ -47,16 +47,16 @@ std::vector<uint8_t> endurance_plan(const char* target) {
   return plan_bytes(tiny_model(), options);
 }
 
-uint64_t resident_bytes() {
+uint64_t own_bytes() {
   static char text[4096];  // nothing here may take memory itself
   std::FILE* file = std::fopen("/proc/self/smaps_rollup", "r");
   if (file == nullptr) return 0;
   const size_t n = std::fread(text, 1, sizeof text - 1, file);
   std::fclose(file);
   text[n] = '\0';
-  const char* line = std::strstr(text, "\nRss:");
+  const char* line = std::strstr(text, "\nAnonymous:");
   uint64_t kib = 0;
-  if (line == nullptr || std::sscanf(line, "\nRss: %" SCNu64, &kib) != 1) return 0;
+  if (line == nullptr || std::sscanf(line, "\nAnonymous: %" SCNu64, &kib) != 1) return 0;
   return kib << 10;
 }
 
@@ -79,6 +79,8 @@ void expect_flat(const std::vector<uint8_t>& bytes, const ExecutorOptions& optio
   for (size_t i = 0; i < measures.size(); ++i) {
     first[i] = measures[i].bytes();
     ASSERT_GT(first[i], 0u) << measures[i].name << " cannot be read";
+    std::printf("  %6u tokens: %s %" PRIu64 " KiB\n", tokens, measures[i].name, first[i] >> 10);
+    first[i] = measures[i].bytes();  // behind the first line, for which printf takes a buffer
   }
   for (uint32_t part = 2; part <= 11; ++part) {
     ASSERT_NO_FATAL_FAILURE(go_on_until(part * kTenth));

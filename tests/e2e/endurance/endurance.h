@@ -15,9 +15,9 @@ constexpr uint32_t kEnduredTokens = 10000;
 // A plan of the tiny model for this target, with verify graphs.
 std::vector<uint8_t> endurance_plan(const char* target);
 
-// What this process has in physical memory, bytes (/proc/self/smaps_rollup: counted page by page,
-// not estimated).
-uint64_t resident_bytes();
+// Memory of this process' own that is in use, bytes: anonymous pages as /proc/self/smaps_rollup
+// counts them, one by one. Pages of files are left out: the kernel maps code around what runs.
+uint64_t own_bytes();
 
 // Runs kEnduredTokens after a warm-up of a tenth of them; `measures` are taken after the warm-up,
 // after every tenth, and at the end. Each must end no higher than it stood after the warm-up. The

@@ -24,9 +24,9 @@ TEST_P(EnduranceOnGpu, ProcessAndDeviceStayFlat) {
   ASSERT_EQ(cuda::load_cuda_api(&api), nullptr);
   ExecutorOptions options;
   options.graphs = GetParam();
-  test::expect_flat(test::endurance_plan(test::gpu_target().c_str()), options,
-                    {{"resident", test::resident_bytes},
-                     {"device", [&api] { return device_bytes_in_use(api); }}});
+  test::expect_flat(
+      test::endurance_plan(test::gpu_target().c_str()), options,
+      {{"process", test::own_bytes}, {"device", [&api] { return device_bytes_in_use(api); }}});
 }
 
 INSTANTIATE_TEST_SUITE_P(Mode, EnduranceOnGpu, testing::Bool(),
