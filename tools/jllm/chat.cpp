@@ -28,6 +28,7 @@ struct ChatOptions {
   std::string plan, system, think, tools;
   GenerationOptions generation;
   DeviceOptions device;
+  CareOptions care;
   bool verbose = false;
 };
 
@@ -43,6 +44,7 @@ bool parse(int argc, char** argv, ChatOptions* o) {
   add_options(&a, &o->generation);
   a.flag("-v", "--verbose", &o->verbose, "tell after each answer what it cost");
   add_options(&a, &o->device);
+  add_options(&a, &o->care);
   if (!a.parse(argc, argv)) return false;
   read_options(&o->generation);
   return true;
@@ -50,8 +52,8 @@ bool parse(int argc, char** argv, ChatOptions* o) {
 
 class Chat {
  public:
-  Chat(const ChatOptions& options, OpenPlan& plan, Session& session)
-      : options_(options), plan_(plan), session_(session) {
+  Chat(const ChatOptions& options, OpenPlan& plan, Session& session, platform::Guard* guard)
+      : options_(options), plan_(plan), session_(session), guard_(guard) {
     dialogue_.system = options.system;
     dialogue_.thinking = parse_think(options.think);
     dialogue_.tools = options.tools;
@@ -164,15 +166,19 @@ class Chat {
           tokens.size(), context);
       return false;
     }
-    const size_t kept = keep_common(tokens);
+    const std::ptrdiff_t kept = keep_common(tokens);
     const text::ToolNotation notation =
         dialogue_.tools.empty() ? text::ToolNotation::kNone : plan_.chat_format().notation();
     AnswerPrinter printer(plan_.tokenizer(), notation, true);
     forget_interrupt();
-    const Generated result =
-        generate(options_.generation, plan_, session_, {tokens.begin() + kept, tokens.end()},
-                 [&](uint32_t token) { printer.push(token); });
+    const Generated result = generate(options_.generation, plan_, session_, guard_,
+                                      {tokens.begin() + kept, tokens.end()},
+                                      [&](uint32_t token) { printer.push(token); });
     forget_interrupt();
+    if (result.tokens.empty() && result.finish == std::string_view("memory")) {
+      sequence_.resize(static_cast<size_t>(kept));  // the message was not even read
+      return false;
+    }
     printer.finish();
     std::printf("\n");
     std::fflush(stdout);
@@ -207,11 +213,13 @@ class Chat {
                      ? static_cast<double>(result.tokens.size() - 1) / seconds
                      : 0.0,
                  result.finish);
+    std::fprintf(stderr, "[device care: %s]\n", guard_->report().text().c_str());
   }
 
   const ChatOptions& options_;
   OpenPlan& plan_;
   Session& session_;
+  platform::Guard* guard_;
   text::Dialogue dialogue_;
   std::vector<uint32_t> sequence_;  // what the executor has
   const bool is_terminal_ = isatty(STDIN_FILENO) != 0;
@@ -226,9 +234,11 @@ int chat_command(int argc, char** argv) {
   OpenPlan plan(options.plan);
   plan.chat_format();
   if (!options.tools.empty()) options.tools = read_tools(plan, options.tools);
+  platform::Guard guard = make_guard(options.care);
+  require_room(guard, options.care, plan);
   Session session(plan, executor_options(options.device));
   catch_interrupts(false);
-  Chat(options, plan, session).run();
+  Chat(options, plan, session, &guard).run();
   return kDone;
 }
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "executor/platform/sysfs.h"
 #include "executor/src/cuda/driver_api.h"
 #include "tools/jllm/session.h"
 
@@ -16,15 +16,7 @@ using nlohmann::ordered_json;
 constexpr uint64_t kMebibyte = 1 << 20;
 constexpr uint64_t kReserve = 300 * kMebibyte;  // left to whatever else the system starts
 
-uint64_t mem_available() {
-  std::ifstream meminfo("/proc/meminfo");
-  for (std::string line; std::getline(meminfo, line);) {
-    if (line.rfind("MemAvailable:", 0) == 0) {
-      return std::strtoull(line.c_str() + 13, nullptr, 10) * 1024;
-    }
-  }
-  return 0;
-}
+uint64_t mem_available() { return platform::Sysfs().mem_available().value_or(0); }
 
 ordered_json figure(const ordered_json& value, const char* source, const char* confidence) {
   return {{"value", value}, {"source", source}, {"confidence", confidence}};

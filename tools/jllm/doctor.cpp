@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "tools/jllm/arguments.h"
+#include "tools/jllm/care.h"
 #include "tools/jllm/commands.h"
 #include "tools/jllm/device_facts.h"
 #include "tools/jllm/session.h"
@@ -32,6 +33,9 @@ int doctor_command(int argc, char** argv) {
               static_cast<unsigned long long>(facts.available_memory >> 20),
               static_cast<unsigned long long>(facts.total_memory >> 20));
   std::printf("bandwidth   %.1f GB/s pin rate as the driver reports\n", facts.pin_bandwidth_gb_s());
+  for (const std::string& line : make_guard({}).watched()) {
+    std::printf("thermal     %s\n", line.c_str());
+  }
   if (path.empty()) return kDone;
   const std::string json = target_json(facts, name, bandwidth);
   std::ofstream file(path, std::ios::binary);

@@ -106,8 +106,13 @@ Thinking parse_think(const std::string& text) {
 }
 
 Generated generate(const GenerationOptions& o, OpenPlan& plan, Session& session,
-                   const std::vector<uint32_t>& prompt, const std::function<void(uint32_t)>& push) {
+                   platform::Guard* guard, const std::vector<uint32_t>& prompt,
+                   const std::function<void(uint32_t)>& push) {
   Generated result;
+  if (!may_go_on(guard)) {
+    result.finish = "memory";
+    return result;
+  }
   Executor& executor = session.executor();
   const double start = now_seconds();
   session.check(executor.prefill(prompt.data(), static_cast<uint32_t>(prompt.size())));
@@ -139,6 +144,10 @@ Generated generate(const GenerationOptions& o, OpenPlan& plan, Session& session,
       push(token.value().id);
       if (token.value().done == kContextFull) result.finish = "context";
       running = token.value().done == kRunning;
+    }
+    if (running && result.tokens.size() < o.max_tokens && !may_go_on(guard)) {
+      result.finish = "memory";
+      running = false;
     }
     if (was_interrupted()) {
       result.finish = "interrupted";

@@ -9,6 +9,7 @@
 
 #include "executor/text/tool_calls.h"
 #include "tools/jllm/arguments.h"
+#include "tools/jllm/care.h"
 #include "tools/jllm/session.h"
 
 namespace jllm::tool {
@@ -46,10 +47,11 @@ struct Generated {
 };
 
 // Puts `prompt` behind the executor's sequence and samples until the model ends, `max_tokens` or
-// the context are reached, or Ctrl-C. `push` gets every token but the one that ends the text. What
-// is in flight then is dropped.
+// the context are reached, the device's memory runs out (`guard`), or Ctrl-C. `push` gets every
+// token but the one that ends the text. What is in flight then is dropped.
 Generated generate(const GenerationOptions& options, OpenPlan& plan, Session& session,
-                   const std::vector<uint32_t>& prompt, const std::function<void(uint32_t)>& push);
+                   platform::Guard* guard, const std::vector<uint32_t>& prompt,
+                   const std::function<void(uint32_t)>& push);
 
 // Ctrl-C ends a generate() from now on; `once`: a second one ends the program.
 void catch_interrupts(bool once);

@@ -17,6 +17,7 @@ struct RunOptions {
   bool chat = false;  // the prompt is a message
   GenerationOptions generation;
   DeviceOptions device;
+  CareOptions care;
   bool as_json = false, verbose = false, echo = false;
 };
 
@@ -55,6 +56,7 @@ bool parse(int argc, char** argv, RunOptions* o) {
   a.flag("", "--json", &o->as_json, "print one JSON document instead of the text");
   a.flag("-v", "--verbose", &o->verbose, "tell more on standard error");
   add_options(&a, &o->device);
+  add_options(&a, &o->care);
   if (!a.parse(argc, argv)) return false;
   read_options(&o->generation);
   parse_think(o->think);
@@ -95,7 +97,7 @@ std::vector<uint32_t> encode_prompt(OpenPlan& plan, const RunOptions& o) {
   return tokens;
 }
 
-RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session) {
+RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session, platform::Guard* guard) {
   RunResult result;
   const std::vector<uint32_t> prompt = encode_prompt(plan, o);
   session.check(session.executor().set_sampling(sampling_of(o.generation)));
@@ -106,7 +108,7 @@ RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session) {
       o.tools.empty() ? text::ToolNotation::kNone : plan.chat_format().notation();
   AnswerPrinter printer(plan.tokenizer(), notation, !o.as_json, drop_space);
   if (o.echo && !o.as_json) std::fwrite(o.prompt.data(), 1, o.prompt.size(), stdout);
-  static_cast<Generated&>(result) = tool::generate(o.generation, plan, session, prompt,
+  static_cast<Generated&>(result) = tool::generate(o.generation, plan, session, guard, prompt,
                                                    [&](uint32_t token) { printer.push(token); });
   printer.finish();
   result.prompt_tokens = prompt.size();
@@ -129,7 +131,8 @@ double weight_gbps(const RunResult& r, OpenPlan& plan, const SpeculationCounts& 
 
 double mebibytes(uint64_t bytes) { return double(bytes) / (1024 * 1024); }
 
-void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const RunOptions& o) {
+void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const RunOptions& o,
+                   const platform::Guard& guard) {
   const fb::Model& model = *plan.view().plan().model();
   const MemoryUse& memory = session.executor().memory_use();
   const SpeculationCounts& counts = session.executor().speculation_counts();
@@ -145,6 +148,9 @@ void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const R
   std::fprintf(stderr, "memory: %.1f MiB planned on %s; peak of this process %.1f MiB\n",
                mebibytes(memory.device_total() + memory.pinned), session.executor().device_name(),
                mebibytes(peak_resident_bytes()));
+  if (o.verbose || guard.report().pauses > 0) {
+    std::fprintf(stderr, "device care: %s\n", guard.report().text().c_str());
+  }
   if (!o.verbose) return;
   std::fprintf(
       stderr,
@@ -156,7 +162,8 @@ void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const R
   print_memory_table(memory_lines(plan, session));
 }
 
-void print_json(const RunResult& r, OpenPlan& plan, Session& session, const RunOptions& o) {
+void print_json(const RunResult& r, OpenPlan& plan, Session& session, const RunOptions& o,
+                const platform::Guard& guard) {
   const fb::Model& model = *plan.view().plan().model();
   const MemoryUse& memory = session.executor().memory_use();
   nlohmann::ordered_json d;
@@ -190,6 +197,7 @@ void print_json(const RunResult& r, OpenPlan& plan, Session& session, const RunO
   d["device_bytes"] = memory.device_total();
   d["pinned_bytes"] = memory.pinned;
   d["peak_resident_bytes"] = peak_resident_bytes();
+  d["device_care"] = nlohmann::ordered_json::parse(guard.report().json());
   std::printf("%s\n", d.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
@@ -200,15 +208,17 @@ int run_command(int argc, char** argv) {
   if (!parse(argc, argv, &options)) return kDone;
   OpenPlan plan(options.plan);
   if (!options.tools.empty()) options.tools = read_tools(plan, options.tools);
+  platform::Guard guard = make_guard(options.care);
+  require_room(guard, options.care, plan);
   Session session(plan, executor_options(options.device));
   catch_interrupts(true);
-  const RunResult result = generate(options, plan, session);
+  const RunResult result = generate(options, plan, session, &guard);
   if (options.as_json) {
-    print_json(result, plan, session, options);
+    print_json(result, plan, session, options, guard);
   } else {
     std::printf("\n");
     std::fflush(stdout);
-    print_summary(result, plan, session, options);
+    print_summary(result, plan, session, options, guard);
   }
   return kDone;
 }

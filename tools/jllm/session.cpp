@@ -8,6 +8,8 @@
 #include <iterator>
 #include <sstream>
 
+#include "executor/platform/sysfs.h"
+
 namespace jllm::tool {
 namespace {
 
@@ -154,7 +156,7 @@ double now_seconds() {
 
 HostMemory host_memory() {
   HostMemory memory;
-  memory.available = proc_bytes("/proc/meminfo", "MemAvailable:");
+  memory.available = platform::Sysfs().mem_available().value_or(0);
   memory.resident = proc_bytes("/proc/self/status", "VmRSS:");
   memory.libraries = proc_bytes("/proc/self/status", "RssFile:");
   return memory;
