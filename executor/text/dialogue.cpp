@@ -1,5 +1,6 @@
 #include "executor/text/dialogue.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace jllm::text {
@@ -52,6 +53,15 @@ void Dialogue::shrink(size_t count) {
   texts_.resize(count);
   turns_.erase(turns_.begin() + static_cast<std::ptrdiff_t>(count), turns_.end());
   open_calls_.clear();
+}
+
+bool Dialogue::drop_oldest() {
+  const auto next = std::find_if(turns_.begin() + (turns_.empty() ? 0 : 1), turns_.end(),
+                                 [](const Turn& turn) { return turn.role == ChatRole::kUser; });
+  if (next == turns_.end()) return false;
+  texts_.erase(texts_.begin(), texts_.begin() + (next - turns_.begin()));
+  turns_.erase(turns_.begin(), next);
+  return true;
 }
 
 bool Dialogue::encode(const ChatFormat& format, const Tokenizer& tokenizer,

@@ -27,9 +27,21 @@ class Dialogue {
   // The last answer's calls that have no result yet.
   const std::vector<ToolCall>& open_calls() const { return open_calls_; }
 
+  struct Message {
+    ChatRole role;
+    std::string_view text;
+    const std::vector<ToolCall>& calls;  // of an answer
+    std::string_view call_id;            // of a result
+  };
   size_t size() const { return texts_.size(); }
+  Message message(size_t i) const {
+    return {turns_[i].role, texts_[i], turns_[i].calls, turns_[i].call_id};
+  }
   // Forgets the messages from `count` on.
   void shrink(size_t count);
+  // Forgets the user's oldest message and what followed up to the next; false, and nothing, where
+  // there is no next.
+  bool drop_oldest();
 
   // As ChatFormat::encode().
   bool encode(const ChatFormat& format, const Tokenizer& tokenizer, std::vector<uint32_t>* tokens,

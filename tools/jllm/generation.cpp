@@ -1,5 +1,7 @@
 #include "tools/jllm/generation.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -12,7 +14,16 @@ namespace {
 // Tokens asked for ahead of the one that is read, so that a GPU never waits for the host.
 constexpr uint32_t kAhead = 4;
 
+constexpr std::string_view kThink = "<think>", kThinkEnd = "</think>";
+
 volatile std::sig_atomic_t interrupted = 0;
+
+bool terminal_knows_styles() {
+  const char* terminal = std::getenv("TERM");
+  const char* no_color = std::getenv("NO_COLOR");  // no-color.org
+  return isatty(STDOUT_FILENO) != 0 && terminal != nullptr &&
+         std::string_view(terminal) != "dumb" && (no_color == nullptr || no_color[0] == 0);
+}
 
 uint32_t parse_speculate(const std::string& text) {
   if (text == "on") return UINT32_MAX;
@@ -171,13 +182,39 @@ bool was_interrupted() { return interrupted != 0; }
 
 void forget_interrupt() { interrupted = 0; }
 
+bool ends_in_thinking(const text::Tokenizer& tokenizer, const std::vector<uint32_t>& prompt) {
+  constexpr std::ptrdiff_t kMostTokens = 12;  // the mark in pieces, and white space behind it
+  const auto size = static_cast<std::ptrdiff_t>(prompt.size());
+  std::string end =
+      tokenizer.decode({prompt.end() - std::min(size, kMostTokens), prompt.end()}, true);
+  end.resize(end.find_last_not_of(" \t\r\n") + 1);
+  return end.size() >= kThink.size() &&
+         end.compare(end.size() - kThink.size(), kThink.size(), kThink) == 0;
+}
+
 // Calls may be written with control tokens.
 AnswerPrinter::AnswerPrinter(const text::Tokenizer& tokenizer, text::ToolNotation notation,
-                             bool print, bool drop_space)
+                             bool print, bool drop_space, bool in_thinking)
     : decoder_(tokenizer, notation != text::ToolNotation::kNone),
       notation_(notation),
       print_(print),
-      drop_space_(drop_space) {}
+      drop_space_(drop_space),
+      in_thinking_(in_thinking),
+      dims_(terminal_knows_styles()) {}
+
+// Where the block of thinking ends that the text begins with; 0: it begins with none. An opening
+// that may still become one counts as thinking that is not over.
+size_t AnswerPrinter::thinking_end(std::string_view text) const {
+  const size_t begin = text.find_first_not_of(" \t\r\n");
+  if (!in_thinking_) {
+    if (begin == std::string_view::npos) return 0;
+    const std::string_view opening = text.substr(begin, kThink.size());
+    if (opening != kThink.substr(0, opening.size())) return 0;
+    if (opening.size() < kThink.size()) return std::string_view::npos;
+  }
+  const size_t end = text.find(kThinkEnd);
+  return end == std::string_view::npos ? end : end + kThinkEnd.size();
+}
 
 void AnswerPrinter::put(std::string piece) {
   if (drop_space_ && !piece.empty()) {
@@ -190,9 +227,19 @@ void AnswerPrinter::put(std::string piece) {
 
 void AnswerPrinter::print_up_to(const std::string& text, size_t end) {
   if (!print_ || end <= printed_) return;
-  std::fwrite(text.data() + printed_, 1, end - printed_, stdout);
+  const auto write = [&](size_t to) {
+    std::fwrite(text.data() + printed_, 1, to - printed_, stdout);
+    printed_ = to;
+  };
+  const size_t thinking = dims_ ? std::min(thinking_end({text.data(), end}), end) : 0;
+  if (printed_ < thinking) {
+    // Each piece for itself, so that an interrupted text leaves the terminal as it was.
+    std::fputs("\033[2m", stdout);
+    write(thinking);
+    std::fputs("\033[22m", stdout);
+  }
+  write(end);
   std::fflush(stdout);
-  printed_ = end;
 }
 
 void AnswerPrinter::finish() {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "executor/text/tool_calls.h"
@@ -58,12 +59,17 @@ void catch_interrupts(bool once);
 bool was_interrupted();
 void forget_interrupt();
 
-// Prints an answer as it comes in, and its calls behind it.
+// Whether a prompt opens the block that a model thinks in.
+bool ends_in_thinking(const text::Tokenizer& tokenizer, const std::vector<uint32_t>& prompt);
+
+// Prints an answer as it comes in, and its calls behind it. A terminal shows what stands in
+// <think> dimmed.
 class AnswerPrinter {
  public:
-  // `drop_space`: the text's first character, if it is a space, is not printed.
+  // `drop_space`: the text's first character, if it is a space, is not printed. `in_thinking`: the
+  // answer begins in a block of thinking.
   AnswerPrinter(const text::Tokenizer& tokenizer, text::ToolNotation notation, bool print,
-                bool drop_space = false);
+                bool drop_space = false, bool in_thinking = false);
   void push(uint32_t token) { put(decoder_.push(token)); }
   void finish();
   const std::string& text() const { return text_; }
@@ -72,11 +78,14 @@ class AnswerPrinter {
  private:
   void put(std::string piece);
   void print_up_to(const std::string& text, size_t end);
+  size_t thinking_end(std::string_view text) const;
 
   text::StreamDecoder decoder_;
   text::ToolNotation notation_;
   bool print_;
   bool drop_space_;
+  bool in_thinking_;
+  bool dims_;  // standard output is a terminal that knows how
   size_t printed_ = 0;
   std::string text_;
   text::ToolAnswer answer_;

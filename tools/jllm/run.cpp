@@ -106,7 +106,8 @@ RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session, platfo
   const bool drop_space = o.prompt.empty() && plan.tokenizer().strips_leading_space();
   const text::ToolNotation notation =
       o.tools.empty() ? text::ToolNotation::kNone : plan.chat_format().notation();
-  AnswerPrinter printer(plan.tokenizer(), notation, !o.as_json, drop_space);
+  AnswerPrinter printer(plan.tokenizer(), notation, !o.as_json, drop_space,
+                        ends_in_thinking(plan.tokenizer(), prompt));
   if (o.echo && !o.as_json) std::fwrite(o.prompt.data(), 1, o.prompt.size(), stdout);
   static_cast<Generated&>(result) = tool::generate(o.generation, plan, session, guard, prompt,
                                                    [&](uint32_t token) { printer.push(token); });

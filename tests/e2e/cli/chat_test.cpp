@@ -131,8 +131,50 @@ TEST_F(Chat, AMessageThatIsTooLongIsLeftOut) {
   std::string words;
   for (int i = 0; i < 64; ++i) words += " lathe";
   const ProcessResult result = chat(line(words) + line(kLathe), {"-n", "4"});
-  EXPECT_NE(result.err.find("/clear begins afresh"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("/reset begins afresh"), std::string::npos) << result.err;
   EXPECT_EQ(result.out, chat(line(kLathe), {"-n", "4"}).out);
+}
+
+// What is forgotten is gone from the next prompt: its answer is that of a conversation without it.
+TEST_F(Chat, AFullContextDropsTheOldestWhereAskedTo) {
+  compile("chatml", "96");
+  const std::string first = chat(line(kLathe), {"-n", "12"}).out;
+  const std::string both = chat(line(kLathe) + line(kSensor), {"-n", "12"}).out;
+  const std::string long_line = "Tell me " + std::string(kSensor) + " " + kLathe + " " + kSensor;
+  // Three short messages fit, a longer one behind them does not.
+  const std::string input = line(kLathe) + line(kSensor) + line(kLathe) + line(long_line);
+  const ProcessResult stopped = chat(input, {"-n", "12"});
+  EXPECT_NE(stopped.err.find("/drop forgets the oldest message"), std::string::npos) << stopped.err;
+  const ProcessResult dropped = chat(input, {"-n", "12", "--when-full", "drop"});
+  EXPECT_NE(dropped.err.find("of the oldest messages were forgotten"), std::string::npos)
+      << dropped.err;
+  EXPECT_EQ(dropped.out.rfind(both, 0), 0u);
+  EXPECT_GT(dropped.out.size(), stopped.out.size());
+  // By hand it is the same.
+  EXPECT_EQ(chat(line(kLathe) + line(kSensor) + "/drop\n" + line(kLathe), {"-n", "12"}).out,
+            both + chat(line(kSensor) + line(kLathe), {"-n", "12"})
+                       .out.substr(chat(line(kSensor), {"-n", "12"}).out.size()));
+  expect_failure(jllm({"chat", plan(), "--when-full", "maybe"}), 2, {"ask, stop or drop"});
+}
+
+TEST_F(Chat, StatsAndTranscripts) {
+  compile("chatml");
+  const std::string file = dir_.file("said.json");
+  const ProcessResult result = chat(line(kLathe) + "/stats\n/save " + file + "\n" + line(kSensor) +
+                                        "/save " + file + "\n/save " + plan() + "\n/save\n",
+                                    {"--system", "Be brief.", "-n", "12"});
+  for (const char* word : {"1 answers: 12 tokens made", "2 messages, ", "memory: plan",
+                           "is there already", "needs the name of a file"}) {
+    EXPECT_NE(result.err.find(word), std::string::npos) << word << "\n" << result.err;
+  }
+  const nlohmann::json said = nlohmann::json::parse(test::read_text(file));
+  ASSERT_EQ(said["messages"].size(), 5u);
+  EXPECT_EQ(said["messages"][0], (nlohmann::json{{"role", "system"}, {"content", "Be brief."}}));
+  EXPECT_EQ(said["messages"][1], (nlohmann::json{{"role", "user"}, {"content", kLathe}}));
+  EXPECT_EQ(said["messages"][2]["role"], "assistant");
+  EXPECT_EQ(said["messages"][2]["content"].get<std::string>() + "\n" +
+                said["messages"][4]["content"].get<std::string>() + "\n",
+            result.out);
 }
 
 TEST_F(Chat, WithoutAChatFormatItSaysSo) {
