@@ -140,7 +140,8 @@ std::string write_kernel(const KernelSource& source, std::string* problem) {
   const std::string wrapper =
       "#include \"" JLLM_SIMT_DIR "/simt.h\"\n" + defines + "namespace {\n#line 1 \"" +
       source.name + "\"\n" + source.text +
-      "\nvoid simt_trampoline(void** arguments) { simt_call(&JLLM_KERNEL, arguments); }\n"
+      "\n__attribute__((no_sanitize_thread)) void simt_trampoline(void** arguments) {\n"
+      "  simt_call(&JLLM_KERNEL, arguments);\n}\n"
       "constexpr auto simt_signature_of_kernel = simt_signature(&JLLM_KERNEL);\n"
       "constexpr unsigned simt_most_threads = " +
       launch_bound(source.text) +

@@ -122,7 +122,7 @@ void begin_checked_launch() {
 }
 
 void note_access(const void* at, uint64_t bytes, Access access) {
-  if (!checking || !is_running() || bytes == 0 || is_own_stack(at)) return;
+  if (!checking || !is_running() || bytes == 0 || is_private(at)) return;
   const Position now = position();
   if (known_block != now.block) {
     known_block = now.block;

@@ -334,10 +334,15 @@ bool is_shared(const void* at, uint64_t* offset) {
   return true;
 }
 
-bool is_own_stack(const void* at) {
+bool is_private(const void* at) {
   const char* const stacks = runtime().stacks();
   const auto* p = static_cast<const char*>(at);
-  return p >= stacks && p < stacks + kMaxThreads * kStackBytes;
+  const auto inside = [p](const void* from, size_t bytes) {
+    const auto* begin = static_cast<const char*>(from);
+    return p >= begin && p < begin + bytes;
+  };
+  return inside(stacks, kMaxThreads * kStackBytes) || inside(&simt_current, sizeof simt_current) ||
+         inside(&simt_block, sizeof simt_block) || inside(&runtime().self(), sizeof(SimtThread));
 }
 
 }  // namespace jllm::fake

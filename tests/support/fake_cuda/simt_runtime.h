@@ -33,7 +33,8 @@ struct Position {
 };
 Position position();
 bool is_shared(const void* at, uint64_t* offset);
-bool is_own_stack(const void* at);
+// A stack, or what tells a thread where it is.
+bool is_private(const void* at);
 bool is_running();
 
 }  // namespace jllm::fake
