@@ -15,7 +15,8 @@ set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
 # instead, C++ before its own headers before glibc's.
 execute_process(COMMAND ${CMAKE_CXX_COMPILER} -dumpversion OUTPUT_VARIABLE version OUTPUT_STRIP_TRAILING_WHITESPACE)
 execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=include OUTPUT_VARIABLE own OUTPUT_STRIP_TRAILING_WHITESPACE)
-set(cxx /usr/aarch64-linux-gnu/include/c++/${version})
+# own: PREFIX/lib/gcc-cross/aarch64-linux-gnu/12/include
+get_filename_component(cxx ${own}/../../../../../aarch64-linux-gnu/include/c++/${version} ABSOLUTE)
 set(libc "-isystem ${own} -isystem ${CMAKE_SYSROOT}/usr/include/aarch64-linux-gnu -isystem ${CMAKE_SYSROOT}/usr/include")
 # Start files, libc and libgcc_eh.
 set(places "-B${CMAKE_SYSROOT}/usr/lib/aarch64-linux-gnu/")

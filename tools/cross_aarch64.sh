@@ -23,7 +23,11 @@ have_sysroot() { [ "$(cat "$sysroot/complete" 2>/dev/null)" = "$(identity)" ]; }
 
 find_missing() {
   missing=()
-  command -v aarch64-linux-gnu-g++ >/dev/null || missing+=(g++-aarch64-linux-gnu)
+  if ! command -v aarch64-linux-gnu-g++ >/dev/null; then
+    missing+=(g++-aarch64-linux-gnu)
+  elif ! [[ "$(aarch64-linux-gnu-g++ -dumpversion)" =~ ^1[12] ]]; then
+    missing+=("g++-aarch64-linux-gnu 11 or 12 (what libstdc++ 13 asks of glibc is not provided for)")
+  fi
   command -v dpkg-deb >/dev/null || missing+=(dpkg)
   command -v curl >/dev/null || command -v wget >/dev/null || missing+=(curl)
 }

@@ -2,8 +2,9 @@
 # Finds what building jllm needs and installs what is missing, on Debian 12 and Ubuntu 22.04 / 24.04.
 #   as root or with sudo   apt-get, only the missing packages
 #   otherwise              the same packages, unpacked into .deps/root (no rights needed, nothing outside changes)
-# usage: tools/setup.sh [--device] [--check]
+# usage: tools/setup.sh [--device] [--gates] [--check]
 #   --device   only what the executor needs (no LLVM, NVRTC or tests): for building on the Jetson itself
+#   --gates    also what only the project's own gates need: the cross compiler for aarch64, qemu-user, clang-tidy
 #   --check    say what is missing, install nothing; exit status 1 when something is
 # JLLM_NO_SUDO=1 makes it leave sudo alone.
 set -euo pipefail
@@ -12,6 +13,7 @@ set -euo pipefail
 
 root="$deps/root"
 device_only=0
+gates=0
 check_only=0
 missing=()
 # Set when even the compiler is unpacked: then every library must lie beside it, in its sysroot.
@@ -110,6 +112,11 @@ find_missing() {
     need_llvm
     need_pip
     need_jinja
+  fi
+  if [ "$gates" = 1 ]; then
+    need_command aarch64-linux-gnu-g++ g++-aarch64-linux-gnu
+    need_command qemu-aarch64 qemu-user
+    need_command clang-tidy clang-tidy
   fi
 }
 
@@ -293,8 +300,9 @@ main() {
   for arg in "$@"; do
     case "$arg" in
       --device) device_only=1 ;;
+      --gates) gates=1 ;;
       --check) check_only=1 ;;
-      -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+      -h | --help) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
       *) warn "unknown option: $arg (see --help)"; exit 2 ;;
     esac
   done

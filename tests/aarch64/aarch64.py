@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""One step of the device side's tests for aarch64, for ctest: builds it, runs it under qemu-aarch64, and compares what
+its jllm says with what the workstation's says. Leaves with 77, and a reason, when something that it needs is missing.
+
+usage: aarch64.py --source DIR --build DIR STEP [ARGUMENT...]
+  build             cross-compiles (tools/cross_aarch64.sh)
+  plans             compiles the plans that the other steps run
+  elf               what the programs ask of the device (tools/check_device_elf.py)
+  gtest NAME [ARG]  runs tests/NAME
+  tokenize          every kept plan's tokenizer on the golden texts
+  generate          texts and logits of the host backend
+"""
+import argparse
+import array
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SKIP = 77
+MODEL = "examples/models/tiny-workshop-5m.q4_k_m.gguf"
+STORIES = "models/stories260K.gguf"
+# How far logits may lie from those of float64, on every processor; tests/e2e says why these.
+OWN_MODEL_TOLERANCE = 1e-3
+STORIES_TOLERANCE = 1e-4
+
+
+class Failure(Exception):
+    pass
+
+
+def check(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def skip(reason):
+    print(f"skipped: {reason}")
+    sys.exit(SKIP)
+
+
+class Sides:
+    """The same program twice: the workstation's, and the device's under qemu."""
+
+    def __init__(self, source, build):
+        self.source, self.build = source, build
+        self.device_build = os.path.join(source, "build-aarch64")
+        self.plans = os.path.join(build, "test-plans")
+        self.sysroot = os.path.join(source, ".deps", "sysroot-aarch64")
+        self.environment = dict(os.environ, JLLM_TEST_PLANS=self.plans)
+
+    def need_toolchain(self):
+        script = os.path.join(self.source, "tools", "cross_aarch64.sh")
+        found = subprocess.run([script, "--check"], text=True, capture_output=True)
+        if found.returncode != 0:
+            skip(found.stderr.strip())
+        return script
+
+    def need_device_build(self):
+        self.need_toolchain()
+        if not os.path.exists(os.path.join(self.device_build, "bin", "jllm")):
+            raise Failure("there is no build-aarch64/bin/jllm: the step `build` makes it")
+
+    def run(self, command, **options):
+        print("+", " ".join(command), flush=True)
+        return subprocess.run(command, check=True, env=self.environment, **options)
+
+    def on_device(self, program, *arguments):
+        self.need_device_build()
+        qemu = shutil.which("qemu-aarch64")
+        if qemu is None:
+            skip("qemu-aarch64 is missing (package qemu-user)")
+        return [qemu, "-L", self.sysroot, os.path.join(self.device_build, program), *arguments]
+
+    def jllm(self, *arguments):
+        """Standard output of `jllm ARGUMENT...` on the workstation and on the device."""
+        commands = [[os.path.join(self.build, "bin", "jllm"), *arguments], self.on_device("bin/jllm", *arguments)]
+        return [self.run(c, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout for c in commands]
+
+    def example_plans(self):
+        """(model file, plan file, tolerance of its logits) of what is there."""
+        models = [(os.path.join(self.source, MODEL), OWN_MODEL_TOLERANCE)]
+        if data := os.environ.get("JLLM_TEST_DATA"):
+            models.append((os.path.join(data, STORIES), STORIES_TOLERANCE))
+        return [(m, os.path.join(self.plans, os.path.basename(m) + ".jllm"), t) for m, t in models]
+
+
+def build(sides):
+    sides.run([sides.need_toolchain()])
+
+
+def plans(sides):
+    sides.need_toolchain()
+    os.makedirs(sides.plans, exist_ok=True)
+    for test in ("executor_test", "plan_view_test"):
+        sides.run([os.path.join(sides.build, "tests", test), "--gtest_brief=1"])
+    for model, plan, _ in sides.example_plans():
+        sides.run([os.path.join(sides.build, "bin", "jllmc"), "compile", model, "--target", "host", "-o", plan])
+
+
+def shipped(folder):
+    """Programs and shared libraries below a build folder, without tests."""
+    for at, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if f not in ("CMakeFiles", "tests")]
+        for name in files:
+            path = os.path.join(at, name)
+            with open(path, "rb") as file:
+                # ELF, and of its kinds those that are loaded: executables (2) and shared objects (3).
+                start = file.read(18)
+            if start[:4] == b"\x7fELF" and start[16] in (2, 3):
+                yield path
+
+
+def elf(sides):
+    sides.need_device_build()
+    gate = os.path.join(sides.source, "tools", "check_device_elf.py")
+    files = sorted(shipped(sides.device_build))
+    check(files, "nothing is there to check")
+    sides.run([gate, *files])
+    # A program of the cross compiler's own glibc must not pass, nor one that leaves its C++ library to the device.
+    with tempfile.TemporaryDirectory() as folder:
+        code, program = os.path.join(folder, "a.cpp"), os.path.join(folder, "a")
+        with open(code, "w") as file:
+            file.write("#include <cstdlib>\n#include <iostream>\n"
+                       "int main() { std::cout << arc4random(); }\n")
+        sides.run(["aarch64-linux-gnu-g++", code, "-o", program])
+        refused = subprocess.run([gate, program], text=True, capture_output=True)
+        print(refused.stdout)
+        check(refused.returncode == 1, "the check passes a program that needs a newer glibc")
+        for fault in ("asks for GLIBC_2.36", "needs libstdc++.so.6"):
+            check(fault in refused.stdout, f"the check does not say: {fault}")
+
+
+def gtest(sides, name, *arguments):
+    sides.run(sides.on_device(f"tests/{name}", "--gtest_brief=1", *arguments))
+
+
+def golden_texts(sides):
+    with open(os.path.join(sides.source, "tests", "golden", "pretokenizer.json")) as file:
+        return json.load(file)["texts"]
+
+
+def tokenize(sides):
+    """All texts in one: pieces that meet at their borders are tests too."""
+    tokenizers = set()
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as text:
+        text.write("\n".join(golden_texts(sides)))
+        text.flush()
+        for name in sorted(os.listdir(sides.plans)):
+            plan = os.path.join(sides.plans, name)
+            workstation, device = sides.jllm("tokenize", plan, "-f", text.name, "--special", "--json")
+            check(workstation == device, f"{name}: other tokens than on the workstation")
+            check(len(json.loads(device)["tokens"]) > 1000, f"{name}: the text has hardly a token")
+            tokenizers.add(device)
+    check(len(tokenizers) > 4, "the plans have hardly a tokenizer among them")
+
+
+def certain_tokens(case, tolerance):
+    """How many golden tokens no two results within the tolerance can disagree about."""
+    for i, margin in enumerate(case["margins"]):
+        if margin <= 2 * tolerance:
+            return i
+    return len(case["margins"])
+
+
+def check_text(sides, plan, prompt, golden, certain):
+    arguments = ["run", plan, "-p", prompt, "-n", str(len(golden)), "-t", "0", "--ignore-end", "--json"]
+    texts = [json.loads(output)["tokens"] for output in sides.jllm(*arguments)]
+    for where, tokens in zip(("the workstation", "the device"), texts):
+        check(len(tokens) == len(golden), f"{where} made {len(tokens)} tokens")
+        check(tokens[:certain] == golden[:certain], f"{where} says {tokens[:certain]}, not {golden[:certain]}")
+    print(f"{certain} certain tokens; all {len(golden)} agree: {texts[0] == texts[1]}")
+
+
+def check_logits(sides, plan, text, tolerance):
+    """Both lie within the tolerance of the exact logits, so within twice of each other."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = []
+        for side, name in enumerate(("workstation", "device")):
+            file, out = os.path.join(folder, "text"), os.path.join(folder, name)
+            with open(file, "w") as stream:
+                stream.write(text)
+            arguments = ["eval", plan, "-f", file, "--logits", out]
+            program = ([os.path.join(sides.build, "bin", "jllm"), *arguments] if side == 0
+                       else sides.on_device("bin/jllm", *arguments))
+            sides.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            with open(out, "rb") as stream:
+                rows.append(array.array("f", stream.read()))
+    check(len(rows[0]) == len(rows[1]) > 1000, "the logits are not all there")
+    largest = max(abs(a - b) for a, b in zip(*rows))
+    print(f"logits differ by at most {largest:.2e}, may by {2 * tolerance:.0e}")
+    check(largest <= 2 * tolerance, "the logits differ by more than rounding can make them")
+    check(largest == largest, "a logit is not a number")
+
+
+def generate(sides):
+    with open(os.path.join(sides.source, "examples", "models", "golden.json")) as file:
+        cases = [c for c in json.load(file)["cases"] if not c["prompt"].startswith("<|")]
+    compared = 0
+    for model, plan, tolerance in sides.example_plans():
+        if model.endswith(MODEL):
+            for case in cases:
+                certain = certain_tokens(case, tolerance)
+                check_text(sides, plan, case["prompt"], case["next_tokens"], certain)
+                compared += certain
+        else:
+            # Its margins are all certain (tests/e2e/stories); the tokens are its own on both sides.
+            workstation, device = sides.jllm("run", plan, "-p", "Once upon a time", "-n", "200", "-t", "0")
+            check(workstation == device, "stories260K tells another story than on the workstation")
+            check(len(workstation) > 200, "stories260K tells no story")
+        check_logits(sides, plan, "There was once a kind girl who had a key.", tolerance)
+    check(compared > 100, "hardly a token is certain")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--build", required=True)
+    parser.add_argument("step", choices=("build", "plans", "elf", "gtest", "tokenize", "generate"))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    arguments = parser.parse_args()
+    try:
+        globals()[arguments.step](Sides(arguments.source, arguments.build), *arguments.arguments)
+    except (Failure, subprocess.CalledProcessError) as failure:
+        print(f"failed: {failure}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
