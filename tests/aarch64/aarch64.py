@@ -74,17 +74,30 @@ class Sides:
             skip("qemu-aarch64 is missing (package qemu-user)")
         return [qemu, "-L", self.sysroot, os.path.join(self.device_build, program), *arguments]
 
+    def commands(self, *arguments):
+        """`jllm ARGUMENT...` on the workstation and on the device."""
+        return [[os.path.join(self.build, "bin", "jllm"), *arguments], self.on_device("bin/jllm", *arguments)]
+
     def jllm(self, *arguments):
-        """Standard output of `jllm ARGUMENT...` on the workstation and on the device."""
-        commands = [[os.path.join(self.build, "bin", "jllm"), *arguments], self.on_device("bin/jllm", *arguments)]
-        return [self.run(c, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout for c in commands]
+        """Standard output of both."""
+        return [self.run(c, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+                for c in self.commands(*arguments)]
+
+    def logits(self, plan, tokens, out):
+        """Of both: a row of floats a token."""
+        results = []
+        for command in self.commands("eval", plan, "--tokens", tokens, "--logits", out):
+            self.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            with open(out, "rb") as file:
+                results.append(array.array("f", file.read()))
+        return results
 
     def example_plans(self):
-        """(model file, plan file, tolerance of its logits) of what is there."""
-        models = [(os.path.join(self.source, MODEL), OWN_MODEL_TOLERANCE)]
+        """(model file, plan file) of what is there."""
+        models = [os.path.join(self.source, MODEL)]
         if data := os.environ.get("JLLM_TEST_DATA"):
-            models.append((os.path.join(data, STORIES), STORIES_TOLERANCE))
-        return [(m, os.path.join(self.plans, os.path.basename(m) + ".jllm"), t) for m, t in models]
+            models.append(os.path.join(data, STORIES))
+        return [(model, os.path.join(self.plans, os.path.basename(model) + ".jllm")) for model in models]
 
 
 def build(sides):
@@ -96,7 +109,7 @@ def plans(sides):
     os.makedirs(sides.plans, exist_ok=True)
     for test in ("executor_test", "plan_view_test"):
         sides.run([os.path.join(sides.build, "tests", test), "--gtest_brief=1"])
-    for model, plan, _ in sides.example_plans():
+    for model, plan in sides.example_plans():
         sides.run([os.path.join(sides.build, "bin", "jllmc"), "compile", model, "--target", "host", "-o", plan])
 
 
@@ -157,12 +170,12 @@ def tokenize(sides):
     check(len(tokenizers) > 4, "the plans have hardly a tokenizer among them")
 
 
-def certain_tokens(case, tolerance):
+def certain_tokens(margins, tolerance):
     """How many golden tokens no two results within the tolerance can disagree about."""
-    for i, margin in enumerate(case["margins"]):
+    for i, margin in enumerate(margins):
         if margin <= 2 * tolerance:
             return i
-    return len(case["margins"])
+    return len(margins)
 
 
 def check_text(sides, plan, prompt, golden, certain):
@@ -174,44 +187,56 @@ def check_text(sides, plan, prompt, golden, certain):
     print(f"{certain} certain tokens; all {len(golden)} agree: {texts[0] == texts[1]}")
 
 
-def check_logits(sides, plan, text, tolerance):
-    """Both lie within the tolerance of the exact logits, so within twice of each other."""
+def check_logits(sides, plan, tokens, golden, tolerance):
+    """Rows of logits (by position) of both sides against those of float64."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = []
-        for side, name in enumerate(("workstation", "device")):
-            file, out = os.path.join(folder, "text"), os.path.join(folder, name)
-            with open(file, "w") as stream:
-                stream.write(text)
-            arguments = ["eval", plan, "-f", file, "--logits", out]
-            program = ([os.path.join(sides.build, "bin", "jllm"), *arguments] if side == 0
-                       else sides.on_device("bin/jllm", *arguments))
-            sides.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            with open(out, "rb") as stream:
-                rows.append(array.array("f", stream.read()))
-    check(len(rows[0]) == len(rows[1]) > 1000, "the logits are not all there")
-    largest = max(abs(a - b) for a, b in zip(*rows))
-    print(f"logits differ by at most {largest:.2e}, may by {2 * tolerance:.0e}")
-    check(largest <= 2 * tolerance, "the logits differ by more than rounding can make them")
-    check(largest == largest, "a logit is not a number")
+        ids, out = os.path.join(folder, "tokens"), os.path.join(folder, "logits")
+        with open(ids, "w") as file:
+            file.write(" ".join(map(str, tokens)))
+        for where, logits in zip(("workstation", "device"), sides.logits(plan, ids, out)):
+            check(len(logits) % len(tokens) == 0, f"the logits of the {where} are not all there")
+            vocabulary = len(logits) // len(tokens)
+            differences = []
+            for position, row in golden.items():
+                check(len(row) == vocabulary, f"the {where} has {vocabulary} logits a token, not {len(row)}")
+                actual = logits[position * vocabulary:(position + 1) * vocabulary]
+                differences += [abs(a - b) for a, b in zip(actual, row)]
+            print(f"logits of the {where} are off by at most {max(differences):.2e}, may by {tolerance:.0e}")
+            # So that a NaN fails.
+            check(all(d < tolerance for d in differences), f"the logits of the {where} are off")
 
 
-def generate(sides):
+def generate_own(sides, plan):
     with open(os.path.join(sides.source, "examples", "models", "golden.json")) as file:
         cases = [c for c in json.load(file)["cases"] if not c["prompt"].startswith("<|")]
     compared = 0
-    for model, plan, tolerance in sides.example_plans():
-        if model.endswith(MODEL):
-            for case in cases:
-                certain = certain_tokens(case, tolerance)
-                check_text(sides, plan, case["prompt"], case["next_tokens"], certain)
-                compared += certain
-        else:
-            # Its margins are all certain (tests/e2e/stories); the tokens are its own on both sides.
-            workstation, device = sides.jllm("run", plan, "-p", "Once upon a time", "-n", "200", "-t", "0")
-            check(workstation == device, "stories260K tells another story than on the workstation")
-            check(len(workstation) > 200, "stories260K tells no story")
-        check_logits(sides, plan, "There was once a kind girl who had a key.", tolerance)
+    for case in cases:
+        certain = certain_tokens(case["margins"], OWN_MODEL_TOLERANCE)
+        check_text(sides, plan, case["prompt"], case["next_tokens"], certain)
+        last = {len(case["prompt_tokens"]) - 1: case["last_logits"]}
+        check_logits(sides, plan, case["prompt_tokens"], last, OWN_MODEL_TOLERANCE)
+        compared += certain
     check(compared > 100, "hardly a token is certain")
+
+
+def generate_stories(sides, plan):
+    """Its margins are all certain (tests/e2e/stories): 200 tokens, the same on both sides, and float64's logits."""
+    workstation, device = sides.jllm("run", plan, "-p", "Once upon a time", "-n", "200", "-t", "0")
+    check(workstation == device, "stories260K tells another story than on the workstation")
+    check(len(workstation) > 200, "stories260K tells no story")
+    with open(os.path.join(os.environ["JLLM_TEST_DATA"], "golden", "stories260K.fp64.json")) as file:
+        case = json.load(file)["cases"][0]
+    rows = {int(position): row for position, row in case["logits"].items()}
+    sequence = (case["prompt"] + case["greedy"])[:max(rows) + 1]
+    check_logits(sides, plan, sequence, rows, STORIES_TOLERANCE)
+
+
+def generate(sides):
+    for model, plan in sides.example_plans():
+        if model.endswith(MODEL):
+            generate_own(sides, plan)
+        else:
+            generate_stories(sides, plan)
 
 
 def main():
