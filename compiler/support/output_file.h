@@ -1,6 +1,7 @@
-// A file that appears whole or not at all: written under a temporary name beside the target, synced
-// and renamed by commit(); removed when the object goes away or a signal ends the program before
-// that.
+// A file that appears whole or not at all: written without a name in the target's folder (where the
+// file system cannot do that, under a temporary one), synced, and renamed to the target by
+// commit(). Nothing is left when the object goes away or a signal ends the program before that;
+// what a program that was killed in the wrong moment did leave, the next one removes.
 #pragma once
 
 #include <llvm/ADT/StringRef.h>
@@ -24,13 +25,15 @@ class OutputFile {
   llvm::Error commit();
 
  private:
-  OutputFile(std::string path, std::string temporary, int fd)
-      : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
+  OutputFile(std::string path, std::string temporary, int fd, bool has_name)
+      : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd), has_name_(has_name) {}
+  bool take_name();
   void remove_temporary();
 
   std::string path_;
   std::string temporary_;
   int fd_;
+  bool has_name_;  // the temporary one
   uint64_t size_ = 0;
 };
 

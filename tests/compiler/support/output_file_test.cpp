@@ -1,9 +1,13 @@
 // OutputFile: the path appears whole at commit() or not at all, and nothing is left behind.
 #include "compiler/support/output_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <iterator>
@@ -49,7 +53,6 @@ TEST(OutputFile, AppearsAtCommit) {
     expect_ok(file.write("world", 5));
     EXPECT_EQ(file.size(), 11u);
     EXPECT_FALSE(fs::exists(path));
-    EXPECT_EQ(listing(folder).size(), 1u);  // the temporary file, beside the target
     expect_ok(file.commit());
     EXPECT_EQ(contents(path), "hello world");
   }
@@ -145,6 +148,35 @@ TEST(OutputFile, AFailedWriteSaysWhyAndRemovesTheTemporaryFile) {
   setrlimit(RLIMIT_FSIZE, &old);
   std::signal(SIGXFSZ, handler);
   EXPECT_TRUE(listing(folder).empty());
+}
+
+// What a killed program left goes; what another one is writing, and what only looks alike, stays.
+TEST(OutputFile, LeftoversOfKilledProgramsAreRemoved) {
+  const gguf::TempFolder folder;
+  folder.write("plan.tmp.999999", "half a plan");
+  folder.write("plan.tmp.txt", "a user's");
+  folder.write("other.tmp.999999", "another target's");
+  const int writing = ::open(folder.write("plan.tmp.4", "in work").c_str(), O_RDWR);
+  ASSERT_EQ(::flock(writing, LOCK_EX | LOCK_NB), 0);
+  OutputFile file = gguf::value_of(OutputFile::create(folder.file("plan")));
+  expect_ok(file.write("x", 1));
+  expect_ok(file.commit());
+  ::close(writing);
+  std::vector<std::string> names = listing(folder);
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"other.tmp.999999", "plan", "plan.tmp.4", "plan.tmp.txt"}));
+}
+
+TEST(OutputFile, APathWithoutAFolderIsTheCurrentOne) {
+  const gguf::TempFolder folder;
+  const fs::path before = fs::current_path();
+  fs::current_path(folder.file(""));
+  OutputFile file = gguf::value_of(OutputFile::create("plan"));
+  expect_ok(file.write("x", 1));
+  expect_ok(file.commit());
+  fs::current_path(before);
+  EXPECT_EQ(contents(folder.file("plan")), "x");
 }
 
 }  // namespace
