@@ -3,6 +3,6 @@
 // are constexpr. Without that it waits, as it did before.
 #pragma once
 
-#include <bits/c++config.h>
+#include <string>
 #undef _GLIBCXX20_CONSTEXPR
 #define _GLIBCXX20_CONSTEXPR

@@ -156,7 +156,7 @@ Error HostBackend::load(PlanSource& source, uint64_t offset, uint64_t size, uint
 Error HostBackend::find_kernel(const PlanView&, PlanSource&, const fb::Kernel& kernel,
                                uint64_t* handle) {
   const host::HostOp* op = host::find_host_op(kernel.name()->c_str());
-  if (op == nullptr || op->arg_count != kernel.arg_count()) {
+  if (op == nullptr || !op->takes(kernel.arg_count())) {
     message_.format(
         "the plan asks for operation '%.64s' with %u arguments, which this program does "
         "not have; was it compiled by a newer jllmc?",
@@ -168,11 +168,16 @@ Error HostBackend::find_kernel(const PlanView&, PlanSource&, const fb::Kernel& k
 }
 
 Error HostBackend::launch(uint64_t kernel, const fb::Kernel&, Grid grid, const uint64_t* args,
-                          uint32_t) {
+                          uint32_t arg_count) {
   struct Call {
     const host::HostOp* op;
     const uint64_t* args;
   } call = {reinterpret_cast<const host::HostOp*>(kernel), args};
+  uint64_t filled[host::kMaxHostArgs] = {};
+  if (arg_count < call.op->arg_count) {
+    memcpy(filled, args, arg_count * sizeof(uint64_t));
+    call.args = filled;
+  }
   pool_.run(
       grid.x,
       [](void* context, const host::Worker& worker) {

@@ -219,33 +219,40 @@ void run_finish_chunk(const uint64_t* slots, const Worker& worker) {
   args.state->position += static_cast<unsigned>(rows);
 }
 
+using Run = void (*)(const uint64_t*, const Worker&);
+
+// `added`: slots at the end that the format's first version did not have.
 template <typename Args>
-constexpr unsigned kSlots = sizeof(Args) / sizeof(uint64_t);
+constexpr HostOp op(std::string_view name, Run run, unsigned added = 0) {
+  constexpr unsigned kSlots = sizeof(Args) / sizeof(uint64_t);
+  static_assert(kSlots <= kMaxHostArgs);
+  return {name, kSlots, kSlots - added, run};
+}
 
 constexpr HostOp kOps[] = {
-    {"embed", kSlots<EmbedArgs>, run_embed},
-    {"rms_norm", kSlots<RmsNormArgs>, run_rms_norm},
-    {"layer_norm", kSlots<LayerNormArgs>, run_layer_norm},
-    {"matmul", kSlots<MatmulArgs>, run_matmul},
-    {"quantise", kSlots<QuantiseArgs>, run_quantise},
-    {"quantise_rows", kSlots<QuantiseArgs>, run_quantise_rows},
-    {"product", kSlots<ProductArgs>, run_product},
-    {"add_bias", kSlots<AddBiasArgs>, run_add_bias},
-    {"rope", kSlots<RopeArgs>, run_rope},
-    {"kv_append", kSlots<KvAppendArgs>, run_kv_append},
-    {"attention", kSlots<AttentionArgs>, run_attention},
-    {"short_conv", kSlots<ShortConvArgs>, run_short_conv},
-    {"glu", kSlots<GluArgs>, run_glu},
-    {"unary", kSlots<UnaryArgs>, run_unary},
-    {"add", kSlots<AddArgs>, run_add},
-    {"route", kSlots<RouteArgs>, run_route},
-    {"expert_matmul", kSlots<ExpertMatmulArgs>, run_expert_matmul},
-    {"expert_product", kSlots<ExpertProductArgs>, run_expert_product},
-    {"expert_sum", kSlots<ExpertSumArgs>, run_expert_sum},
-    {"finish_chunk", kSlots<FinishChunkArgs>, run_finish_chunk},
-    {"sample", kSlots<SampleArgs>, run_sample},
-    {"draft", kSlots<DraftArgs>, run_draft},
-    {"accept", kSlots<AcceptArgs>, run_accept},
+    op<EmbedArgs>("embed", run_embed, 1),
+    op<RmsNormArgs>("rms_norm", run_rms_norm),
+    op<LayerNormArgs>("layer_norm", run_layer_norm),
+    op<MatmulArgs>("matmul", run_matmul),
+    op<QuantiseArgs>("quantise", run_quantise),
+    op<QuantiseArgs>("quantise_rows", run_quantise_rows),
+    op<ProductArgs>("product", run_product),
+    op<AddBiasArgs>("add_bias", run_add_bias),
+    op<RopeArgs>("rope", run_rope),
+    op<KvAppendArgs>("kv_append", run_kv_append),
+    op<AttentionArgs>("attention", run_attention),
+    op<ShortConvArgs>("short_conv", run_short_conv),
+    op<GluArgs>("glu", run_glu),
+    op<UnaryArgs>("unary", run_unary),
+    op<AddArgs>("add", run_add),
+    op<RouteArgs>("route", run_route),
+    op<ExpertMatmulArgs>("expert_matmul", run_expert_matmul),
+    op<ExpertProductArgs>("expert_product", run_expert_product),
+    op<ExpertSumArgs>("expert_sum", run_expert_sum),
+    op<FinishChunkArgs>("finish_chunk", run_finish_chunk),
+    op<SampleArgs>("sample", run_sample),
+    op<DraftArgs>("draft", run_draft),
+    op<AcceptArgs>("accept", run_accept),
 };
 
 }  // namespace

@@ -34,7 +34,7 @@ void quantise_group(const float* in, ActivationGroup* out, bool two_planes) {
   const float steps = two_planes ? 127 * kHighUnit : 127;
   const float largest = largest_magnitude(in);
   const float inverse = largest > kTiny ? steps / largest : 0.0f;
-  int32_t halves[2] = {0, 0};
+  uint32_t halves[2] = {0, 0};  // wrap where a value is no number: the scale is NaN then
   for (unsigned i = 0; i < kPanelGroup; i += kLanes) {
     // Adding 1.5 * 2^23 rounds to an integer.
     const Floats rounded = (load(in + i) * inverse + 0x1.8p23f) - 0x1.8p23f;
@@ -47,14 +47,15 @@ void quantise_group(const float* in, ActivationGroup* out, bool two_planes) {
     std::memcpy(out->low + i, &low_bytes, sizeof(low_bytes));
     int32_t lanes[kLanes];
     std::memcpy(lanes, &value, sizeof(lanes));
-    for (unsigned lane = 0; lane < kLanes; ++lane) halves[i / 16] += lanes[lane];
+    for (unsigned lane = 0; lane < kLanes; ++lane)
+      halves[i / 16] += static_cast<uint32_t>(lanes[lane]);
   }
   const float scale = largest / steps + poison(in);
   out->scale = scale;
-  out->total = halves[0] + halves[1];
+  out->total = static_cast<int32_t>(halves[0] + halves[1]);
   out->sum = scale * static_cast<float>(out->total);
   for (unsigned half = 0; half < 2; ++half) {
-    out->half_sums[half] = scale * static_cast<float>(halves[half]);
+    out->half_sums[half] = scale * static_cast<float>(static_cast<int32_t>(halves[half]));
   }
 }
 
