@@ -76,4 +76,47 @@ function(jllm_small_library name)
 endfunction()
 
 jllm_small_library(jllm_executor_shared ${JLLM_BACKENDS})
-set_target_properties(jllm_executor_shared PROPERTIES OUTPUT_NAME jllm_executor)
+
+# The static library: the objects of the parts in one archive.
+set(FAST_OBJECTS $<TARGET_OBJECTS:jllm_executor> $<TARGET_OBJECTS:jllm_schema>)
+if("cuda" IN_LIST JLLM_BACKENDS)
+  list(APPEND FAST_OBJECTS $<TARGET_OBJECTS:jllm_cuda_driver>)
+endif()
+if("host" IN_LIST JLLM_BACKENDS)
+  list(APPEND FAST_OBJECTS $<TARGET_OBJECTS:jllm_host_backend>)
+  foreach(set ${JLLM_HOST_SETS})
+    string(REGEX REPLACE "^([^|]*)[|]([^|]*)[|].*" "jllm_host_\\1_\\2" object "${set}")
+    list(APPEND FAST_OBJECTS $<TARGET_OBJECTS:${object}>)
+  endforeach()
+endif()
+add_library(jllm_executor_static STATIC ${FAST_OBJECTS})
+set_target_properties(jllm_executor_static PROPERTIES LINKER_LANGUAGE C)
+target_link_libraries(jllm_executor_static PRIVATE Threads::Threads ${CMAKE_DL_LIBS} m)
+
+# Text: the C interface over executor/text. The C++ runtime and PCRE2 are inside the shared one.
+add_library(jllm_text_api OBJECT src/c_api/jllm_text.cpp)
+target_include_directories(jllm_text_api PRIVATE include)
+target_link_libraries(jllm_text_api PRIVATE jllm_schema jllm_flags)
+set(TEXT_OBJECTS $<TARGET_OBJECTS:jllm_text_api> $<TARGET_OBJECTS:jllm_text>)
+add_library(jllm_text_static STATIC ${TEXT_OBJECTS})
+target_link_libraries(jllm_text_static PUBLIC jllm_executor_static)
+add_library(jllm_text_shared SHARED ${TEXT_OBJECTS} $<TARGET_OBJECTS:jllm_schema>)
+target_link_libraries(jllm_text_shared PUBLIC jllm_executor_shared PRIVATE ${PCRE2_LIBRARY})
+target_link_options(jllm_text_shared PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections
+                    -Wl,-z,defs -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/text.map)
+set_target_properties(jllm_text_shared PROPERTIES LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/text.map
+                      INSTALL_RPATH "$ORIGIN")
+
+foreach(part executor text)
+  set_target_properties(jllm_${part}_static PROPERTIES OUTPUT_NAME jllm_${part} EXPORT_NAME ${part}_static)
+  set_target_properties(jllm_${part}_shared PROPERTIES OUTPUT_NAME jllm_${part} EXPORT_NAME ${part}
+                        VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+  foreach(kind static shared)
+    set_target_properties(jllm_${part}_${kind} PROPERTIES
+                          ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib
+                          LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+    target_include_directories(jllm_${part}_${kind} INTERFACE
+                               $<INSTALL_INTERFACE:include> $<INSTALL_INTERFACE:include/jllm/cpp>)
+    target_compile_features(jllm_${part}_${kind} INTERFACE cxx_std_17)
+  endforeach()
+endforeach()

@@ -3,7 +3,7 @@
 # and how they configure and build. Sourced, never run.
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-deps="$repo/.deps"
+deps="${JLLM_DEPS:-$repo/.deps}"
 log_dir="$deps/logs"
 build_dir="$repo/build"
 

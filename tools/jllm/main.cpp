@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     {"chat", jllm::tool::chat_command, "talk with a model, several turns"},
     {"bench", jllm::tool::bench_command, "time prompts and generation"},
     {"eval", jllm::tool::eval_command, "perplexity and raw logits of a text"},
+    {"embed", jllm::tool::embed_command, "a plan as a part of a program: assembler, object or C"},
     {"doctor", jllm::tool::doctor_command, "what device is here; a target file made of it"},
     {"tokenize", jllm::tool::tokenize_command, "show the tokens of a text"},
 };
