@@ -103,7 +103,8 @@ void write_c(const std::string& plan, const std::string& symbol, const std::stri
 void assemble(const std::string& source, const std::string& output) {
   const char* named = std::getenv("CC");
   const std::string name = named != nullptr && *named != '\0' ? named : "cc";
-  const std::string compiler = find_program(name);
+  const bool is_path = name.find('/') != std::string::npos;
+  const std::string compiler = is_path ? name : find_program(name);
   if (compiler.empty()) {
     throw Failure(kFailed, "no compiler '" + name +
                                "' to assemble with: name one in CC, or write a .S (-o FILE.S) and "
@@ -128,7 +129,8 @@ std::string header(OpenPlan& plan, const std::string& symbol, const std::string&
   const uint64_t executor_bytes = Executor::required_bytes(plan.view(), options);
   const uint64_t arena_bytes = Executor::arena_bytes(plan.view());
   const auto define = [&](const char* what, uint64_t value) {
-    return "#define " + name + "_" + what + " " + std::to_string(value) + "u\n";
+    return "#define " + name + "_" + what + " " + std::to_string(value) +
+           (value > UINT32_MAX ? "ull\n" : "u\n");
   };
   std::string text =
       "/* Written by jllm embed " JLLM_VERSION ": " + plan.view().plan().model()->name()->str() +
@@ -157,9 +159,9 @@ std::string header(OpenPlan& plan, const std::string& symbol, const std::string&
 }  // namespace
 
 int embed_command(int argc, char** argv) {
-  std::string path, output, symbol, prompt;
+  std::string path, output, symbol, prompt, file;
   Arguments arguments(
-      "jllm embed PLAN.jllm -o FILE.S|FILE.o|FILE.c [--symbol NAME] [--prompt TEXT]",
+      "jllm embed PLAN.jllm -o FILE.S|FILE.o|FILE.c [--symbol NAME] [-p TEXT | -f FILE]",
       "Makes a plan a part of a program: writes it as assembler (which includes the plan's file "
       "when it is assembled), as an object file ($CC assembles it) or as C, and beside it FILE.h, "
       "with the plan's name and the sizes of the blocks that running it takes.");
@@ -169,6 +171,7 @@ int embed_command(int argc, char** argv) {
   arguments.text("-p", "--prompt", &prompt,
                  "also write the tokens of this text to the header, for programs without a "
                  "tokenizer");
+  arguments.text("-f", "--file", &file, "read that text from a file (- for standard input)");
   if (!arguments.parse(argc, argv)) return kDone;
   const fs::path target(output);
   const std::string kind = target.extension().string();
@@ -180,6 +183,7 @@ int embed_command(int argc, char** argv) {
     throw Failure(kUsage,
                   "--symbol '" + symbol + "' is not a C name; say --symbol " + symbol_of(symbol));
   }
+  if (!file.empty()) prompt = read_text(file);
   OpenPlan plan(path);  // proves it: no damaged plan is linked in
   write_text(fs::path(target).replace_extension(".h").string(), header(plan, symbol, prompt));
   if (kind == ".c") {

@@ -8,6 +8,7 @@
 
 #include "executor/src/c_api/options.h"
 #include "jllm/executor.h"
+#include "jllm/plan.h"
 #include "jllm_version.h"
 #include "schema/plan_view.h"
 #include "schema/token_pieces.h"
@@ -162,6 +163,9 @@ Error open_in_memory(jllm_plan* plan, const uint8_t* data, uint64_t size, Messag
 }
 
 }  // namespace
+
+const jllm::PlanView& jllm::view_of(const jllm_plan* plan) { return plan->view; }
+jllm::PlanSource& jllm::source_of(jllm_plan* plan) { return plan->source(); }
 
 extern "C" {
 
