@@ -72,6 +72,10 @@ function(jllm_small_library name)
                         SOVERSION ${PROJECT_VERSION_MAJOR})
   target_link_options(${name} PRIVATE -Wl,--gc-sections -Wl,-z,defs -Wl,-z,noseparate-code
                       -Wl,-Bsymbolic -Wl,--hash-style=gnu -Wl,-O1 -Wl,--as-needed)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+    # Else the linker fills the file up to the largest page that a kernel may have, 64 KiB.
+    target_link_options(${name} PRIVATE -Wl,-z,norelro)
+  endif()
   target_link_libraries(${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS} m)
 endfunction()
 

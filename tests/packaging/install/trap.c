@@ -1,5 +1,5 @@
-/* Preloaded into a program that promises to use no heap, no files and no threads: from main() on, the
- * first such call ends it with status 97 and says which it was. */
+/* Preloaded into a program that promises to use no heap, no files and no threads: from main() on,
+ * the first such call ends it with status 97 and says which it was. */
 #define _GNU_SOURCE
 #include <stdarg.h>
 #include <stddef.h>
@@ -56,11 +56,11 @@ int posix_memalign(void** out, size_t alignment, size_t size) {
 }
 
 /* None of these returns: before main() nothing calls them through here. */
-#define TRAPPED(name)                    \
-  int name(void) {                       \
-    armed = 1;                           \
-    trap(#name);                         \
-    return -1;                           \
+#define TRAPPED(name) \
+  int name(void) {    \
+    armed = 1;        \
+    trap(#name);      \
+    return -1;        \
   }
 TRAPPED(open)
 TRAPPED(open64)

@@ -68,23 +68,22 @@ void prefetch(const uint8_t* p, uint64_t bytes) {
 
 // One panel: `columns` <= kColumns weight rows from `column` on, activation rows first .. first +
 // rows.
-template <WeightType kType>
 void multiply_panel(const MatmulPart& part, uint64_t column, unsigned columns, uint64_t first,
                     uint64_t rows, Panel& panel) {
-  constexpr BlockShape kShape = block_shape(kType);
-  const uint64_t row_bytes = part.k / kShape.elements * kShape.bytes;
+  const BlockShape shape = block_shape(part.type);
+  const uint64_t row_bytes = part.k / shape.elements * shape.bytes;
   for (uint64_t r = 0; r < rows; ++r) {
     for (unsigned c = 0; c < kColumns; ++c) panel.sums[r][c] = zeros();
   }
   for (uint64_t start = 0; start < part.k; start += kChunk) {
     const uint64_t count = part.k - start < kChunk ? part.k - start : kChunk;
     for (unsigned c = 0; c < columns; ++c) {
-      const uint64_t offset = (column + c) * row_bytes + start / kShape.elements * kShape.bytes;
+      const uint64_t offset = (column + c) * row_bytes + start / shape.elements * shape.bytes;
       const uint8_t* blocks = part.weight + offset;
       if (column + c + kColumns < part.end) {
-        prefetch(blocks + kColumns * row_bytes, count / kShape.elements * kShape.bytes);
+        prefetch(blocks + kColumns * row_bytes, count / shape.elements * shape.bytes);
       }
-      decode<kType>(blocks, panel.weights[c], count);
+      dequantise(part.type, blocks, panel.weights[c], count);
     }
     const float* in = part.in + first * part.k + start;
     uint64_t r = 0;
@@ -101,8 +100,7 @@ void multiply_panel(const MatmulPart& part, uint64_t column, unsigned columns, u
   }
 }
 
-template <WeightType kType>
-void multiply(const MatmulPart& part) {
+void matmul(const MatmulPart& part) {
   Panel panel;
   std::memset(panel.weights, 0, sizeof(panel.weights));  // columns beyond the last are computed too
   for (uint64_t first = 0; first < part.rows; first += kRowBlock) {
@@ -110,53 +108,8 @@ void multiply(const MatmulPart& part) {
     for (uint64_t column = part.begin; column < part.end; column += kColumns) {
       const uint64_t left = part.end - column;
       const unsigned columns = left < kColumns ? static_cast<unsigned>(left) : kColumns;
-      multiply_panel<kType>(part, column, columns, first, rows, panel);
+      multiply_panel(part, column, columns, first, rows, panel);
     }
-  }
-}
-
-void matmul(const MatmulPart& part) {
-  switch (part.type) {
-    case WeightType::kF32:
-      return multiply<WeightType::kF32>(part);
-    case WeightType::kF16:
-      return multiply<WeightType::kF16>(part);
-    case WeightType::kBF16:
-      return multiply<WeightType::kBF16>(part);
-    case WeightType::kQ4_0:
-      return multiply<WeightType::kQ4_0>(part);
-    case WeightType::kQ5_0:
-      return multiply<WeightType::kQ5_0>(part);
-    case WeightType::kQ4_1:
-      return multiply<WeightType::kQ4_1>(part);
-    case WeightType::kQ5_1:
-      return multiply<WeightType::kQ5_1>(part);
-    case WeightType::kQ8_0:
-      return multiply<WeightType::kQ8_0>(part);
-    case WeightType::kQ4_K:
-      return multiply<WeightType::kQ4_K>(part);
-    case WeightType::kQ5_K:
-      return multiply<WeightType::kQ5_K>(part);
-    case WeightType::kQ6_K:
-      return multiply<WeightType::kQ6_K>(part);
-    case WeightType::kQ1_0:
-      return multiply<WeightType::kQ1_0>(part);
-    case WeightType::kQ2_K:
-      return multiply<WeightType::kQ2_K>(part);
-    case WeightType::kQ3_K:
-      return multiply<WeightType::kQ3_K>(part);
-    case WeightType::kIQ4_NL:
-      return multiply<WeightType::kIQ4_NL>(part);
-    case WeightType::kIQ4_XS:
-      return multiply<WeightType::kIQ4_XS>(part);
-    case WeightType::kMXFP4:
-      return multiply<WeightType::kMXFP4>(part);
-    case WeightType::kTQ2_0:
-      return multiply<WeightType::kTQ2_0>(part);
-    case WeightType::kQ2_0:
-      return multiply<WeightType::kQ2_0>(part);
-    case WeightType::kTQ1_0:
-      return;  // in no plan
   }
 }
 
