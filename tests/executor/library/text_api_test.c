@@ -1,0 +1,104 @@
+/* jllm_text.h as a C99 program meets it: text to tokens and back, and the ways that fail.
+ * usage: text_api_test PLAN.jllm (the bundled model) */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jllm/jllm_text.h"
+
+static int failures = 0;
+
+#define CHECK(condition)                                                   \
+  do {                                                                     \
+    if (!(condition)) {                                                    \
+      printf("%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); \
+      ++failures;                                                          \
+    }                                                                      \
+  } while (0)
+
+enum { kMany = 64 };
+static const char kText[] = "A fuse \xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80 melts.";
+
+static void test_tokens(const jllm_tokenizer* tokenizer) {
+  uint32_t tokens[kMany] = {0}, first[kMany];
+  uint64_t count = 0, more = 0, size = 0, i, length = 0;
+  char text[256], piece[64];
+  CHECK(jllm_tokenize(tokenizer, kText, strlen(kText), 0, tokens, kMany, &count) == JLLM_OK);
+  CHECK(count > 3 && count < kMany);
+  /* Too little room: as many as fit, and how many there are. */
+  memset(first, 0xff, sizeof first);
+  CHECK(jllm_tokenize(tokenizer, kText, strlen(kText), 0, first, 2, &more) == JLLM_OK);
+  CHECK(more == count && first[0] == tokens[0] && first[1] == tokens[1] && first[2] == UINT32_MAX);
+  CHECK(jllm_tokenize(tokenizer, "", 0, 0, NULL, 0, &more) == JLLM_OK && more == 0);
+  /* Control tokens in the text are read only when asked for. */
+  CHECK(jllm_tokenize(tokenizer, "<|im_start|>", 12, JLLM_PARSE_SPECIAL, first, kMany, &more) ==
+        JLLM_OK);
+  CHECK(more == 1);
+  CHECK(jllm_token_piece(tokenizer, first[0], 0, piece, sizeof piece, &size) == JLLM_OK);
+  CHECK(size == 0);
+  CHECK(jllm_token_piece(tokenizer, first[0], JLLM_WITH_SPECIAL, piece, sizeof piece, &size) ==
+        JLLM_OK);
+  CHECK(size == 12 && memcmp(piece, "<|im_start|>", 12) == 0);
+  CHECK(jllm_tokenize(tokenizer, "<|im_start|>", 12, 0, first, kMany, &more) == JLLM_OK &&
+        more > 1);
+  /* The pieces are the text. */
+  for (i = 0; i < count; ++i) {
+    CHECK(jllm_token_piece(tokenizer, tokens[i], 0, text + length, sizeof text - length, &size) ==
+          JLLM_OK);
+    length += size;
+  }
+  CHECK(length == strlen(kText) && memcmp(text, kText, length) == 0);
+  CHECK(jllm_token_piece(tokenizer, 0xffffff, 0, piece, sizeof piece, &size) == JLLM_BAD_ARGUMENT);
+}
+
+/* Only whole characters come out; what is left at the end becomes U+FFFD. */
+static void test_decoder(const jllm_tokenizer* tokenizer) {
+  uint32_t tokens[kMany] = {0};
+  uint64_t count = 0, size = 0, i, length = 0;
+  char text[256] = "";
+  const char* part = NULL;
+  jllm_decoder* decoder = NULL;
+  CHECK(jllm_tokenize(tokenizer, kText, strlen(kText), 0, tokens, kMany, &count) == JLLM_OK);
+  CHECK(jllm_decoder_open(tokenizer, 0, &decoder) == JLLM_OK);
+  for (i = 0; i < count; ++i) {
+    CHECK(jllm_decoder_push(decoder, tokens[i], &part, &size) == JLLM_OK);
+    CHECK(strlen(part) == size && (size == 0 || ((unsigned char)part[0] & 0xc0) != 0x80));
+    memcpy(text + length, part, (size_t)size);
+    length += size;
+  }
+  CHECK(length == strlen(kText) && memcmp(text, kText, length) == 0);
+  CHECK(jllm_decoder_finish(decoder, &part, &size) == JLLM_OK && size == 0);
+  /* The first byte of a character alone. */
+  CHECK(jllm_tokenize(tokenizer, "\xf0\x9f\x98\x80", 4, 0, tokens, kMany, &count) == JLLM_OK);
+  CHECK(count > 1);
+  CHECK(jllm_decoder_push(decoder, tokens[count > 4 ? 1 : 0], &part, &size) == JLLM_OK &&
+        size == 0);
+  CHECK(jllm_decoder_finish(decoder, &part, &size) == JLLM_OK);
+  CHECK(size == 3 && memcmp(part, "\xef\xbf\xbd", 3) == 0);
+  jllm_decoder_close(decoder);
+}
+
+int main(int argc, char** argv) {
+  uint64_t bytes = 0;
+  jllm_message message;
+  jllm_plan* plan = NULL;
+  jllm_tokenizer* tokenizer = NULL;
+  void *block, *aligned;
+  if (argc != 2 || jllm_plan_file_bytes(argv[1], &bytes, &message) != JLLM_OK) return 2;
+  block = malloc((size_t)bytes + 64);
+  aligned = (char*)block + (64 - (uintptr_t)block % 64);
+  if (jllm_plan_open_file(argv[1], aligned, bytes, &plan, &message) != JLLM_OK) return 1;
+  CHECK(jllm_tokenizer_open(plan, &tokenizer, &message) == JLLM_OK);
+  jllm_plan_close(plan); /* the tokenizer has its own copy */
+  free(block);
+  if (tokenizer == NULL) {
+    printf("%s\n", message.text);
+    return 1;
+  }
+  test_tokens(tokenizer);
+  test_decoder(tokenizer);
+  jllm_tokenizer_close(tokenizer);
+  jllm_tokenizer_close(NULL);
+  printf("%d failures\n", failures);
+  return failures == 0 ? 0 : 1;
+}
