@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks that programs and libraries for the device run on JetPack 5 and later: built for aarch64, no symbol of a glibc
-newer than 2.31, and nothing needed but glibc's own libraries (no libstdc++, no libgcc_s). Prints a line a file and
-leaves with status 1 when one does not pass.
+newer than 2.31, and nothing needed but glibc's own libraries and ours (no libstdc++, no libgcc_s). Prints a line a
+file and leaves with status 1 when one does not pass.
 
 usage: tools/check_device_elf.py [--glibc VERSION] FILE...        (needs readelf, of binutils)
 """
@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 GLIBC = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "ld-linux-aarch64.so.1"}
+OURS = r"libjllm_\w+\.so\.\d+"
 
 
 def readelf(option, path):
@@ -34,7 +35,7 @@ def faults_of(path, floor):
         if version(name) > version(floor):
             faults.append(f"asks for GLIBC_{name}, newer than {floor}")
     for name in re.findall(r"\(NEEDED\).*\[(.*)\]", readelf("--dynamic", path)):
-        if name not in GLIBC:
+        if name not in GLIBC and not re.fullmatch(OURS, name):
             faults.append(f"needs {name}")
     return highest, faults
 

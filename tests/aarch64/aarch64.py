@@ -116,7 +116,7 @@ def plans(sides):
 def shipped(folder):
     """Programs and shared libraries below a build folder, without tests."""
     for at, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if f not in ("CMakeFiles", "tests")]
+        folders[:] = [f for f in folders if f not in ("CMakeFiles", "tests", "fake_cuda")]
         for name in files:
             path = os.path.join(at, name)
             with open(path, "rb") as file:

@@ -1,6 +1,7 @@
 // jllmc from outside: exit codes and key words of its messages, help, reports, interruption. What
 // the stages refuse and why is tested with them; here it matters that it reaches the user.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <chrono>
 #include <csignal>
@@ -221,12 +222,19 @@ TEST_F(Jllmc, SynthesisesTheSameModelAgain) {
   EXPECT_EQ(test::read_file(dir_.file("a.gguf")), test::read_file(dir_.file("b.gguf")));
 }
 
-// Bytes of the only file in a folder, whatever its name; 0 while there is none.
-uint64_t size_of_only_file(const TempDir& dir) {
-  std::error_code gone;  // it may be renamed at any moment
-  const std::vector<std::string> names = dir.entries();
-  const uint64_t size = names.empty() ? 0 : std::filesystem::file_size(dir.file(names[0]), gone);
-  return gone ? 0 : size;
+// Bytes of the file that a process writes into this folder, which need have no name yet; 0: none.
+uint64_t size_of_file_in_work(pid_t pid, const TempDir& dir) {
+  namespace fs = std::filesystem;
+  std::error_code gone;  // files may be closed at any moment
+  const std::string folder = fs::canonical(dir.file("")).string();
+  for (const auto& entry : fs::directory_iterator("/proc/" + std::to_string(pid) + "/fd", gone)) {
+    const std::string target = fs::read_symlink(entry.path(), gone).string();
+    struct stat info = {};
+    if (!gone && target.rfind(folder, 0) == 0 && stat(entry.path().c_str(), &info) == 0) {
+      return static_cast<uint64_t>(info.st_size);
+    }
+  }
+  return 0;
 }
 
 // Sends a signal while jllmc writes its file into `out`, which must be empty again afterwards. A
@@ -237,7 +245,8 @@ void interrupt_while_writing(const std::vector<std::string>& arguments, const Te
   for (int attempt = 0; attempt < 10; ++attempt) {
     test::Process process(JLLMC_PROGRAM, arguments);
     // Some bytes are written: the file is open and guarded.
-    for (int i = 0; i < 60000 && size_of_only_file(out) < (1 << 20); ++i) {
+    for (int i = 0;
+         i < 60000 && process.runs() && size_of_file_in_work(process.pid(), out) < (1 << 20); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     process.send(signal);

@@ -60,6 +60,12 @@ Process::~Process() {
 
 void Process::send(int signal) const { EXPECT_EQ(kill(pid_, signal), 0); }
 
+bool Process::runs() const {
+  siginfo_t info = {};
+  return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == 0;
+}
+
 std::string Process::output() const {
   return access(dir_.file("out").c_str(), R_OK) == 0 ? read_text(dir_.file("out")) : "";
 }

@@ -32,6 +32,8 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   void send(int signal) const;
+  pid_t pid() const { return pid_; }
+  bool runs() const;
   // What it has written to standard output so far.
   std::string output() const;
   // Waits for its end; a process that takes longer than this is killed and fails the test.
