@@ -234,12 +234,19 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     inputs.options.push_back("lora=" + adapter.sha256() + ":" + adapter.scale_text());
   }
   inputs.edits = &edits;
+  inputs.split_weights = options.split_weights;
   inputs.options.push_back("chat_format=" + chat->name);
   inputs.progress = [&](uint64_t done, uint64_t total) { progress.update(done, total); };
   llvm::Expected<emit::PlanSizes> sizes = emit::write_plan(inputs, options.output);
   if (!sizes) return sizes.takeError();
   facts.output = options.output;
   facts.file_bytes = sizes->file_bytes;
+  facts.weight_file = sizes->weight_file;
+  facts.weight_file_bytes = sizes->weight_file_bytes;
+  facts.weight_file_reused = sizes->weight_file_reused;
+  if (sizes->weight_file_reused) {
+    llvm::errs() << "weights: " << sizes->weight_file << " has them already, nothing written\n";
+  }
   print_report(options.report, facts, out);
   return llvm::Error::success();
 }

@@ -32,6 +32,7 @@ struct CompileOptions {
   std::string nvrtc;       // library or folder; empty: search
   std::string dump_after;  // one of kPlanStages: print its result and stop
   bool use_cache = true;
+  bool split_weights = false;  // into a file of their own, which plans can share
   bool ptx =
       false;  // PTX instead of machine code: runs a target's code path on a newer device, in tests
   ReportFormat report = ReportFormat::kNone;

@@ -56,11 +56,12 @@ Result<uint64_t> PlanView::head_size(const uint8_t* bytes, uint64_t size, uint64
                     prefix.file_size, file_size);
     return Error::kPlanTruncated;
   }
-  const bool sane = prefix.prefix_size == sizeof prefix && prefix.flags == 0 &&
+  const bool sane = prefix.prefix_size == sizeof prefix && prefix.flags <= kPlanSigned &&
                     prefix.plan_offset == sizeof prefix && prefix.plan_size <= kMaxPlanBytes &&
                     range_inside(prefix.plan_offset, prefix.plan_size, prefix.segments_offset) &&
                     prefix.segments_offset % kSegmentAlignment == 0 &&
-                    prefix.segments_offset <= file_size &&
+                    file_size >= kSegmentAlignment &&
+                    prefix.segments_offset <= segments_end(prefix) &&
                     prefix.segments_size == file_size - prefix.segments_offset;
   if (!sane) {
     message->format("the plan's prefix is damaged");

@@ -6,6 +6,7 @@
 #include "schema/checked_math.h"
 #include "schema/plan_view.h"
 #include "schema/step_state.h"
+#include "schema/weight_file.h"
 
 namespace jllm {
 namespace {
@@ -16,7 +17,7 @@ constexpr uint64_t kMaxArenaBytes = 1ull << 40;
 constexpr uint32_t kMaxBlockThreads = 1024;
 constexpr uint32_t kMaxGridX = 0x7fffffff;
 constexpr uint32_t kMaxGridYz = 65535;
-constexpr uint32_t kSha256Bytes = 32;
+constexpr uint32_t kMaxFileName = 255;
 
 class Validator {
  public:
@@ -24,8 +25,8 @@ class Validator {
       : plan_(plan), prefix_(prefix), message_(message) {}
 
   bool run() {
-    return check_arenas() && check_segments() && check_buffers() && check_kernels() &&
-           check_bindings() && check_graphs() && check_model();
+    return check_arenas() && check_weight_file() && check_segments() && check_buffers() &&
+           check_kernels() && check_bindings() && check_graphs() && check_model();
   }
 
  private:
@@ -56,16 +57,44 @@ class Validator {
     return true;
   }
 
+  // One that leads to no other folder.
+  static bool is_plain_name(const flatbuffers::String& name) {
+    if (name.size() == 0 || name.size() > kMaxFileName || name.Get(0) == '.') return false;
+    for (const char c : name) {
+      if (c == '/' || c == '\0') return false;
+    }
+    return true;
+  }
+
+  bool check_weight_file() {
+    const fb::WeightFile* file = plan_.weight_file();
+    if (file == nullptr) return true;
+    if (!is_plain_name(*file->name())) return fail("plan: the weight file has an odd name");
+    if (file->size() < kWeightFileData || file->size() % kSegmentAlignment != 0 ||
+        file->sha256()->size() != kSha256Bytes) {
+      return fail("plan: the weight file has an odd size or no SHA-256");
+    }
+    return true;
+  }
+
   bool check_segments() {
     uint64_t end = prefix_.segments_offset;
+    uint64_t weights_end = kWeightFileData;
     for (const fb::Segment* segment : *plan_.segments()) {
       if (segment->kind() > fb::SegmentKind::MAX) return fail("plan: unknown segment kind");
-      if (segment->offset() % kSegmentAlignment != 0 || segment->offset() < end ||
-          !range_inside(segment->offset(), segment->size(), prefix_.file_size)) {
+      const bool outside = segment->in_weight_file();
+      if (outside &&
+          (plan_.weight_file() == nullptr || segment->kind() != fb::SegmentKind::Weights)) {
+        return fail("plan: a segment lies in a weight file that is not named");
+      }
+      uint64_t& previous = outside ? weights_end : end;
+      const uint64_t file_size = outside ? plan_.weight_file()->size() : segments_end(prefix_);
+      if (segment->offset() % kSegmentAlignment != 0 || segment->offset() < previous ||
+          !range_inside(segment->offset(), segment->size(), file_size)) {
         return fail("plan: a segment at %" PRIu64 " lies outside the file or over another",
                     segment->offset());
       }
-      end = segment->offset() + segment->size();
+      previous = segment->offset() + segment->size();
       if (segment->sha256()->size() != kSha256Bytes) return fail("plan: a segment has no SHA-256");
       if (segment->kind() != fb::SegmentKind::Weights) continue;
       if (!inside_arena(segment->dest_arena(), segment->dest_offset(), segment->size()) ||

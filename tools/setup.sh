@@ -106,6 +106,7 @@ find_missing() {
   need_header flatbuffers/flatbuffers.h libflatbuffers-dev
   need_header pcre2.h libpcre2-dev
   need_header nlohmann/json.hpp nlohmann-json3-dev
+  need_header sodium.h libsodium-dev
   if [ "$device_only" = 0 ]; then
     need_header gtest/gtest.h libgtest-dev
     need_header gmock/gmock.h libgmock-dev

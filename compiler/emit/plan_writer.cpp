@@ -5,9 +5,11 @@
 
 #include <array>
 #include <cstring>
+#include <optional>
 #include <set>
 
 #include "compiler/budget.h"
+#include "compiler/emit/weight_file.h"
 #include "compiler/emit/weight_stream.h"
 #include "compiler/support/error.h"
 #include "compiler/support/output_file.h"
@@ -15,6 +17,7 @@
 #include "schema/checked_math.h"
 #include "schema/plan_generated.h"
 #include "schema/prefix.h"
+#include "schema/weight_file.h"
 
 namespace jllm::emit {
 namespace {
@@ -35,6 +38,7 @@ struct SegmentPlan {
   llvm::ArrayRef<uint8_t> bytes;  // empty for weights, which are streamed
   uint64_t offset = kUnknownOffset;
   Digest digest{};
+  bool in_weight_file = false;
 };
 
 Digest sha256(llvm::ArrayRef<uint8_t> bytes) {
@@ -61,16 +65,22 @@ class PlanWriter {
     }
     const uint64_t first = align_up(sizeof(PlanPrefix) + tables, kSegmentAlignment);
     uint64_t end = first;
+    weights_end_ = kWeightFileData;
     for (SegmentPlan& segment : segments_) {
-      segment.offset = end;
-      end = align_up(end + segment.size, kSegmentAlignment);
+      uint64_t& place = segment.in_weight_file ? weights_end_ : end;
+      segment.offset = place;
+      place = align_up(place + segment.size, kSegmentAlignment);
     }
     llvm::Expected<OutputFile> file = OutputFile::create(path);
     if (!file) return file.takeError();
+    PlanSizes sizes;
+    // First, so that a plan never names a file that is not there.
+    if (in_.split_weights) {
+      if (llvm::Error error = write_weight_file(path, &sizes)) return error;
+    }
     if (llvm::Error error = write_segments(*file, first)) return error;
     if (llvm::Error error = write_head(*file, first, end)) return error;
     if (llvm::Error error = file->commit()) return error;
-    PlanSizes sizes;
     sizes.file_bytes = end;
     sizes.weight_bytes = plan_.layout.total(memory::ArenaKind::kWeights);
     sizes.code_bytes = code_bytes();
@@ -93,17 +103,55 @@ class PlanWriter {
     for (uint32_t i = 0; i < plan_.layout.arenas.size(); ++i) {
       const memory::Arena& arena = plan_.layout.arenas[i];
       if (arena.kind != memory::ArenaKind::kWeights) continue;
-      segments_.push_back({fb::SegmentKind::Weights, arena.size, i, {}, kUnknownOffset, {}});
+      segments_.push_back(
+          {fb::SegmentKind::Weights, arena.size, i, {}, kUnknownOffset, {}, in_.split_weights});
     }
     segments_.push_back(
         {fb::SegmentKind::Tokenizer, in_.tokenizer.size(), 0, in_.tokenizer, kUnknownOffset, {}});
-    if (in_.chat_format.empty()) return;
-    segments_.push_back({fb::SegmentKind::ChatFormat,
-                         in_.chat_format.size(),
-                         0,
-                         in_.chat_format,
-                         kUnknownOffset,
-                         {}});
+    add_optional(fb::SegmentKind::ChatFormat, in_.chat_format);
+    add_optional(fb::SegmentKind::SelfTest, in_.self_test);
+  }
+
+  void add_optional(fb::SegmentKind kind, llvm::ArrayRef<uint8_t> bytes) {
+    if (!bytes.empty()) segments_.push_back({kind, bytes.size(), 0, bytes, kUnknownOffset, {}});
+  }
+
+  // Hands the segment's bytes to `sink` and keeps their hash.
+  llvm::Error stream(SegmentPlan& segment,
+                     const std::function<llvm::Error(llvm::ArrayRef<uint8_t>)>& sink) {
+    const uint64_t total = plan_.layout.total(memory::ArenaKind::kWeights);
+    llvm::SHA256 hash;
+    llvm::Error error =
+        stream_weights(*plan_.model.file, plan_.program, plan_.layout, segment.dest_arena,
+                       plan_.target.is_host, in_.edits, [&](llvm::ArrayRef<uint8_t> piece) {
+                         hash.update(piece);
+                         weights_done_ += piece.size();
+                         if (in_.progress) in_.progress(weights_done_, total);
+                         return sink(piece);
+                       });
+    if (error) return error;
+    const auto digest = hash.final();
+    std::memcpy(segment.digest.data(), digest.data(), segment.digest.size());
+    return llvm::Error::success();
+  }
+
+  llvm::Error write_weight_file(llvm::StringRef plan_path, PlanSizes* sizes) {
+    llvm::Expected<WeightFileWriter> file =
+        WeightFileWriter::create(plan_path, plan_.model.file->path(), weights_end_);
+    if (!file) return file.takeError();
+    for (SegmentPlan& segment : segments_) {
+      if (!segment.in_weight_file) continue;
+      if (llvm::Error error = file->pad_to(segment.offset)) return error;
+      const auto sink = [&](llvm::ArrayRef<uint8_t> piece) { return file->write(piece); };
+      if (llvm::Error error = stream(segment, sink)) return error;
+    }
+    llvm::Expected<WrittenWeightFile> written = file->finish();
+    if (!written) return written.takeError();
+    weight_file_ = std::move(*written);
+    sizes->weight_file = weight_file_->path;
+    sizes->weight_file_bytes = weights_end_;
+    sizes->weight_file_reused = weight_file_->reused;
+    return llvm::Error::success();
   }
 
   llvm::Error pad_to(OutputFile& file, uint64_t offset) {
@@ -113,27 +161,18 @@ class PlanWriter {
 
   llvm::Error write_segments(OutputFile& file, uint64_t first) {
     if (llvm::Error error = pad_to(file, first)) return error;
-    const uint64_t total = plan_.layout.total(memory::ArenaKind::kWeights);
-    uint64_t done = 0;
     for (SegmentPlan& segment : segments_) {
+      if (segment.in_weight_file) continue;
       if (llvm::Error error = pad_to(file, segment.offset)) return error;
       if (segment.kind != fb::SegmentKind::Weights) {
         segment.digest = sha256(segment.bytes);
         if (llvm::Error error = file.write(segment.bytes.data(), segment.size)) return error;
         continue;
       }
-      llvm::SHA256 hash;
-      llvm::Error error =
-          stream_weights(*plan_.model.file, plan_.program, plan_.layout, segment.dest_arena,
-                         plan_.target.is_host, in_.edits, [&](llvm::ArrayRef<uint8_t> piece) {
-                           hash.update(piece);
-                           done += piece.size();
-                           if (in_.progress) in_.progress(done, total);
-                           return file.write(piece.data(), piece.size());
-                         });
-      if (error) return error;
-      const auto digest = hash.final();
-      std::memcpy(segment.digest.data(), digest.data(), segment.digest.size());
+      const auto sink = [&](llvm::ArrayRef<uint8_t> piece) {
+        return file.write(piece.data(), piece.size());
+      };
+      if (llvm::Error error = stream(segment, sink)) return error;
     }
     return pad_to(file, align_up(file.size(), kSegmentAlignment));
   }
@@ -230,6 +269,17 @@ class PlanWriter {
         b.CreateString(in_.nvrtc_version), b.CreateVector(options));
   }
 
+  // Of the same size whether the file has been written or not: its name ends with a hash.
+  Offset<fb::WeightFile> weight_file(FlatBufferBuilder& b) const {
+    if (!in_.split_weights) return {};
+    const Digest unknown = {};
+    const Digest& digest = weight_file_ ? weight_file_->sha256 : unknown;
+    const std::string name = weight_file_name(plan_.model.file->path(), digest);
+    return fb::CreateWeightFile(b, b.CreateString(name),
+                                weight_file_ ? weights_end_ : kUnknownOffset,
+                                b.CreateVector(digest.data(), digest.size()));
+  }
+
   std::vector<uint8_t> build_tables() const {
     FlatBufferBuilder b(1 << 20);
     std::vector<Offset<fb::Arena>> arenas;
@@ -239,9 +289,9 @@ class PlanWriter {
     }
     std::vector<Offset<fb::Segment>> segments;
     for (const SegmentPlan& s : segments_) {
-      segments.push_back(fb::CreateSegment(b, s.kind, s.offset, s.size,
-                                           b.CreateVector(s.digest.data(), s.digest.size()),
-                                           static_cast<uint16_t>(s.dest_arena), 0));
+      segments.push_back(fb::CreateSegment(
+          b, s.kind, s.offset, s.size, b.CreateVector(s.digest.data(), s.digest.size()),
+          static_cast<uint16_t>(s.dest_arena), 0, s.in_weight_file));
     }
     const std::vector<uint32_t> arg_counts = argument_counts();
     std::vector<Offset<fb::Kernel>> kernels;
@@ -270,10 +320,12 @@ class PlanWriter {
     const auto buffer_tables = buffers(b);
     const auto bindings_table = bindings(b);
     const auto provenance_table = provenance(b);
-    const auto plan = fb::CreatePlan(
-        b, target_table, model_table, b.CreateVector(arenas), b.CreateVector(segments),
-        b.CreateVector(buffer_tables), b.CreateVector(kernels), b.CreateVector(graphs),
-        bindings_table, requirements, provenance_table, b.CreateVector(in_.end_tokens));
+    const auto weight_file_table = weight_file(b);
+    const auto plan = fb::CreatePlan(b, target_table, model_table, b.CreateVector(arenas),
+                                     b.CreateVector(segments), b.CreateVector(buffer_tables),
+                                     b.CreateVector(kernels), b.CreateVector(graphs),
+                                     bindings_table, requirements, provenance_table,
+                                     b.CreateVector(in_.end_tokens), weight_file_table);
     fb::FinishPlanBuffer(b, plan);
     return {b.GetBufferPointer(), b.GetBufferPointer() + b.GetSize()};
   }
@@ -291,6 +343,9 @@ class PlanWriter {
   const PlanInputs& in_;
   const PlannedModel& plan_;
   std::vector<SegmentPlan> segments_;
+  uint64_t weights_end_ = 0;   // size of the weight file
+  uint64_t weights_done_ = 0;  // bytes streamed, of all segments
+  std::optional<WrittenWeightFile> weight_file_;
 };
 
 }  // namespace

@@ -106,8 +106,14 @@ void print_plan_text(const PlanFile& file, llvm::raw_ostream& out) {
                  report::format_bytes(plan.requirements()->code_bytes()),
                  report::format_bytes(plan.requirements()->context_bytes_estimate()));
   for (const fb::Segment* segment : *plan.segments()) {
-    out << formatv("  {0,-10} at {1,12}  {2,12}  sha256 {3}\n", segment_kind_name(segment->kind()),
-                   segment->offset(), report::format_bytes(segment->size()), hash_text(*segment));
+    out << formatv("  {0,-10} at {1,12}  {2,12}  sha256 {3}{4}\n",
+                   segment_kind_name(segment->kind()), segment->offset(),
+                   report::format_bytes(segment->size()), hash_text(*segment),
+                   segment->in_weight_file() ? "  (weight file)" : "");
+  }
+  if (const fb::WeightFile* weights = plan.weight_file()) {
+    out << formatv("weight file  {0}  {1}\n", weights->name()->c_str(),
+                   report::format_bytes(weights->size()));
   }
   out << "\ngraphs\n";
   for (const fb::Graph* graph : *plan.graphs()) {
@@ -187,9 +193,16 @@ void print_plan_json(const PlanFile& file, llvm::raw_ostream& out) {
           json.attribute("offset", int64_t(segment->offset()));
           json.attribute("bytes", int64_t(segment->size()));
           json.attribute("sha256", hash_text(*segment));
+          if (segment->in_weight_file()) json.attribute("in_weight_file", true);
         });
       }
     });
+    if (const fb::WeightFile* weights = plan.weight_file()) {
+      json.attributeObject("weight_file", [&] {
+        json.attribute("name", text(weights->name()));
+        json.attribute("bytes", int64_t(weights->size()));
+      });
+    }
     json.attributeArray("graphs", [&] {
       for (const fb::Graph* graph : *plan.graphs()) {
         json.object([&] {

@@ -1,5 +1,7 @@
 // A second proof of a plan's layout, from the plan alone: it shares no code with the planner.
+#include <llvm/Support/FileSystem.h>
 #include <llvm/Support/MemoryBuffer.h>
+#include <llvm/Support/Path.h>
 #include <llvm/Support/SHA256.h>
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 
 #include "compiler/inspect/inspect.h"
 #include "compiler/support/error.h"
+#include "schema/weight_file.h"
 
 namespace jllm::inspect {
 namespace {
@@ -73,21 +76,46 @@ llvm::Error verify_launches(const PlanFile& file) {
   return llvm::Error::success();
 }
 
+// The weight file lies beside the plan; its first bytes must be those that the plan expects.
+llvm::Expected<std::string> find_weights(const PlanFile& file) {
+  const fb::WeightFile* wanted = file.plan().weight_file();
+  if (wanted == nullptr) return std::string();
+  llvm::SmallString<128> path = llvm::sys::path::parent_path(file.path());
+  llvm::sys::path::append(path, wanted->name()->c_str());
+  uint64_t size = 0;
+  const std::error_code missing = llvm::sys::fs::file_size(path, size);
+  if (missing) {
+    return fail(ExitCode::kFailed, "{0}: the plan's weight file: {1}", path.str(),
+                missing.message());
+  }
+  auto header = llvm::MemoryBuffer::getFileSlice(path, std::min(size, kWeightFileData), 0);
+  if (!header) return fail(ExitCode::kFailed, "{0}: {1}", path, header.getError().message());
+  Message message;
+  const llvm::StringRef bytes = (*header)->getBuffer();
+  const Error error =
+      check_weight_file(file.view(), bytes.bytes_begin(), bytes.size(), size, &message);
+  if (error != Error::kOk) return fail(ExitCode::kInvalidFile, "{0}: {1}", path, message.text);
+  return path.str().str();
+}
+
 llvm::Error verify_hashes(const PlanFile& file) {
   constexpr uint64_t kPiece = 16u << 20;
+  llvm::Expected<std::string> found = find_weights(file);
+  if (!found) return found.takeError();
+  const std::string& weights = *found;
   for (const fb::Segment* segment : *file.plan().segments()) {
+    const std::string& path = segment->in_weight_file() ? weights : file.path();
     llvm::SHA256 hash;
     for (uint64_t done = 0; done < segment->size(); done += kPiece) {
       const uint64_t n = std::min(kPiece, segment->size() - done);
-      auto piece = llvm::MemoryBuffer::getFileSlice(file.path(), n, segment->offset() + done);
-      if (!piece)
-        return fail(ExitCode::kFailed, "{0}: {1}", file.path(), piece.getError().message());
+      auto piece = llvm::MemoryBuffer::getFileSlice(path, n, segment->offset() + done);
+      if (!piece) return fail(ExitCode::kFailed, "{0}: {1}", path, piece.getError().message());
       hash.update((*piece)->getBuffer());
     }
     const auto digest = hash.final();
     if (std::memcmp(digest.data(), segment->sha256()->data(), segment->sha256()->size()) != 0) {
       return fail(ExitCode::kInvalidFile,
-                  "{0}: the {1} segment at {2} is damaged: its SHA-256 differs", file.path(),
+                  "{0}: the {1} segment at {2} is damaged: its SHA-256 differs", path,
                   fb::EnumNameSegmentKind(segment->kind()), segment->offset());
     }
   }

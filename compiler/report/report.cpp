@@ -113,7 +113,12 @@ void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
   if (!facts.chat_lacks.empty()) os << formatv("    does not cover: {0}\n", facts.chat_lacks);
   if (!facts.nvrtc.empty()) os << formatv("  nvrtc: {0}\n", facts.nvrtc);
   if (!facts.output.empty()) {
+    if (!facts.self_test.empty()) os << formatv("  self-test: {0}\n", facts.self_test);
     os << formatv("\n{0}: {1}\n", facts.output, format_bytes(facts.file_bytes));
+  }
+  if (!facts.weight_file.empty()) {
+    os << formatv("{0}: {1}{2}\n", facts.weight_file, format_bytes(facts.weight_file_bytes),
+                  facts.weight_file_reused ? ", was there already" : "");
   }
 }
 
@@ -177,6 +182,12 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
     json.attribute("chat_lacks", facts.chat_lacks);
     json.attribute("nvrtc", facts.nvrtc);
     json.attribute("plan", facts.output);
+    if (!facts.self_test.empty()) json.attribute("self_test", facts.self_test);
+    if (!facts.weight_file.empty()) {
+      json.attribute("weight_file", facts.weight_file);
+      json.attribute("weight_file_bytes", int64_t(facts.weight_file_bytes));
+      json.attribute("weight_file_reused", facts.weight_file_reused);
+    }
     const std::vector<uint32_t> counts = decode_counts(facts.planned->schedule);
     json.attributeArray("kernels", [&] {
       for (size_t i = 0; i < facts.planned->schedule.kernels.size(); ++i) {

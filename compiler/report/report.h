@@ -24,6 +24,10 @@ struct Facts {
   std::string chat_covers;  // and what it is for and what not
   std::string chat_lacks;
   uint64_t file_bytes = 0;
+  std::string weight_file;  // its path; empty: the plan holds its weights
+  uint64_t weight_file_bytes = 0;
+  bool weight_file_reused = false;
+  std::string self_test;  // what the plan's self-test is, or why there is none; empty: not asked
   const gguf::Edits* edits = nullptr;
 };
 

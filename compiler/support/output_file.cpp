@@ -129,6 +129,11 @@ bool OutputFile::take_name() {
   return has_name_;
 }
 
+llvm::Error OutputFile::commit_as(llvm::StringRef path) {
+  path_ = path.str();
+  return commit();
+}
+
 llvm::Error OutputFile::commit() {
   if (fsync(fd_) != 0) return system_error(path_, "sync");
   if (!take_name()) return system_error(path_, "name the finished file");

@@ -23,6 +23,8 @@ class OutputFile {
   llvm::Error write_at(uint64_t offset, const void* data, uint64_t size);
   uint64_t size() const { return size_; }
   llvm::Error commit();
+  // The same under another name, for contents that say what the file is called.
+  llvm::Error commit_as(llvm::StringRef path);
 
  private:
   OutputFile(std::string path, std::string temporary, int fd, bool has_name)

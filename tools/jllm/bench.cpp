@@ -21,7 +21,8 @@ namespace jllm::tool {
 namespace {
 
 struct BenchOptions {
-  std::string plan, depths = "0", svg, peer;
+  PlanPaths plan;
+  std::string depths = "0", svg, peer;
   uint64_t prompt = 512, generate = 128, repetitions = 5, threads = 0, device = 0;
   bool as_json = false, as_csv = false, newer_device = false, eager = false;
   bool profile = false, per_node = false, load = false, cold = false, speculate = false;
@@ -57,7 +58,7 @@ bool parse(int argc, char** argv, BenchOptions* o) {
       "With --speculate: generation behind a prompt that repeats 32 random tokens, without\n"
       "  drafts, with those that jllm run would look up, and with drafts that all hold or all\n"
       "  fail: the most and the least that a text can gain.");
-  a.positional("PLAN.jllm", &o->plan);
+  add_plan(&a, &o->plan);
   a.integer("-p", "--n-prompt", &o->prompt, UINT32_MAX,
             "tokens of the prompt, 0: no such test (default 512)");
   a.integer("-n", "--n-gen", &o->generate, UINT32_MAX,
@@ -254,7 +255,8 @@ int bench_command(int argc, char** argv) {
   if (!options.peer.empty()) check_peer(peer);  // before the time is spent
   if (options.load) {
     c.load.cold = options.cold;
-    c.load.floor = measure_load_floor(options.plan, c.is_host, c.device, options.cold);
+    c.load.floor =
+        measure_load_floor(plan->file().weights_path(), c.is_host, c.device, options.cold);
   }
   const double start = now_seconds();
   plan = std::make_unique<OpenPlan>(options.plan);

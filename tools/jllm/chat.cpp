@@ -26,7 +26,8 @@ constexpr const char* kHelp =
     "Ctrl-C stops an answer; the conversation stays.\n";
 
 struct ChatOptions {
-  std::string plan, system, think, tools, history = default_history_path(), when_full = "ask";
+  PlanPaths plan;
+  std::string system, think, tools, history = default_history_path(), when_full = "ask";
   GenerationOptions generation;
   DeviceOptions device;
   CareOptions care;
@@ -38,7 +39,7 @@ bool parse(int argc, char** argv, ChatOptions* o) {
               "A conversation in the plan's chat format: lines from standard input, answers to "
               "standard output.\nThe plan's context holds all of it. In it:\n" +
                   std::string(kHelp));
-  a.positional("PLAN.jllm", &o->plan);
+  add_plan(&a, &o->plan);
   a.text("", "--system", &o->system, "the system text of the conversation");
   a.text("", "--think", &o->think, "on or off, for models that can do both (default: the model's)");
   a.text("", "--tools", &o->tools, "file with the tools that the model may call, as for jllm run");

@@ -9,6 +9,8 @@ int bench_command(int argc, char** argv);
 int doctor_command(int argc, char** argv);
 int embed_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
+int install_command(int argc, char** argv);
 int tokenize_command(int argc, char** argv);
+int verify_command(int argc, char** argv);
 
 }  // namespace jllm::tool

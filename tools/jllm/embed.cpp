@@ -137,7 +137,7 @@ std::string header(OpenPlan& plan, const std::string& symbol, const std::string&
       ". The sizes are those of that version of the\n"
       " * library with one thread; jllm_create() of another refuses blocks that are too small. */\n"
       "#ifndef " +
-      name + "_H_\n#define " + name + "_H_\n\n" + define("SIZE", plan.source().size()) +
+      name + "_H_\n#define " + name + "_H_\n\n" + define("SIZE", plan.view().prefix().file_size) +
       define("EXECUTOR_BYTES", executor_bytes) + define("ARENA_BYTES", arena_bytes) +
       define("CONTEXT", plan.view().plan().model()->context()) +
       define("VOCAB_SIZE", plan.view().plan().model()->vocab_size());
@@ -185,6 +185,11 @@ int embed_command(int argc, char** argv) {
   }
   if (!file.empty()) prompt = read_text(file);
   OpenPlan plan(path);  // proves it: no damaged plan is linked in
+  if (plan.file().weights() != nullptr) {
+    throw Failure(kUnsupported, path +
+                                    ": the plan's weights are in a file of their own; compile it "
+                                    "without --split-weights to make it a part of a program");
+  }
   write_text(fs::path(target).replace_extension(".h").string(), header(plan, symbol, prompt));
   if (kind == ".c") {
     write_c(path, symbol, output);

@@ -85,7 +85,8 @@ class Comparison {
 };
 
 struct EvalOptions {
-  std::string plan, token_file, text_file, logits_path, reference_path;
+  PlanPaths plan;
+  std::string token_file, text_file, logits_path, reference_path;
   uint64_t threads = 0, prefill = 0, limit = UINT32_MAX;
   bool as_json = false, newer_device = false;
 };
@@ -103,7 +104,7 @@ bool parse(int argc, char** argv, EvalOptions* o) {
       "jllm eval PLAN.jllm (--tokens FILE | -f TEXT) [--logits OUT.f32] [--reference REF.f32]",
       "Perplexity of a text under the model: exp of the mean surprise of every token but the "
       "first.");
-  a.positional("PLAN.jllm", &o->plan);
+  add_plan(&a, &o->plan);
   a.text("", "--tokens", &o->token_file, "token ids, separated by spaces, commas or lines");
   a.text("-f", "--file", &o->text_file, "text to tokenize (- for standard input)");
   a.integer("-n", "--limit", &o->limit, UINT32_MAX, "use the first N tokens only");

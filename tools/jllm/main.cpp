@@ -22,6 +22,8 @@ constexpr Command kCommands[] = {
     {"eval", jllm::tool::eval_command, "perplexity and raw logits of a text"},
     {"embed", jllm::tool::embed_command, "a plan as a part of a program: assembler, object or C"},
     {"doctor", jllm::tool::doctor_command, "what device is here; a target file made of it"},
+    {"verify", jllm::tool::verify_command, "whether a plan and its weight file are whole"},
+    {"install", jllm::tool::install_command, "put a new plan in the place of the one in use"},
     {"tokenize", jllm::tool::tokenize_command, "show the tokens of a text"},
 };
 

@@ -13,7 +13,8 @@ namespace jllm::tool {
 namespace {
 
 struct RunOptions {
-  std::string plan, prompt, file, system, think, tools;
+  PlanPaths plan;
+  std::string prompt, file, system, think, tools;
   bool chat = false;  // the prompt is a message
   GenerationOptions generation;
   DeviceOptions device;
@@ -40,7 +41,7 @@ bool parse(int argc, char** argv, RunOptions* o) {
   Arguments a(
       "jllm run PLAN.jllm [-p TEXT | -f FILE] [-n N] [options]",
       "Continues a prompt. The text goes to standard output, everything else to standard error.");
-  a.positional("PLAN.jllm", &o->plan);
+  add_plan(&a, &o->plan);
   a.text("-p", "--prompt", &o->prompt, "the prompt (default: empty, the model starts by itself)");
   a.text("-f", "--file", &o->file, "read the prompt from a file (- for standard input)");
   a.flag("", "--chat", &o->chat,

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "executor/platform/sysfs.h"
+#include "tools/jllm/arguments.h"
 
 namespace jllm::tool {
 namespace {
@@ -26,94 +27,59 @@ uint64_t proc_bytes(const char* path, const char* key) {
 
 }  // namespace
 
-ExitCode exit_code_of(Error error) {
-  switch (error) {
-    case Error::kNotAPlan:
-    case Error::kPlanVersion:
-    case Error::kPlanTruncated:
-    case Error::kPlanDamaged:
-    case Error::kPlanInvalid:
-      return kInvalidFile;
-    case Error::kTargetMismatch:
-    case Error::kUnknownKernel:
-      return kUnsupported;
-    case Error::kDeviceMemory:
-    case Error::kPinnedMemory:
-      return kDoesNotFit;
-    case Error::kNoDriver:
-    case Error::kNoDevice:
-    case Error::kDriverTooOld:
-    case Error::kDriverCall:
-      return kDevice;
-    default:
-      return kFailed;
-  }
-}
-
-OpenPlan::OpenPlan(const std::string& path) : path_(path) {
-  Message message;
-  if (source_.open(path.c_str(), &message) != Error::kOk) throw Failure(kFailed, message.text);
-  const auto fail = [&](Error error) {
-    throw Failure(exit_code_of(error), path + ": " + message.text);
-  };
-  const uint64_t first = std::min<uint64_t>(sizeof(PlanPrefix), source_.size());
-  head_.resize(sizeof(PlanPrefix) / 8);
-  if (source_.read(0, first, head_.data()) != Error::kOk)
-    throw Failure(kFailed, path + ": cannot be read");
-  const Result<uint64_t> size = PlanView::head_size(reinterpret_cast<const uint8_t*>(head_.data()),
-                                                    first, source_.size(), &message);
-  if (!size.ok()) fail(size.error());
-  head_.resize((size.value() + 7) / 8);
-  if (source_.read(0, size.value(), head_.data()) != Error::kOk) {
-    throw Failure(kFailed, path + ": cannot be read");
-  }
-  const Result<PlanView> view = PlanView::open(reinterpret_cast<const uint8_t*>(head_.data()),
-                                               size.value(), source_.size(), &message);
-  if (!view.ok()) fail(view.error());
-  view_ = view.value();
+void add_plan(Arguments* arguments, PlanPaths* paths) {
+  arguments->positional("PLAN.jllm", &paths->plan);
+  arguments->text(
+      "", "--weights", &paths->weights,
+      "the weight file of a split plan (default: beside the plan, by the name it gives)");
+  arguments->text("", "--trusted-key", &paths->trusted_key,
+                  "file of public keys: refuse a plan that none of them has signed, or that was "
+                  "altered since");
 }
 
 const text::Tokenizer& OpenPlan::tokenizer() {
   if (tokenizer_) return *tokenizer_;
   if (!read_segment(fb::SegmentKind::Tokenizer, "tokenizer", &tokenizer_segment_)) {
-    throw Failure(kInvalidFile, path_ + ": the plan has no tokenizer");
+    throw Failure(kInvalidFile, path() + ": the plan has no tokenizer");
   }
   std::string reason;
   tokenizer_ = text::Tokenizer::open(tokenizer_segment_.data(), tokenizer_segment_.size(), &reason);
-  if (!tokenizer_) throw Failure(kInvalidFile, path_ + ": tokenizer: " + reason);
+  if (!tokenizer_) throw Failure(kInvalidFile, path() + ": tokenizer: " + reason);
   return *tokenizer_;
 }
 
 const text::ChatFormat& OpenPlan::chat_format() {
   if (chat_format_) return *chat_format_;
   if (!read_segment(fb::SegmentKind::ChatFormat, "chat format", &chat_segment_)) {
-    throw Failure(kUnsupported, path_ +
+    throw Failure(kUnsupported, path() +
                                     ": the plan has no chat format; compile it again with "
                                     "--chat-format NAME (jllmc compile --help)");
   }
   std::string reason;
   chat_format_ = text::ChatFormat::open(chat_segment_.data(), chat_segment_.size(), &reason);
-  if (!chat_format_) throw Failure(kInvalidFile, path_ + ": chat format: " + reason);
+  if (!chat_format_) throw Failure(kInvalidFile, path() + ": chat format: " + reason);
   return *chat_format_;
 }
 
 void OpenPlan::require_tools() {
   if (chat_format().notation() != text::ToolNotation::kNone) return;
-  throw Failure(kUnsupported, path_ + ": the plan's chat format covers no tools: " +
+  throw Failure(kUnsupported, path() + ": the plan's chat format covers no tools: " +
                                   chat_format().tools_refusal());
 }
 
 bool OpenPlan::read_segment(fb::SegmentKind kind, const char* name, std::vector<uint8_t>* bytes) {
-  const fb::Segment* segment = view_.find_segment(kind);
+  const fb::Segment* segment = view().find_segment(kind);
   if (segment == nullptr) return false;
   bytes->resize(segment->size());
-  if (source_.read(segment->offset(), segment->size(), bytes->data()) != Error::kOk) {
-    throw Failure(kFailed, path_ + ": cannot read the " + name);
+  if (file_.source().read(segment->offset(), segment->size(), bytes->data()) != Error::kOk) {
+    throw Failure(kFailed, path() + ": cannot read the " + name);
   }
   return true;
 }
 
-Session::Session(OpenPlan& plan, const ExecutorOptions& options) {
+Session::Session(OpenPlan& plan, const ExecutorOptions& given) {
+  ExecutorOptions options = given;
+  options.weights = plan.file().weights();
   const double start = now_seconds();
   before_ = host_memory();
   const uint64_t size = (Executor::required_bytes(plan.view(), options) + 63) / 64 * 64;
@@ -121,9 +87,12 @@ Session::Session(OpenPlan& plan, const ExecutorOptions& options) {
   if (memory_ == nullptr) throw Failure(kDoesNotFit, "no memory for the executor's tables");
   Message message;
   const Result<Executor*> executor =
-      Executor::create(plan.view(), plan.source(), memory_, size, options, &message);
+      Executor::create(plan.view(), plan.file().source(), memory_, size, options, &message);
   if (!executor.ok()) {
     std::free(memory_);
+    if (!plan.file().refusal().empty()) {
+      throw Failure(kInvalidFile, plan.file().refusal());
+    }
     throw Failure(exit_code_of(executor.error()), plan.path() + ": " + message.text);
   }
   executor_ = executor.value();

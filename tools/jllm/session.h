@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -12,37 +11,23 @@
 #include "executor/text/tokenizer.h"
 #include "jllm/executor.h"
 #include "schema/plan_view.h"
+#include "tools/plan_file/plan_file.h"
 
 namespace jllm::tool {
 
-// Exit codes that scripts rely on.
-enum ExitCode : int {
-  kDone = 0,
-  kFailed = 1,
-  kUsage = 2,
-  kDoesNotFit = 3,
-  kInvalidFile = 4,
-  kUnsupported = 5,
-  kDevice = 6,
-};
+class Arguments;
 
-// A failure with its exit code; main() prints it and leaves.
-struct Failure : std::runtime_error {
-  Failure(ExitCode exit_code, const std::string& text)
-      : std::runtime_error(text), code(exit_code) {}
-  ExitCode code;
-};
+// The plan of a command: the positional argument, --weights and --trusted-key.
+void add_plan(Arguments* arguments, PlanPaths* paths);
 
-ExitCode exit_code_of(Error error);
-
-// A plan file, its tables proved.
+// A plan file with what commands want of it.
 class OpenPlan {
  public:
-  explicit OpenPlan(const std::string& path);  // throws Failure
+  explicit OpenPlan(const PlanPaths& paths) : file_(paths) {}  // throws Failure
 
-  const PlanView& view() const { return view_; }
-  FileSource& source() { return source_; }
-  const std::string& path() const { return path_; }
+  const PlanView& view() const { return file_.view(); }
+  PlanFile& file() { return file_; }
+  const std::string& path() const { return file_.path(); }
   const text::Tokenizer& tokenizer();     // read on first use; throws Failure
   const text::ChatFormat& chat_format();  // likewise
   void require_tools();                   // a Failure where the chat format covers none
@@ -51,10 +36,7 @@ class OpenPlan {
   // False where the plan has no such segment; throws Failure.
   bool read_segment(fb::SegmentKind kind, const char* name, std::vector<uint8_t>* bytes);
 
-  std::string path_;
-  FileSource source_;
-  std::vector<uint64_t> head_;  // prefix and tables, 8-byte aligned
-  PlanView view_;
+  PlanFile file_;
   std::vector<uint8_t> tokenizer_segment_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::vector<uint8_t> chat_segment_;

@@ -9,12 +9,13 @@
 namespace jllm::tool {
 
 int tokenize_command(int argc, char** argv) {
-  std::string path, prompt, file;
+  PlanPaths paths;
+  std::string prompt, file;
   bool special = false;
   bool as_json = false;
   Arguments arguments("jllm tokenize PLAN.jllm [-p TEXT | -f FILE] [--special] [--json]",
                       "Shows the tokens of a text, one per line: id and piece.");
-  arguments.positional("PLAN.jllm", &path);
+  add_plan(&arguments, &paths);
   arguments.text("-p", "--prompt", &prompt, "the text");
   arguments.text("-f", "--file", &file, "read the text from a file (- for standard input)");
   arguments.flag("", "--special", &special,
@@ -23,7 +24,7 @@ int tokenize_command(int argc, char** argv) {
   if (!arguments.parse(argc, argv)) return kDone;
   if (!file.empty()) prompt = read_text(file);
 
-  OpenPlan plan(path);
+  OpenPlan plan(paths);
   const text::Tokenizer& tokenizer = plan.tokenizer();
   const std::vector<uint32_t> ids = tokenizer.encode(prompt, {special, special});
   if (!as_json) {

@@ -14,6 +14,8 @@ struct Command {
 const Command& compile_command();
 const Command& fit_command();
 const Command& inspect_command();
+const Command& keygen_command();
+const Command& sign_command();
 const Command& synth_command();
 const Command& targets_command();
 const Command& tune_command();

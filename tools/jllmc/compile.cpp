@@ -81,6 +81,11 @@ cl::opt<std::string> tuning_table(
 cl::opt<bool> no_overlap("no-overlap", cl::Hidden,
                          cl::desc("kernels do not start before their predecessors end (debugging)"),
                          cl::sub(command), cl::cat(options_category()));
+cl::opt<bool> split_weights(
+    "split-weights",
+    cl::desc("put the weights into a file of their own beside the plan, named by their hash; plans "
+             "of one model share it (docs/updates.md)"),
+    cl::sub(command), cl::cat(options_category()));
 cl::opt<bool> emit_ptx(
     "emit-ptx", cl::Hidden,
     cl::desc("PTX in the place of machine code: for jllm --newer-device (tests)"), cl::sub(command),
@@ -115,6 +120,7 @@ llvm::Error fill_options(CompileOptions* options) {
   options->plan.fuse = !no_fuse;
   options->plan.select.overlap = !no_overlap;
   options->ptx = emit_ptx;
+  options->split_weights = split_weights;
   options->plan.rotate_keys = !no_kv_rotation;
   options->use_cache = !no_cache;
   if (options->output.empty() && options->dump_after.empty()) {

@@ -34,7 +34,8 @@ llvm::Error run_command(llvm::ArrayRef<const tool::Command*> commands) {
 int main(int argc, char** argv) {
   const tool::Command* const commands[] = {&tool::fit_command(),     &tool::compile_command(),
                                            &tool::inspect_command(), &tool::targets_command(),
-                                           &tool::synth_command(),   &tool::tune_command()};
+                                           &tool::synth_command(),   &tool::tune_command(),
+                                           &tool::keygen_command(),  &tool::sign_command()};
   cl::SetVersionPrinter([](llvm::raw_ostream& os) { os << "jllmc " JLLM_VERSION "\n"; });
   for (const tool::Command* command : commands) {
     cl::HideUnrelatedOptions(tool::options_category(), command->options);

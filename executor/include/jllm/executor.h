@@ -39,6 +39,8 @@ struct ExecutorOptions {
   // from the system. It must outlive the Executor.
   void* arena_memory = nullptr;
   uint64_t arena_memory_size = 0;
+  // The weight file of a split plan; used by create() only. Null: the plan holds its weights.
+  PlanSource* weights = nullptr;
 };
 
 // How the next token is chosen; the fields of StepState with the same names.
@@ -183,6 +185,7 @@ class JLLM_EXPORT Executor {
   Error start(PlanSource& source);
   Error allocate_arenas();
   Error mark_memory(uint64_t* used);
+  Error check_weights();
   Error load_segments(PlanSource& source);
   Error find_kernels();
   Error prepare_graphs();

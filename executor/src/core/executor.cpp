@@ -9,6 +9,7 @@
 #include "executor/src/core/backend.h"
 #include "executor/src/core/backends.h"
 #include "executor/src/core/bump_allocator.h"
+#include "schema/weight_file.h"
 
 namespace jllm {
 namespace {
@@ -90,7 +91,8 @@ uint32_t Executor::vocab_size() const { return view_.plan().model()->vocab_size(
 
 Error Executor::start(PlanSource& source) {
   device_memory_.is_host_memory = backend_->shares_host_memory();
-  Error error = mark_memory(&device_memory_.context);
+  Error error = check_weights();
+  if (error == Error::kOk) error = mark_memory(&device_memory_.context);
   if (error == Error::kOk) error = allocate_arenas();
   if (error == Error::kOk) error = load_segments(source);
   if (error == Error::kOk) error = mark_memory(&device_memory_.arenas);
@@ -144,10 +146,30 @@ Error Executor::allocate_arenas() {
   return Error::kOk;
 }
 
+// A split plan comes with its own weight file, and no other does with any.
+Error Executor::check_weights() {
+  PlanSource* const weights = options_.weights;
+  const fb::WeightFile* wanted = view_.plan().weight_file();
+  if (wanted == nullptr && weights == nullptr) return Error::kOk;
+  if (weights == nullptr) {
+    message_.format("the plan's weights are in a file of their own, which is needed too: %.100s",
+                    wanted->name()->c_str());
+    return Error::kBadArgument;
+  }
+  uint8_t header[sizeof(WeightFileHeader)] = {};
+  const uint64_t size = weights->size() < sizeof header ? weights->size() : sizeof header;
+  if (weights->read(0, size, header) != Error::kOk) {
+    message_.format("cannot read the weight file's first %" PRIu64 " bytes", size);
+    return Error::kReadFailed;
+  }
+  return check_weight_file(view_, header, size, weights->size(), &message_);
+}
+
 Error Executor::load_segments(PlanSource& source) {
   for (const fb::Segment* segment : *view_.plan().segments()) {
     if (segment->kind() != fb::SegmentKind::Weights) continue;
-    const Error error = backend_->load(source, segment->offset(), segment->size(),
+    PlanSource& from = segment->in_weight_file() ? *options_.weights : source;
+    const Error error = backend_->load(from, segment->offset(), segment->size(),
                                        address(segment->dest_arena(), segment->dest_offset()));
     if (error != Error::kOk) return error;
   }
