@@ -1,7 +1,11 @@
 #include "compiler/compile.h"
 
 #include <llvm/ADT/STLExtras.h>
+#include <llvm/ADT/ScopeExit.h>
 #include <llvm/ADT/StringExtras.h>
+#include <llvm/Support/FileSystem.h>
+#include <llvm/Support/Signals.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <set>
@@ -149,6 +153,63 @@ llvm::Expected<std::vector<std::vector<uint8_t>>> compile_code(const CompileOpti
   return codegen::compile_modules(facts.planned->schedule, *nvrtc, module_options);
 }
 
+// A plan of the same weights and arithmetic for the host, small but for them, is run and asked.
+llvm::Expected<std::vector<uint8_t>> make_self_test(const CompileOptions& options,
+                                                    const PlannedModel& planned) {
+  const std::string path = options.output + ".selftest." + std::to_string(getpid());
+  CompileOptions host = options;
+  host.output = path;
+  host.target = "host";
+  host.plan.context = std::min(planned.program.context, 64u);
+  host.plan.kv_k = planned.options.kv_type_k;
+  host.plan.kv_v = planned.options.kv_type_v;
+  host.plan.prefill_chunk = 32;
+  host.plan.speculate = 0;
+  host.context_max = false;
+  host.budget.limit = UINT64_MAX;
+  host.budget.reserve = 0;
+  host.plan.select.tuning.reset();  // of another device
+  host.ptx = false;
+  host.quiet = true;
+  host.desktop = false;
+  host.chat_format = "none";
+  host.split_weights = false;
+  host.self_test = SelfTestChoice::kNever;
+  host.report = ReportFormat::kNone;
+  llvm::sys::RemoveFileOnSignal(path);
+  const auto remove = llvm::make_scope_exit([&] {
+    llvm::sys::fs::remove(path);
+    llvm::sys::DontRemoveFileOnSignal(path);
+  });
+  if (llvm::Error error = compile(host, llvm::nulls())) return error;
+  const bool eight_bits = planned.select.activations == select::ActivationMode::kQ8;
+  return options.make_self_test(path, planned.program.context, eight_bits);
+}
+
+// Decides about the self-test, makes it, and says what was done.
+llvm::Error add_self_test(const CompileOptions& options, report::Facts& facts,
+                          emit::PlanInputs& inputs) {
+  if (options.self_test == SelfTestChoice::kNever) return llvm::Error::success();
+  const bool always = options.self_test == SelfTestChoice::kAlways;
+  if (!always && facts.footprint.budget.weights > kAutoSelfTestBytes) {
+    facts.self_test = llvm::formatv(
+                          "none: the weights are more than {0}, it would take long (--selftest "
+                          "always)",
+                          report::format_bytes(kAutoSelfTestBytes))
+                          .str();
+    return llvm::Error::success();
+  }
+  llvm::Expected<std::vector<uint8_t>> segment = make_self_test(options, *facts.planned);
+  if (segment) {
+    inputs.self_test = std::move(*segment);
+    facts.self_test = "yes (jllm selftest runs it)";
+    return llvm::Error::success();
+  }
+  if (always) return segment.takeError();
+  facts.self_test = "none: " + take_error(segment.takeError()).second;
+  return llvm::Error::success();
+}
+
 void print_report(ReportFormat format, const report::Facts& facts, llvm::raw_ostream& out) {
   if (format == ReportFormat::kText)
     report::print_text(facts, report::detect_style(out.is_displayed()), out);
@@ -196,7 +257,8 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   llvm::Expected<std::vector<uint8_t>> tokenizer = emit::build_tokenizer_segment(*file);
   if (!tokenizer) return tokenizer.takeError();
   const std::string tokenizer_warning = emit::tokenizer_warning(*file);
-  if (!tokenizer_warning.empty()) llvm::errs() << "warning: " << tokenizer_warning << "\n";
+  if (!tokenizer_warning.empty() && !options.quiet)
+    llvm::errs() << "warning: " << tokenizer_warning << "\n";
   llvm::Expected<chat::ChosenFormat> chat =
       chat::choose_format(*file, *tokenizer, options.chat_format);
   if (!chat) return chat.takeError();
@@ -219,6 +281,7 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
     if (!budget.fits()) return does_not_fit(planner, facts, options, plan);
   }
 
+  if (llvm::Error error = add_self_test(options, facts, inputs)) return error;
   Progress progress(!edits.adapters.empty()   ? "merging adapters"
                     : options.weights.empty() ? "repacking weights"
                                               : "quantising weights");

@@ -5,6 +5,7 @@
 #include <llvm/Support/raw_ostream.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,15 @@
 #include "compiler/plan.h"
 
 namespace jllm {
+
+// When a plan gets a self-test: kAuto where the model is small enough for it to take seconds.
+enum class SelfTestChoice { kNever, kAuto, kAlways };
+constexpr uint64_t kAutoSelfTestBytes = 1ull << 30;  // of weights
+
+// Runs the plan at `host_plan`, made of the same weights for the host, and writes down what a plan
+// with `context` positions must compute: the segment. (The compiler does not know the executor.)
+using SelfTestMaker = std::function<llvm::Expected<std::vector<uint8_t>>(
+    const std::string& host_plan, uint32_t context, bool eight_bits)>;
 
 enum class ReportFormat { kNone, kText, kJson };
 
@@ -35,6 +45,9 @@ struct CompileOptions {
   bool split_weights = false;  // into a file of their own, which plans can share
   bool ptx =
       false;  // PTX instead of machine code: runs a target's code path on a newer device, in tests
+  bool quiet = false;  // no warnings: somebody has given them
+  SelfTestChoice self_test = SelfTestChoice::kNever;
+  SelfTestMaker make_self_test;  // for all but kNever
   ReportFormat report = ReportFormat::kNone;
 };
 

@@ -10,6 +10,7 @@ int doctor_command(int argc, char** argv);
 int embed_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
 int install_command(int argc, char** argv);
+int selftest_command(int argc, char** argv);
 int tokenize_command(int argc, char** argv);
 int verify_command(int argc, char** argv);
 

@@ -24,6 +24,7 @@ constexpr Command kCommands[] = {
     {"doctor", jllm::tool::doctor_command, "what device is here; a target file made of it"},
     {"verify", jllm::tool::verify_command, "whether a plan and its weight file are whole"},
     {"install", jllm::tool::install_command, "put a new plan in the place of the one in use"},
+    {"selftest", jllm::tool::selftest_command, "whether this device computes what it should"},
     {"tokenize", jllm::tool::tokenize_command, "show the tokens of a text"},
 };
 

@@ -31,11 +31,10 @@ class OpenPlan {
   const text::Tokenizer& tokenizer();     // read on first use; throws Failure
   const text::ChatFormat& chat_format();  // likewise
   void require_tools();                   // a Failure where the chat format covers none
-
- private:
   // False where the plan has no such segment; throws Failure.
   bool read_segment(fb::SegmentKind kind, const char* name, std::vector<uint8_t>* bytes);
 
+ private:
   PlanFile file_;
   std::vector<uint8_t> tokenizer_segment_;
   std::unique_ptr<text::Tokenizer> tokenizer_;

@@ -6,6 +6,7 @@
 #include "compiler/support/error.h"
 #include "tools/jllmc/commands.h"
 #include "tools/jllmc/options.h"
+#include "tools/jllmc/self_test.h"
 
 namespace jllm::tool {
 namespace {
@@ -86,6 +87,11 @@ cl::opt<bool> split_weights(
     cl::desc("put the weights into a file of their own beside the plan, named by their hash; plans "
              "of one model share it (docs/updates.md)"),
     cl::sub(command), cl::cat(options_category()));
+cl::opt<std::string> self_test(
+    "selftest", cl::value_desc("auto|always|never"), cl::init("auto"),
+    cl::desc("put a self-test into the plan, computed by the host backend here, for jllm selftest "
+             "(default: auto, where the weights are at most 1 GiB)"),
+    cl::sub(command), cl::cat(options_category()));
 cl::opt<bool> emit_ptx(
     "emit-ptx", cl::Hidden,
     cl::desc("PTX in the place of machine code: for jllm --newer-device (tests)"), cl::sub(command),
@@ -101,6 +107,19 @@ llvm::Error parse_tuning(std::optional<tuning::Table>* table) {
   llvm::Expected<tuning::Table> read = tuning::read(tuning_table);
   if (!read) return read.takeError();
   *table = std::move(*read);
+  return llvm::Error::success();
+}
+
+llvm::Error parse_self_test(SelfTestChoice* choice) {
+  if (self_test == "auto") {
+    *choice = SelfTestChoice::kAuto;
+  } else if (self_test == "always") {
+    *choice = SelfTestChoice::kAlways;
+  } else if (self_test == "never") {
+    *choice = SelfTestChoice::kNever;
+  } else {
+    return fail(ExitCode::kUsage, "--selftest {0}: expected auto, always or never", self_test);
+  }
   return llvm::Error::success();
 }
 
@@ -121,6 +140,8 @@ llvm::Error fill_options(CompileOptions* options) {
   options->plan.select.overlap = !no_overlap;
   options->ptx = emit_ptx;
   options->split_weights = split_weights;
+  options->make_self_test = make_self_test_segment;
+  if (llvm::Error error = parse_self_test(&options->self_test)) return error;
   options->plan.rotate_keys = !no_kv_rotation;
   options->use_cache = !no_cache;
   if (options->output.empty() && options->dump_after.empty()) {

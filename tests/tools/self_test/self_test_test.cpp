@@ -1,0 +1,225 @@
+// Self-tests: passed by what computes the same up to rounding, and failed by what does not.
+#include "tools/jllm/self_test.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <optional>
+
+#include "compiler/support/error.h"
+#include "tests/support/running_plan.h"
+#include "tests/support/tiny_plan.h"
+
+namespace jllm {
+namespace {
+
+using tool::OpenPlan;
+using tool::SelfTestVerdict;
+using tool::Session;
+
+using Segment = std::vector<uint8_t>;
+
+// As jllmc makes it.
+llvm::Expected<Segment> make(const std::string& host_plan, uint32_t context, bool eight_bits) {
+  OpenPlan plan(host_plan);
+  tool::SelfTestOptions options;
+  options.context = context;
+  options.eight_bits = eight_bits;
+  return tool::make_self_test(plan, options);
+}
+
+class SelfTest : public testing::Test {
+ protected:
+  SelfTest() {
+    options_.input = dir_.file("model.gguf");
+    options_.output = dir_.file("model.jllm");
+    options_.plan.context = 100;
+    options_.self_test = SelfTestChoice::kAlways;
+    options_.make_self_test = make;
+    model_ = test::tiny_model();
+    model_.type = "q8_0";
+  }
+
+  void compile() {
+    test::make_model(model_, options_.input);
+    test::make_plan(options_);
+  }
+  SelfTestVerdict run(const ExecutorOptions& options = test::RunningPlan::one_thread()) const {
+    OpenPlan plan(options_.output);
+    Session session(plan, options);
+    return tool::run_self_test(plan, session);
+  }
+  // Writes zeros or anything else over the weights.
+  void change_weights(uint64_t first, uint64_t step, uint8_t mask) const {
+    std::vector<uint8_t> bytes = test::read_file(options_.output);
+    OpenPlan plan(options_.output);
+    const fb::Segment& weights = *plan.view().find_segment(fb::SegmentKind::Weights);
+    for (uint64_t i = first; i < weights.size(); i += step) bytes[weights.offset() + i] ^= mask;
+    test::write_file(options_.output, bytes.data(), bytes.size());
+  }
+
+  test::TempDir dir_;
+  CompileOptions options_;
+  synth::SynthOptions model_;
+};
+
+TEST_F(SelfTest, TheSameProcessorPassesBitForBit) {
+  compile();
+  const SelfTestVerdict verdict = run();
+  EXPECT_TRUE(verdict.passed());
+  EXPECT_TRUE(verdict.exact);
+  EXPECT_EQ(verdict.steps, tool::kSelfTestSteps);
+  EXPECT_EQ(verdict.largest_error, 0);
+  EXPECT_EQ(verdict.missed, 0u);
+  ExecutorOptions threads;
+  threads.threads = 3;
+  EXPECT_TRUE(run(threads).exact);
+}
+
+TEST_F(SelfTest, IsDeterministic) {
+  compile();
+  const std::vector<uint8_t> first = test::read_file(options_.output);
+  compile();
+  EXPECT_EQ(test::read_file(options_.output), first);
+  EXPECT_EQ(dir_.entries().size(), 2u) << "the plan for the host is gone";
+}
+
+// Compiled for one precision of activations, run with another: that is rounding, and must pass
+// without being the same.
+TEST_F(SelfTest, RoundingPasses) {
+  for (const char* type : {"q8_0", "q4_k_m"}) {
+    SCOPED_TRACE(type);
+    model_.type = type;
+    if (std::strcmp(type, "q4_k_m") == 0) model_.embedding = model_.ffn = 256;
+    options_.make_self_test = make;
+    options_.plan.select.activations = select::ActivationMode::kF32;
+    std::optional<Segment> exact;
+    options_.make_self_test = [&](const std::string& plan, uint32_t context, bool eight_bits) {
+      llvm::Expected<Segment> segment = make(plan, context, eight_bits);
+      if (segment) exact = *segment;
+      return segment;
+    };
+    compile();
+    ASSERT_TRUE(exact);
+    options_.plan.select.activations = select::ActivationMode::kQ8R;
+    options_.make_self_test = [&](const std::string&, uint32_t, bool) -> llvm::Expected<Segment> {
+      return *exact;
+    };
+    compile();
+    const SelfTestVerdict verdict = run();
+    EXPECT_TRUE(verdict.passed());
+    EXPECT_FALSE(verdict.exact);
+    EXPECT_GT(verdict.largest_error, 0);
+    EXPECT_LT(verdict.largest_error, 0.5) << "15 bits are finer than halves";
+  }
+}
+
+TEST_F(SelfTest, EveryCacheTypeAndPrecision) {
+  for (const WeightType kv : {WeightType::kF32, WeightType::kF16, WeightType::kQ8_0}) {
+    for (const auto mode : {select::ActivationMode::kF32, select::ActivationMode::kQ8}) {
+      model_.head_dim = 32;
+      options_.plan.kv_k = options_.plan.kv_v = kv;
+      options_.plan.select.activations = mode;
+      compile();
+      EXPECT_TRUE(run().exact) << weight_type_name(kv);
+    }
+  }
+}
+
+TEST_F(SelfTest, SmallContexts) {
+  for (const uint32_t context : {2u, 3u, 10u, 39u, 40u}) {
+    options_.plan.context = context;
+    compile();
+    const SelfTestVerdict verdict = run();
+    EXPECT_TRUE(verdict.exact) << context;
+    EXPECT_GE(verdict.steps, 1u);
+  }
+}
+
+TEST_F(SelfTest, OtherWeightsFail) {
+  compile();
+  change_weights(0, 64, 0x40);
+  const SelfTestVerdict verdict = run();
+  EXPECT_FALSE(verdict.passed());
+  EXPECT_FALSE(verdict.exact);
+  EXPECT_GT(verdict.largest_error, 1);
+}
+
+// A quarter of one percent of the weights' bytes.
+TEST_F(SelfTest, AFewWrongWeightsFail) {
+  compile();
+  change_weights(1, 400, 0x7f);
+  EXPECT_FALSE(run().passed());
+}
+
+TEST_F(SelfTest, SplitPlansHaveOneToo) {
+  options_.split_weights = true;
+  compile();
+  EXPECT_TRUE(run().exact);
+}
+
+TEST_F(SelfTest, MixturesOfExpertsMayMissSome) {
+  model_.like = "qwen3-30b-a3b";
+  model_.embedding = 64;
+  model_.heads = 4;
+  model_.kv_heads = 2;
+  model_.head_dim = 32;
+  model_.experts = 8;
+  model_.experts_used = 2;
+  model_.expert_ffn = 64;
+  compile();
+  const SelfTestVerdict verdict = run();
+  EXPECT_TRUE(verdict.exact);
+  EXPECT_EQ(verdict.may_miss, verdict.steps / 4);
+}
+
+TEST_F(SelfTest, OnlyWhereItIsAskedFor) {
+  options_.self_test = SelfTestChoice::kNever;
+  compile();
+  try {
+    run();
+    FAIL();
+  } catch (const tool::Failure& failure) {
+    EXPECT_EQ(failure.code, tool::kUnsupported);
+    EXPECT_NE(std::string(failure.what()).find("--selftest always"), std::string::npos);
+  }
+}
+
+TEST_F(SelfTest, WhereItCannotBeMadeThePlanHasNone) {
+  options_.make_self_test = [](const std::string&, uint32_t, bool) -> llvm::Expected<Segment> {
+    return fail(ExitCode::kFailed, "no memory");
+  };
+  options_.self_test = SelfTestChoice::kAuto;
+  compile();
+  EXPECT_THROW(run(), tool::Failure);
+  options_.self_test = SelfTestChoice::kAlways;
+  EXPECT_NE(test::compile_model(options_).message.find("no memory"), std::string::npos);
+}
+
+// Whatever byte of the segment is another: refused or failed, never a crash.
+TEST_F(SelfTest, DamagedSegments) {
+  compile();
+  const std::vector<uint8_t> whole = test::read_file(options_.output);
+  uint64_t offset = 0, size = 0;
+  {
+    OpenPlan plan(options_.output);
+    const fb::Segment& segment = *plan.view().find_segment(fb::SegmentKind::SelfTest);
+    offset = segment.offset();
+    size = segment.size();
+  }
+  uint32_t refused = 0;
+  for (uint64_t i = 0; i < size; i += 5) {
+    std::vector<uint8_t> damaged = whole;
+    damaged[offset + i] ^= 0x81;
+    test::write_file(options_.output, damaged.data(), damaged.size());
+    try {
+      run();
+    } catch (const tool::Failure&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 10u);
+}
+
+}  // namespace
+}  // namespace jllm
