@@ -68,7 +68,6 @@ TEST_F(Update, VerifyTellsWhatItFound) {
   std::vector<uint8_t> bytes = test::read_file(weights);
   EXPECT_EQ(document.value("weight_file_bytes", uint64_t{0}), bytes.size());
   done(jllmc({"inspect", file("a.jllm"), "--verify"}));
-  bytes.back() ^= 1;
   bytes[bytes.size() / 2] ^= 1;
   test::write_file(weights, bytes.data(), bytes.size());
   expect_failure(jllm({"verify", file("a.jllm")}), 4, {"SHA-256", ".jllmw"});
@@ -87,10 +86,66 @@ TEST_F(Update, EveryCommandRefusesWhatIsNotSigned) {
   if (!tool::can_sign()) GTEST_SKIP() << "built without libsodium";
   compile("a.jllm", "64");
   done(jllmc({"keygen", file("maker")}));
-  for (const char* command : {"run", "chat", "bench", "eval", "tokenize", "verify"}) {
-    expect_failure(jllm({command, file("a.jllm"), "--trusted-key", file("maker.pub")}), 4,
-                   {"not signed"});
+  for (const char* command : {"run", "chat", "bench", "eval", "tokenize", "verify", "selftest"}) {
+    std::vector<std::string> words = {command, file("a.jllm"), "--trusted-key", file("maker.pub")};
+    if (words[0] == "eval") words.insert(words.end(), {"-f", "text"});
+    expect_failure(jllm(words), 4, {"not signed"});
   }
+}
+
+nlohmann::json self_test(const std::string& plan, int code,
+                         const test::ProcessOptions& options = {}) {
+  const ProcessResult result = jllm({"selftest", plan, "--json"}, options);
+  EXPECT_EQ(result.code, code) << result.err;
+  return nlohmann::json::parse(result.out, nullptr, false);
+}
+
+TEST_F(Update, SelfTestOfTheBundledModel) {
+  const std::string model = JLLM_MODELS_DIR "/tiny-workshop-5m.q4_k_m.gguf";
+  done(jllmc({"compile", model, "-o", file("a.jllm"), "--context", "128"}));
+  EXPECT_EQ(self_test(file("a.jllm"), 0).value("exact", false), true);
+  EXPECT_NE(done(jllm({"selftest", file("a.jllm")})).out.find("self-test passed"),
+            std::string::npos);
+  // Half of the weights' bytes wrong: the model is another.
+  std::vector<uint8_t> bytes = test::read_file(file("a.jllm"));
+  for (size_t i = bytes.size() / 4; i < bytes.size() / 2; ++i) bytes[i] ^= 0x11;
+  test::write_file(file("a.jllm"), bytes.data(), bytes.size());
+  EXPECT_EQ(self_test(file("a.jllm"), 1).value("passed", true), false);
+  EXPECT_NE(jllm({"selftest", file("a.jllm")}).out.find("self-test FAILED"), std::string::npos);
+}
+
+TEST_F(Update, NoSelfTestIsCode5) {
+  done(jllmc({"compile", file("model.gguf"), "-o", file("a.jllm"), "--selftest", "never"}));
+  expect_failure(jllm({"selftest", file("a.jllm")}), 5, {"no self-test", "--selftest always"});
+  expect_failure(jllmc({"compile", file("model.gguf"), "-o", file("a.jllm"), "--selftest", "some"}),
+                 2, {"auto, always or never"});
+}
+
+// The workstation's CPU made the test, the kernels pass it, executed by the fake driver: one way of
+// computing vouches for the other. Split and signed, as an update would come.
+TEST_F(Update, KernelsPassTheHostsSelfTest) {
+  if (!tool::can_sign()) GTEST_SKIP() << "built without libsodium";
+  done(jllmc({"compile", file("model.gguf"), "-o", file("a.jllm"), "--target", "orin-nano-8gb",
+              "--context", "64", "--speculate", "0", "--prefill-chunk", "16", "--split-weights",
+              "--no-cache", "--nvrtc", JLLM_FAKE_CUDA "/nvrtc", "--selftest", "always"}));
+  done(jllmc({"keygen", file("maker")}));
+  done(jllmc({"sign", file("a.jllm"), "--key", file("maker.key")}));
+  test::ProcessOptions device;
+  device.environment = {"LD_LIBRARY_PATH=" JLLM_FAKE_CUDA};
+  const ProcessResult result =
+      jllm({"selftest", file("a.jllm"), "--json", "--trusted-key", file("maker.pub")}, device);
+  EXPECT_EQ(result.code, 0) << result.err;
+  const auto document = nlohmann::json::parse(result.out, nullptr, false);
+  ASSERT_TRUE(document.is_object()) << result.out;
+  EXPECT_EQ(document.value("passed", false), true);
+  EXPECT_EQ(document.value("missed", 1u), 0u);
+  EXPECT_EQ(document.value("exact", true), false) << "kernels add up in another order";
+  // Code that was altered never reaches the driver.
+  std::vector<uint8_t> bytes = test::read_file(file("a.jllm"));
+  bytes[bytes.size() / 2] ^= 1;
+  test::write_file(file("a.jllm"), bytes.data(), bytes.size());
+  expect_failure(jllm({"selftest", file("a.jllm"), "--trusted-key", file("maker.pub")}, device), 4,
+                 {"a.jllm"});
 }
 
 }  // namespace

@@ -4,7 +4,10 @@
 #include <sys/stat.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <memory>
 
+#include "jllm/executor.h"
 #include "schema/weight_file.h"
 #include "tests/tools/plan_file/plans.h"
 
@@ -127,6 +130,33 @@ TEST_F(SplitPlans, WholePlansTakeNoWeightFile) {
   PlanPaths paths(dir_.file("whole.jllm"));
   paths.weights = test::weight_file_in(dir_);
   test::expect_refusal(outcome_of([&] { PlanFile{paths}; }), tool::kUsage, "takes no --weights");
+}
+
+// Whoever embeds the executor gets the same checks.
+TEST_F(SplitPlans, TheExecutorWantsTheirWeights) {
+  PlanFile plan_file(plan());
+  const PlanView& view = plan_file.view();
+  const auto create = [&](PlanSource* weights, std::string* message) {
+    ExecutorOptions options;
+    options.threads = 1;
+    options.weights = weights;
+    const uint64_t size = (Executor::required_bytes(view, options) + 63) / 64 * 64;
+    const std::unique_ptr<void, void (*)(void*)> memory(std::aligned_alloc(64, size), std::free);
+    Message text;
+    const Result<Executor*> executor =
+        Executor::create(view, plan_file.source(), memory.get(), size, options, &text);
+    if (executor.ok()) executor.value()->destroy();
+    *message = text.text;
+    return executor.error();
+  };
+  std::string message;
+  EXPECT_EQ(create(plan_file.weights(), &message), Error::kOk) << message;
+  EXPECT_EQ(create(nullptr, &message), Error::kBadArgument);
+  EXPECT_NE(message.find("in a file of their own"), std::string::npos) << message;
+  // Another file, and one shorter than a header.
+  EXPECT_EQ(create(&plan_file.source(), &message), Error::kNotAPlan) << message;
+  MemorySource nothing(nullptr, 0);
+  EXPECT_EQ(create(&nothing, &message), Error::kNotAPlan) << message;
 }
 
 TEST_F(SplitPlans, VerifyFindsEveryDamagedRegion) {
