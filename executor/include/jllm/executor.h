@@ -232,6 +232,7 @@ class JLLM_EXPORT Executor {
   SpeculationCounts speculation_counts_;
   bool head_next_ =
       false;  // the whole sequence was consumed: the next token comes from the head graph
+  bool forced_ = false;  // so it was, by force()
   StepDone done_ = kRunning;
   MemoryUse memory_use_;
   DeviceMemoryMarks device_memory_;

@@ -72,7 +72,7 @@ Error Executor::rewind(uint32_t count) {
   }
   lookup_.reset();
   // The last kept token counts as not consumed, so that a following step has one to consume.
-  head_next_ = false;
+  head_next_ = forced_ = false;
   const uint32_t consumed = count > 0 ? count - 1 : 0;
   if (consumed > count_ - pending_) error = consume_pending();
   if (error != Error::kOk) return error;
@@ -137,6 +137,7 @@ Error Executor::begin(const uint32_t* tokens, uint32_t n) {
   error = set_sequence(count_ - left, count_ + n, kRunning);
   if (error != Error::kOk) return error;
   begun_ = left + n;
+  forced_ = false;
   head_next_ = begun_ > 1;  // a single token is left to the decode graph
   pending_ = head_next_ ? begun_ : 0;
   sampling_graph_ = decode_graph_;
@@ -197,7 +198,9 @@ Error Executor::enqueue() {
                                 : "the sequence has ended; prefill() or rewind() first");
     return Error::kNothingToDo;
   }
-  const Error error = consume_pending();
+  // The head graph goes on from rows that a prefill graph left: behind a forced token the last one
+  // is computed again.
+  const Error error = forced_ ? rewind(count_) : consume_pending();
   if (error != Error::kOk) return error;
   // A draft may turn out to be as many tokens as it has guesses, and one more.
   if (in_flight() + (verifying_ ? draft_->count : 0) >= kRingSlots) {
@@ -346,7 +349,9 @@ Error Executor::force(uint32_t token) {
   if (error == Error::kOk && count_ > 0 && !head_next_) error = discard_step();
   if (error == Error::kOk) error = append(&token, 1);
   if (error == Error::kOk) error = set_sequence(count_, count_ + 1, kRunning);
-  return error == Error::kOk ? discard_step() : error;
+  if (error == Error::kOk) error = discard_step();
+  forced_ = error == Error::kOk;
+  return error;
 }
 
 Error Executor::read_logits(float* out) {

@@ -91,6 +91,23 @@ TEST_F(Sequence, ForcingBehindAPromptAndBehindSampledTokens) {
   EXPECT_EQ(forced, run_.force_all(sequence).back());
 }
 
+// Where the prompt ended in the middle of a chunk, and with every order of calls behind.
+TEST_F(Sequence, TokensAfterAForcedOneBehindAChunk) {
+  const Tokens prompt = prompt_of(50);
+  run_.prefill(prompt);
+  const Tokens expected = run_.generate(5);
+  run_.rewind(0);
+  run_.prefill(prompt);
+  ASSERT_EQ(run_->force(expected[0]), Error::kOk);
+  EXPECT_EQ(run_.generate(2), (Tokens{expected[1], expected[2]}));
+  ASSERT_EQ(run_->force(expected[3]), Error::kOk);
+  EXPECT_EQ(run_.generate(1), (Tokens{expected[4]}));
+  run_.rewind(50);
+  ASSERT_EQ(run_->force(expected[0]), Error::kOk);
+  run_.prefill({expected[1], expected[2]});
+  EXPECT_EQ(run_.generate(2), (Tokens{expected[3], expected[4]}));
+}
+
 TEST_F(Sequence, TokensAfterAForcedOneContinueIt) {
   const Tokens prompt = prompt_of(12);
   run_.prefill(prompt);
