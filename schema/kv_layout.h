@@ -82,7 +82,7 @@ constexpr KvLayout kv_layout(unsigned type, unsigned long long rows, unsigned lo
 constexpr unsigned kv_rotation(unsigned key_type, unsigned long long head_dim) {
   if (key_type != kKvQ4_0) return 0;
   unsigned block = 1;
-  while (block < kMaxKvRotation && head_dim % (2 * block) == 0) block *= 2;
+  while (block < kMaxKvRotation && head_dim % (2ull * block) == 0) block *= 2;
   return block;
 }
 

@@ -43,11 +43,11 @@ namespace jllm {
 
 constexpr uint64_t kPanelRows = 16;
 constexpr uint64_t kPanelGroup = 32;
-constexpr uint64_t kPanelVector = 64;                  // bytes of a step
-constexpr uint64_t kNibbleBytes = 4 * kPanelVector;    // of a group
-constexpr uint64_t kPairBytes = 2 * kPanelVector;      // of a group
-constexpr uint64_t kHalvesBytes = 2 * kPanelRows;      // one f16 per row
-constexpr uint64_t kPackedBytes = 3 * 4 * kPanelRows;  // scales and minima of a q4_k, q5_k record
+constexpr uint64_t kPanelVector = 64;                // bytes of a step
+constexpr uint64_t kNibbleBytes = 4 * kPanelVector;  // of a group
+constexpr uint64_t kPairBytes = 2 * kPanelVector;    // of a group
+constexpr uint64_t kHalvesBytes = 2 * kPanelRows;    // one f16 per row
+constexpr uint64_t kPackedBytes = 12 * kPanelRows;   // scales and minima of a q4_k, q5_k record
 
 constexpr bool has_panels(WeightType type) {
   return type != WeightType::kF32 && type != WeightType::kF16 && type != WeightType::kBF16 &&

@@ -44,7 +44,6 @@ constexpr BlockShape block_shape(WeightType type) {
     case WeightType::kF32:
       return {1, 4};
     case WeightType::kF16:
-      return {1, 2};
     case WeightType::kBF16:
       return {1, 2};
     case WeightType::kQ4_0:

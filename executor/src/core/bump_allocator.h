@@ -20,6 +20,7 @@ class BumpAllocator {
   }
   template <typename T>
   T* take_array(uint64_t n) {
+    // T may be a pointer.  NOLINTNEXTLINE(bugprone-sizeof-expression)
     return static_cast<T*>(take(n * sizeof(T)));
   }
   uint64_t used() const { return used_; }

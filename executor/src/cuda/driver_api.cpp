@@ -11,6 +11,7 @@ const char* load_cuda_api(CudaApi* api) {
   if (library == nullptr) {
     return "libcuda.so.1 cannot be opened: is the NVIDIA driver installed?";
   }
+  // NOLINTBEGIN(bugprone-macro-parentheses): a list of parameters takes none around it.
 #define JLLM_LOAD(field, symbol, parameters)                                     \
   api->field = reinterpret_cast<Status(*) parameters>(dlsym(library, #symbol));  \
   if (api->field == nullptr) {                                                   \
@@ -22,6 +23,7 @@ const char* load_cuda_api(CudaApi* api) {
   api->field = reinterpret_cast<Status(*) parameters>(dlsym(library, #symbol));
   JLLM_CUDA_OPTIONAL_API(JLLM_LOAD)
 #undef JLLM_LOAD
+  // NOLINTEND(bugprone-macro-parentheses)
   return nullptr;
 }
 

@@ -154,12 +154,14 @@ constexpr unsigned kEventRecordExternal = 1;  // while capturing: a node of its 
   X(launch_kernel_ex, cuLaunchKernelEx, \
     (const LaunchConfig* config, Function function, void** arguments, void** extra))
 
+// NOLINTBEGIN(bugprone-macro-parentheses): names and lists of parameters take none.
 struct CudaApi {
 #define JLLM_FIELD(field, symbol, parameters) Status(*field) parameters;
   JLLM_CUDA_API(JLLM_FIELD)
   JLLM_CUDA_OPTIONAL_API(JLLM_FIELD)
 #undef JLLM_FIELD
 };
+// NOLINTEND(bugprone-macro-parentheses)
 
 // Fills every pointer of `api`. Null on success, else why not: a string that lives as long as the
 // process.

@@ -96,6 +96,7 @@ struct SoftmaxMass {
     if (logit == max) return uint64_t{1} << 32;  // also where both are infinite
     const double below = static_cast<double>(logit) - static_cast<double>(max);
     if (below < -23) return 0;  // exp(-23) * 2^32 < 0.5
+    // Never negative.  NOLINTNEXTLINE(bugprone-incorrect-roundings)
     return static_cast<uint64_t>(std::exp(below) * 0x1p32 + 0.5);
   }
 };

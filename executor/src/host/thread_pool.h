@@ -14,6 +14,7 @@
 
 namespace jllm::host {
 
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): the padding keeps cache lines apart.
 class ThreadPool {
  public:
   using Function = void (*)(void* context, const Worker& worker);

@@ -35,6 +35,7 @@ struct NibbleTable {
   uint8_t values[16];
   constexpr NibbleTable() : values() {
     for (unsigned i = 0; i < 16; ++i) {
+      // Negative ones are meant.  NOLINTNEXTLINE(bugprone-signed-char-misuse)
       const int value = nibble_value(static_cast<unsigned>(kType), i);
       values[i] = static_cast<uint8_t>(value + kSignedOffset);
     }
