@@ -2,10 +2,10 @@
 
 #include <llvm/ADT/STLExtras.h>
 #include <llvm/ADT/ScopeExit.h>
+#include <llvm/ADT/SmallString.h>
 #include <llvm/ADT/StringExtras.h>
 #include <llvm/Support/FileSystem.h>
 #include <llvm/Support/Signals.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <set>
@@ -156,7 +156,13 @@ llvm::Expected<std::vector<std::vector<uint8_t>>> compile_code(const CompileOpti
 // A plan of the same weights and arithmetic for the host, small but for them, is run and asked.
 llvm::Expected<std::vector<uint8_t>> make_self_test(const CompileOptions& options,
                                                     const PlannedModel& planned) {
-  const std::string path = options.output + ".selftest." + std::to_string(getpid());
+  // Not beside the plan: what a killed program leaves of it is the system's to tidy up.
+  llvm::SmallString<128> folder;
+  if (const std::error_code error = llvm::sys::fs::createUniqueDirectory("jllmc", folder)) {
+    return fail(ExitCode::kFailed, "self-test: no temporary folder ($TMPDIR): {0}",
+                error.message());
+  }
+  const std::string path = (folder + "/selftest.jllm").str();
   CompileOptions host = options;
   host.output = path;
   host.target = "host";
@@ -179,6 +185,7 @@ llvm::Expected<std::vector<uint8_t>> make_self_test(const CompileOptions& option
   llvm::sys::RemoveFileOnSignal(path);
   const auto remove = llvm::make_scope_exit([&] {
     llvm::sys::fs::remove(path);
+    llvm::sys::fs::remove(folder);
     llvm::sys::DontRemoveFileOnSignal(path);
   });
   if (llvm::Error error = compile(host, llvm::nulls())) return error;
@@ -190,8 +197,8 @@ llvm::Expected<std::vector<uint8_t>> make_self_test(const CompileOptions& option
 llvm::Error add_self_test(const CompileOptions& options, report::Facts& facts,
                           emit::PlanInputs& inputs) {
   if (options.self_test == SelfTestChoice::kNever) return llvm::Error::success();
-  const bool always = options.self_test == SelfTestChoice::kAlways;
-  if (!always && facts.footprint.budget.weights > kAutoSelfTestBytes) {
+  if (options.self_test == SelfTestChoice::kAuto &&
+      facts.footprint.budget.weights > kAutoSelfTestBytes) {
     facts.self_test = llvm::formatv(
                           "none: the weights are more than {0}, it would take long (--selftest "
                           "always)",
@@ -200,13 +207,12 @@ llvm::Error add_self_test(const CompileOptions& options, report::Facts& facts,
     return llvm::Error::success();
   }
   llvm::Expected<std::vector<uint8_t>> segment = make_self_test(options, *facts.planned);
-  if (segment) {
-    inputs.self_test = std::move(*segment);
-    facts.self_test = "yes (jllm selftest runs it)";
-    return llvm::Error::success();
+  if (!segment) {
+    const auto [code, text] = take_error(segment.takeError());
+    return fail(code, "{0} (--selftest never compiles without a self-test)", text);
   }
-  if (always) return segment.takeError();
-  facts.self_test = "none: " + take_error(segment.takeError()).second;
+  inputs.self_test = std::move(*segment);
+  facts.self_test = "yes (jllm selftest runs it)";
   return llvm::Error::success();
 }
 

@@ -28,7 +28,8 @@ function(jllm_small name)
 endfunction()
 
 jllm_small(jllm_small_core SOURCES ${JLLM_CORE_SOURCES} ${SCHEMA}/plan_view.cpp
-           ${SCHEMA}/validate.cpp ${SCHEMA}/result.cpp ${SCHEMA}/token_pieces.cpp)
+           ${SCHEMA}/validate.cpp ${SCHEMA}/result.cpp ${SCHEMA}/token_pieces.cpp
+           ${SCHEMA}/weight_file.cpp)
 jllm_small(jllm_small_cuda SOURCES ${SMALL_cuda})
 set(HOST_OBJECTS)
 if("host" IN_LIST JLLM_BACKENDS)
