@@ -19,7 +19,8 @@ class JLLM_EXPORT PlanSource {
 };
 
 // Reads a file with pread and drops what it read from the page cache, so that on memory shared by
-// CPU and GPU the weights exist once.
+// CPU and GPU the weights exist once. A file that has changed since open(), or is cut off, fails to
+// be read: a plan is replaced by renaming another one to its name, which leaves the open one whole.
 class JLLM_EXPORT FileSource final : public PlanSource {
  public:
   FileSource() = default;
@@ -33,8 +34,11 @@ class JLLM_EXPORT FileSource final : public PlanSource {
   Error read(uint64_t offset, uint64_t size, void* dst) override;
 
  private:
+  bool has_changed() const;
+
   int fd_ = -1;
   uint64_t size_ = 0;
+  int64_t modified_seconds_ = 0, modified_nanoseconds_ = 0;
 };
 
 // A plan that is already in memory (linked into the program, or mapped).

@@ -27,7 +27,15 @@ Error FileSource::open(const char* path, Message* message) {
     return Error::kReadFailed;
   }
   size_ = static_cast<uint64_t>(info.st_size);
+  modified_seconds_ = info.st_mtim.tv_sec;
+  modified_nanoseconds_ = info.st_mtim.tv_nsec;
   return Error::kOk;
+}
+
+bool FileSource::has_changed() const {
+  struct stat info = {};
+  return fstat(fd_, &info) != 0 || static_cast<uint64_t>(info.st_size) != size_ ||
+         info.st_mtim.tv_sec != modified_seconds_ || info.st_mtim.tv_nsec != modified_nanoseconds_;
 }
 
 Error FileSource::read(uint64_t offset, uint64_t size, void* dst) {
@@ -43,7 +51,7 @@ Error FileSource::read(uint64_t offset, uint64_t size, void* dst) {
   }
   posix_fadvise(fd_, static_cast<off_t>(first), static_cast<off_t>(offset - first),
                 POSIX_FADV_DONTNEED);
-  return Error::kOk;
+  return has_changed() ? Error::kReadFailed : Error::kOk;
 }
 
 Error MemorySource::read(uint64_t offset, uint64_t size, void* dst) {

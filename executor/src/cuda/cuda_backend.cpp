@@ -244,8 +244,9 @@ Error CudaBackend::load(PlanSource& source, uint64_t offset, uint64_t size, uint
     uint8_t* staging = staging_ + half * kStagingBytes;
     JLLM_CHECK(event_synchronize(staged_[half]));  // the copy that last used this half
     if (source.read(offset, n, staging) != Error::kOk) {
-      message_.format("cannot read %" PRIu64 " bytes of weights at %" PRIu64 " from the plan", n,
-                      offset);
+      message_.format("cannot read %" PRIu64 " bytes of weights at %" PRIu64
+                      " from the plan: it failed, or the file has changed since it was opened",
+                      n, offset);
       return Error::kReadFailed;
     }
     JLLM_CHECK(memcpy_htod_async(address, staging, n, stream_));
@@ -273,7 +274,9 @@ Error CudaBackend::load_module(PlanSource& source, uint32_t index, cuda::Module*
   Error error = synchronise();  // the staging buffer is free
   if (error != Error::kOk) return error;
   if (source.read(segment.offset(), segment.size(), staging_) != Error::kOk) {
-    message_.format("cannot read the code at %" PRIu64 " from the plan", segment.offset());
+    message_.format("cannot read the code at %" PRIu64
+                    " from the plan: it failed, or the file has changed since it was opened",
+                    segment.offset());
     return Error::kReadFailed;
   }
   JLLM_CHECK(module_load_data(out, staging_));

@@ -147,8 +147,9 @@ Error HostBackend::map(fb::ArenaKind kind, uint64_t size, void** memory) {
 Error HostBackend::load(PlanSource& source, uint64_t offset, uint64_t size, uint64_t address) {
   const Error error = source.read(offset, size, reinterpret_cast<void*>(address));
   if (error != Error::kOk) {
-    message_.format("cannot read %" PRIu64 " bytes of weights at %" PRIu64 " from the plan", size,
-                    offset);
+    message_.format("cannot read %" PRIu64 " bytes of weights at %" PRIu64
+                    " from the plan: it failed, or the file has changed since it was opened",
+                    size, offset);
   }
   return error;
 }

@@ -248,7 +248,13 @@ TEST(Damage, NoTruncationPasses) {
   for (size_t size = 0; size < whole.size(); ++size) {
     const auto [code, text] = open_error(folder.write("a.gguf", whole.substr(0, size)));
     EXPECT_EQ(code, ExitCode::kInvalidFile) << size << " bytes: " << text;
-    EXPECT_FALSE(text.empty());
+    // Below the header's end by what is missing; behind it every message asks for the download.
+    const char* expected = size == 0    ? "is empty; is the download complete?"
+                           : size < 4   ? "is not a GGUF file"
+                           : size >= 24 ? "is the download complete?"
+                                        : "the file ends inside";
+    const bool is_counted = text.find("can hold; the file is damaged") != std::string::npos;
+    EXPECT_TRUE(is_counted || text.find(expected) != std::string::npos) << size << ": " << text;
   }
 }
 

@@ -1,6 +1,10 @@
 // Where plans come from: files and memory give the same bytes, and failing reads are errors with a
 // reason.
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <functional>
 
 #include "tests/executor/core/plans.h"
 #include "tests/support/files.h"
@@ -13,6 +17,10 @@ using test::host_plan_bytes;
 using test::RunningPlan;
 using test::TempDir;
 using test::Tokens;
+
+struct Free {
+  void operator()(void* memory) const { std::free(memory); }
+};
 
 TEST(FileSource, ReadsAnyRange) {
   const TempDir dir;
@@ -58,6 +66,68 @@ TEST(FileSource, NamesPathAndReason) {
   EXPECT_EQ(std::string(message.text), dir.path() + ": not a regular file");
 }
 
+// What happens to a file while it is open, and whether it can be read on.
+TEST(FileSource, NoticesThatItsFileHasChanged) {
+  const TempDir dir;
+  const std::string path = dir.file("plan"), other = dir.file("other");
+  const struct {
+    const char* what;
+    std::function<void()> change;
+    bool readable;
+  } cases[] = {
+      {"nothing", [] {}, true},
+      {"written over with as many bytes", [&] { test::write_text(path, "abcdefgh"); }, false},
+      {"cut off", [&] { ASSERT_EQ(truncate(path.c_str(), 4), 0); }, false},
+      {"grown", [&] { test::write_text(path, "123456789"); }, false},
+      {"removed", [&] { unlink(path.c_str()); }, true},
+      {"replaced by renaming",
+       [&] {
+         test::write_text(other, "new");
+         ASSERT_EQ(rename(other.c_str(), path.c_str()), 0);
+       },
+       true}};
+  for (const auto& each : cases) {
+    test::write_text(path, "12345678");
+    FileSource source;
+    Message message;
+    ASSERT_EQ(source.open(path.c_str(), &message), Error::kOk);
+    usleep(20000);  // file times are coarse
+    each.change();
+    char read[8] = {};
+    EXPECT_EQ(source.read(0, 8, read), each.readable ? Error::kOk : Error::kReadFailed)
+        << each.what;
+    if (!each.readable) continue;
+    EXPECT_EQ(std::string(read, 8), "12345678") << each.what;
+  }
+}
+
+// Weights are read once: what happens to the file afterwards is nothing to a running executor.
+TEST(FileSource, ARunningExecutorNeedsItsFileNoMore) {
+  const TempDir dir;
+  test::write_file(dir.file("a.jllm"), host_plan_bytes().data(), host_plan_bytes().size());
+  FileSource source;
+  Message message;
+  ASSERT_EQ(source.open(dir.file("a.jllm").c_str(), &message), Error::kOk) << message.text;
+  const uint64_t size = Executor::required_bytes(host_plan().view());
+  const std::unique_ptr<void, Free> block(std::aligned_alloc(64, (size + 63) / 64 * 64));
+  Result<Executor*> created = Executor::create(host_plan().view(), source, block.get(), size,
+                                               RunningPlan::one_thread(), &message);
+  ASSERT_TRUE(created.ok()) << message.text;
+  ASSERT_EQ(truncate(dir.file("a.jllm").c_str(), 0), 0);
+  Executor& executor = *created.value();
+  const Tokens prompt = {1, 50, 99};
+  ASSERT_EQ(executor.prefill(prompt.data(), 3), Error::kOk);
+  Tokens tokens;
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_EQ(executor.enqueue(), Error::kOk);
+    tokens.push_back(executor.next().value().id);
+  }
+  executor.destroy();
+  RunningPlan run(host_plan());
+  run.prefill(prompt);
+  EXPECT_EQ(run.generate(10), tokens);
+}
+
 TEST(MemorySource, RefusesRangesOutside) {
   const uint8_t data[8] = {1, 2, 3, 4, 5, 6, 7, 8};
   MemorySource source(data, 8);
@@ -69,10 +139,6 @@ TEST(MemorySource, RefusesRangesOutside) {
   EXPECT_EQ(source.read(9, 0, out), Error::kReadFailed);
   EXPECT_EQ(source.read(UINT64_MAX, 2, out), Error::kReadFailed);
 }
-
-struct Free {
-  void operator()(void* memory) const { std::free(memory); }
-};
 
 TEST(Sources, FileAndMemoryRunTheSame) {
   const TempDir dir;
