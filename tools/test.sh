@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up, builds everything and runs every test; the last line is "N passed, N failed, N skipped".
 # usage: tools/test.sh [CTEST OPTION...]      e.g. tools/test.sh -R gguf
+# JLLM_FUZZ_SECONDS=N also fuzzes for N seconds a target, where clang is (docs/fuzzing.md).
 # JLLM_TEST_DATA names a folder with more models and vectors; tests that need it are skipped without.
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -27,6 +28,11 @@ say 'test'
 rm -f "$results"
 status=0
 ctest --test-dir "$build_dir" --output-on-failure -j2 --output-junit "$results" "$@" </dev/null || status=$?
+# The targets that need no compiler: those build in a minute or two.
+if [ -n "${JLLM_FUZZ_SECONDS:-}" ] && command -v clang++ >/dev/null; then
+  say "fuzz: $JLLM_FUZZ_SECONDS s each"
+  "$repo/tools/fuzz.sh" --seconds "$JLLM_FUZZ_SECONDS" plan launch tokenizer chat json || status=1
+fi
 say ''
 # ctest's own status is not enough: it is 0 when there was no test at all.
 python3 "$repo/tools/ctest_summary.py" "$results" || status=1
