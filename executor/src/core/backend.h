@@ -45,6 +45,9 @@ class Backend {
   // Time from a mark to the one with the next index; both were passed.
   virtual Error time_between_marks(uint32_t index, float* microseconds) = 0;
 
+  // Start-up is over: from now on nothing may be allocated, loaded or captured.
+  virtual void seal() = 0;
+
   // Small copies in stream order; read() waits.
   virtual Error write(uint64_t address, const void* data, uint64_t size) = 0;
   virtual Error read(uint64_t address, void* data, uint64_t size) = 0;

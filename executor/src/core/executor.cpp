@@ -105,7 +105,9 @@ Error Executor::start(PlanSource& source) {
   error = mark_memory(&device_memory_.code);
   if (error == Error::kOk) error = initialise_state();
   if (error == Error::kOk) error = prepare_graphs();
-  return error == Error::kOk ? mark_memory(&device_memory_.graphs) : error;
+  if (error == Error::kOk) error = mark_memory(&device_memory_.graphs);
+  if (error == Error::kOk) backend_->seal();
+  return error;
 }
 
 Error Executor::mark_memory(uint64_t* used) {

@@ -66,6 +66,7 @@ class CudaBackend final : public Backend {
   Error replay(uint64_t graph) override;
   Error mark(uint32_t index) override;
   Error time_between_marks(uint32_t index, float* microseconds) override;
+  void seal() override { cuda::seal_cuda_api(&api_); }
   Error write(uint64_t address, const void* data, uint64_t size) override;
   Error read(uint64_t address, void* data, uint64_t size) override;
   Error zero(uint64_t address, uint64_t size) override;
@@ -440,6 +441,10 @@ Error CudaBackend::poll(uint32_t turn, uint32_t graph, bool may_be_late) {
 void CudaBackend::destroy() {
   if (context_ == nullptr) return;
   (void)api_.ctx_set_current(context_);
+  cuda::Graph unfinished = nullptr;  // of a capture that something has interrupted
+  if (capturing_) (void)api_.stream_end_capture(stream_, &unfinished);
+  if (unfinished != nullptr) (void)api_.graph_destroy(unfinished);
+  capturing_ = false;
   if (stream_ != nullptr) (void)api_.stream_synchronize(stream_);
   for (uint32_t i = 0; i < graph_count_; ++i) {
     (void)api_.graph_exec_destroy(reinterpret_cast<cuda::GraphExec>(graphs_[i]));

@@ -1,9 +1,22 @@
-// Opens the CUDA driver and fills the function table.
+// Opens the CUDA driver and fills the function table; seals it.
 #include "executor/src/cuda/driver_api.h"
 
 #include <dlfcn.h>
 
+#include <atomic>
+
 namespace jllm::cuda {
+namespace {
+
+std::atomic<uint64_t> sealed_calls{0};
+
+template <typename... Parameters>
+Status sealed_entry(Parameters...) {
+  sealed_calls.fetch_add(1, std::memory_order_relaxed);
+  return kErrorNotPermitted;
+}
+
+}  // namespace
 
 const char* load_cuda_api(CudaApi* api) {
   // Never closed: the driver keeps threads and state of its own until the process ends.
@@ -26,5 +39,20 @@ const char* load_cuda_api(CudaApi* api) {
   // NOLINTEND(bugprone-macro-parentheses)
   return nullptr;
 }
+
+void seal_cuda_api(CudaApi* api) {
+  api->primary_ctx_retain = sealed_entry;
+  api->ctx_set_limit = sealed_entry;
+  api->mem_alloc = sealed_entry;
+  api->mem_host_alloc = sealed_entry;
+  api->module_load_data = sealed_entry;
+  api->func_set_attribute = sealed_entry;
+  api->stream_create = sealed_entry;
+  api->stream_begin_capture = sealed_entry;
+  api->graph_instantiate = sealed_entry;
+  api->event_create = sealed_entry;
+}
+
+uint64_t sealed_cuda_calls() { return sealed_calls.load(std::memory_order_relaxed); }
 
 }  // namespace jllm::cuda

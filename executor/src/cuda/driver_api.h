@@ -34,6 +34,7 @@ constexpr Status kErrorOutOfMemory = 2;
 constexpr Status kErrorNoDevice = 100;
 constexpr Status kErrorNoBinaryForGpu = 209;
 constexpr Status kErrorNotReady = 600;
+constexpr Status kErrorNotPermitted = 800;
 
 // CUdevice_attribute
 constexpr unsigned kAttributeClockRate = 13;  // kHz
@@ -166,5 +167,11 @@ struct CudaApi {
 // Fills every pointer of `api`. Null on success, else why not: a string that lives as long as the
 // process.
 [[nodiscard]] const char* load_cuda_api(CudaApi* api);
+
+// From now on the entries of `api` that take memory or make objects refuse to, with
+// kErrorNotPermitted, and are counted: what runs after start-up needs none of them.
+void seal_cuda_api(CudaApi* api);
+// Calls of sealed entries by the whole process so far.
+uint64_t sealed_cuda_calls();
 
 }  // namespace jllm::cuda

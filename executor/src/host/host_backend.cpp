@@ -63,6 +63,7 @@ class HostBackend final : public Backend {
   Error replay(uint64_t) override { return Error::kBadArgument; }
   Error mark(uint32_t index) override;
   Error time_between_marks(uint32_t index, float* microseconds) override;
+  void seal() override {}
   Error write(uint64_t address, const void* data, uint64_t size) override;
   Error read(uint64_t address, void* data, uint64_t size) override;
   Error zero(uint64_t address, uint64_t size) override;

@@ -16,12 +16,13 @@ namespace {
 
 constexpr uint64_t kGuard = 4096;
 constexpr unsigned char kGuardByte = 0xa5;
-constexpr unsigned char kJunk = 0xff;  // as floats: NaN
+std::atomic<unsigned char> junk{0xff};  // as floats: NaN
 
 struct Counters {
   std::atomic<uint64_t> of[static_cast<size_t>(Entry::kCount)] = {};
   std::atomic<uint64_t> all{0}, fail_at{0}, unwanted{0};
   std::atomic<bool> from_then_on{false}, sealed{false};
+  std::atomic<const char*> failed{nullptr};
 };
 Counters counters;
 
@@ -100,7 +101,9 @@ Call::Call(Entry entry) : entry_(entry) {
   if (counters.sealed && takes_something(entry)) ++counters.unwanted;
   const uint64_t number = ++counters.all, at = counters.fail_at;
   if (at == 0 || number < at) return;
-  if (number == at || (counters.from_then_on && !gives_back(entry))) injected_ = failure_of(entry);
+  if (number > at && (!counters.from_then_on || gives_back(entry))) return;
+  injected_ = failure_of(entry);
+  if (number == at) counters.failed = entry_name(entry);
 }
 
 cuda::Status Call::wrong(cuda::Status status, const char* format, ...) {
@@ -136,7 +139,7 @@ bool Books::allocate(uint64_t bytes, bool pinned_memory, Allocation* out) {
     a.address = reinterpret_cast<uint64_t>(a.raw + kGuard);
   }
   std::memset(a.raw, kGuardByte, a.raw_bytes);
-  std::memset(a.raw + kGuard, kJunk, bytes);
+  std::memset(a.raw + kGuard, junk, bytes);
   if (!pinned_memory) {
     poison(a.raw, kGuard);
     poison(a.raw + kGuard + bytes, a.raw_bytes - kGuard - bytes);
@@ -238,7 +241,10 @@ void fake_cuda_fail_at(uint64_t k, int from_then_on) {
   counters.all = 0;
   counters.fail_at = k;
   counters.from_then_on = from_then_on != 0;
+  counters.failed = nullptr;
 }
+const char* fake_cuda_failed_call(void) { return counters.failed; }
+void fake_cuda_set_junk(uint8_t byte) { jllm::fake::junk = byte; }
 void fake_cuda_break_kernel(uint64_t k) { queue().break_kernel = k; }
 uint64_t fake_cuda_calls(void) { return counters.all; }
 uint64_t fake_cuda_calls_of(const char* symbol) {
@@ -276,7 +282,7 @@ uint64_t fake_cuda_violations(char* out, uint64_t size) {
   return count;
 }
 void fake_cuda_set_seed(uint64_t seed) { queue().seed = seed; }
-void fake_cuda_execute_only(const char* prefix) { queue().only = prefix; }
+void fake_cuda_execute_only(const char* names) { queue().only = names; }
 void fake_cuda_set_delay(uint32_t microseconds) { queue().delay_us = microseconds; }
 void fake_cuda_set_memory(uint64_t bytes) {
   const std::lock_guard<std::mutex> lock(books().mutex);

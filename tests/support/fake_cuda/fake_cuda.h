@@ -14,6 +14,8 @@ extern "C" {
 void fake_cuda_fail_at(uint64_t k, int from_then_on);
 // The k-th kernel to be executed from now on breaks the device: later calls report it. 0: none.
 void fake_cuda_break_kernel(uint64_t k);
+// The call that failed first since fake_cuda_fail_at(); null: none has.
+const char* fake_cuda_failed_call(void);
 uint64_t fake_cuda_calls(void);                   // since fake_cuda_fail_at()
 uint64_t fake_cuda_calls_of(const char* symbol);  // "cuMemAlloc_v2"; since the library was loaded
 uint64_t fake_cuda_kernels_run(void);
@@ -31,8 +33,11 @@ uint64_t fake_cuda_violations(char* out, uint64_t size);  // forgets them
 
 // 0: blocks and threads run in their own order. Else in an order that the seed decides.
 void fake_cuda_set_seed(uint64_t seed);
-// Only kernels whose names begin so are executed; null: all.
-void fake_cuda_execute_only(const char* prefix);
+// Only kernels whose names, up to the last '_', stand in this list ("sample accept") are executed;
+// null: all.
+void fake_cuda_execute_only(const char* names);
+// What fresh memory is filled with, 0xff at first.
+void fake_cuda_set_junk(uint8_t byte);
 // How long the device waits, us, before it begins what nobody waits for.
 void fake_cuda_set_delay(uint32_t microseconds);
 // The device's memory, bytes, and its compute capability (87).

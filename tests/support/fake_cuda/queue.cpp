@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <string_view>
 
 #include "tests/support/fake_cuda/report.h"
 
@@ -17,6 +18,17 @@ uint64_t now_ns() {
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1000000000u + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// Whether "sample_7", without its number, is a word of `names`.
+bool is_listed(std::string_view name, std::string_view names) {
+  const std::string_view word = name.substr(0, name.rfind('_'));
+  for (size_t at = names.find(word); at != names.npos; at = names.find(word, at + 1)) {
+    const bool begins = at == 0 || names[at - 1] == ' ';
+    const size_t end = at + word.size();
+    if (begins && (end == names.size() || names[end] == ' ')) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -106,9 +118,8 @@ void Queue::launch(const Operation& operation) {
   ++kernels_run;
   if (break_kernel > 0 && --break_kernel == 0) broken_ = kLaunchFailed;
   if (broken_ != cuda::kSuccess) return;
-  const char* const prefix = only;
   const std::string& name = operation.kernel->name;
-  if (prefix != nullptr && name.compare(0, std::strlen(prefix), prefix) != 0) return;
+  if (const char* const names = only; names != nullptr && !is_listed(name, names)) return;
   void* arguments[kMaxArguments];
   for (uint32_t i = 0; i < operation.kernel->code.argument_count; ++i) {
     arguments[i] = const_cast<uint64_t*>(&operation.arguments[i]);

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <unordered_map>
@@ -55,13 +56,40 @@ bool is_before(const Touch& touch, const Position& now) {
   return touch.thread / 32 == now.thread / 32 && touch.warp_epoch != now.warp_epoch;
 }
 
-void conflict(const char* what, const Touch& touch, const Position& now, const char* kind) {
-  violation("race: %s %s memory, and thread %u%s has touched it with no barrier between", what,
-            kind, touch.thread, touch.block != now.block ? " of another block" : "");
+// A write over another thread's write, which is no harm where both write the same: known once it
+// is done.
+struct Overwrite {
+  const char* at = nullptr;
+  uint64_t bytes = 0;
+  char before[64];
+  char report[256];
+} overwrite;
+
+std::string conflict_text(const char* what, const Touch& touch, const Position& now,
+                          const char* kind) {
+  return std::string("race: ") + what + " " + kind + " memory, and thread " +
+         std::to_string(touch.thread) + (touch.block != now.block ? " of another block" : "") +
+         " has touched it with no barrier between";
 }
 
-bool touch_cell(Cell& cell, const Position& now, Access access, const char* kind, bool is_shared) {
+void conflict(const char* what, const Touch& touch, const Position& now, const char* kind) {
+  violation("%s", conflict_text(what, touch, now, kind).c_str());
+}
+
+void note_overwrite(const void* at, uint64_t bytes, const std::string& report) {
+  if (overwrite.at != nullptr) return;
+  overwrite.at = static_cast<const char*>(at);
+  overwrite.bytes = std::min<uint64_t>(bytes, sizeof overwrite.before);
+  std::memcpy(overwrite.before, at, overwrite.bytes);
+  std::snprintf(overwrite.report, sizeof overwrite.report, "%s [%s]", report.c_str(), where());
+}
+
+// Of byte `at`, which is the first of `bytes` of the access that are left.
+bool touch_cell(Cell& cell, const void* at, uint64_t bytes, const Position& now, Access access,
+                const char* kind, bool is_shared) {
   const bool writes = access != Access::kRead;
+  // Another block's shared memory is another memory.
+  if (is_shared && std::max(cell.write.block, cell.read.block) != now.block) cell = {};
   const bool both_atomic = access == Access::kAtomic && cell.write_was_atomic;
   if (is_shared && !writes && cell.write.block != now.block) {
     violation("reads shared memory that the block has not written");
@@ -69,8 +97,11 @@ bool touch_cell(Cell& cell, const Position& now, Access access, const char* kind
     return false;
   }
   if (!both_atomic && !is_before(cell.write, now)) {
-    conflict(writes ? "writes" : "reads", cell.write, now, kind);
-    return false;
+    if (access != Access::kWrite) {
+      conflict(writes ? "writes" : "reads", cell.write, now, kind);
+      return false;
+    }
+    note_overwrite(at, bytes, conflict_text("writes", cell.write, now, kind));
   }
   const bool same_stretch = cell.read.block == now.block && cell.read.epoch == now.epoch;
   if (writes && !both_atomic) {
@@ -121,8 +152,18 @@ void begin_checked_launch() {
   before_us.clear();
 }
 
+void finish_overwrite() {
+  if (overwrite.at == nullptr) return;
+  const bool same = std::memcmp(overwrite.before, overwrite.at, overwrite.bytes) == 0;
+  overwrite.at = nullptr;
+  if (!same) violation("%s, seen", overwrite.report);
+}
+
 void note_access(const void* at, uint64_t bytes, Access access) {
-  if (!checking || !is_running() || bytes == 0 || is_private(at)) return;
+  if (!checking || !is_running()) return;
+  finish_overwrite();
+  if (bytes == 0 || is_private(at)) return;
+  const char* const first = static_cast<const char*>(at);
   const Position now = position();
   if (known_block != now.block) {
     known_block = now.block;
@@ -132,7 +173,8 @@ void note_access(const void* at, uint64_t bytes, Access access) {
   if (is_shared(at, &offset)) {
     if (shared_cells.size() < offset + bytes) shared_cells.resize(offset + bytes);
     for (uint64_t i = 0; i < bytes; ++i) {
-      if (!touch_cell(shared_cells[offset + i], now, access, "shared", true)) return;
+      Cell& cell = shared_cells[offset + i];
+      if (!touch_cell(cell, first + i, bytes - i, now, access, "shared", true)) return;
     }
     return;
   }
@@ -152,7 +194,8 @@ void note_access(const void* at, uint64_t bytes, Access access) {
     return;
   }
   for (uint64_t i = 0; i < bytes; ++i) {
-    if (!touch_cell(global_cell(address + i), now, access, "global", false)) return;
+    Cell& cell = global_cell(address + i);
+    if (!touch_cell(cell, first + i, bytes - i, now, access, "global", false)) return;
   }
 }
 

@@ -220,6 +220,7 @@ void Runtime::entry() {
 }
 
 void Runtime::thread_ends() {
+  finish_overwrite();
   Thread& thread = self();
   if (thread.copy_count > 0) violation("a thread ends with copies under way");
   thread.state = State::kGone;
@@ -230,6 +231,7 @@ void Runtime::thread_ends() {
 }
 
 void Runtime::wait_for_warp(SimtCollective kind, uint32_t mask, void* arguments) {
+  finish_overwrite();
   Thread& thread = self();
   Warp& warp = warps_[thread.warp];
   if ((mask >> thread.lane & 1) == 0) violation("a thread is not in the mask that it gives");
@@ -267,6 +269,7 @@ void Runtime::wait_for_warp(SimtCollective kind, uint32_t mask, void* arguments)
 }
 
 uint32_t Runtime::wait_for_block(uint32_t value) {
+  finish_overwrite();
   Thread& thread = self();
   thread.state = State::kBarrier;
   barrier_sum_ += value != 0;

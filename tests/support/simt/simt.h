@@ -102,7 +102,7 @@ struct SimtKernel {
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 // One block runs at a time: its shared variables are static ones, in a section of their own.
 #define __shared__ static __attribute__((section("simt_shared")))
 
