@@ -24,9 +24,7 @@ struct Outcome {
 Error use(Executor& executor) {
   const test::Tokens prompt = test::random_tokens(21, test::kVocab, 3);
   std::vector<float> logits(test::kVocab);
-  Sampling sampling;
-  sampling.temperature = 0.8f;
-  Error error = executor.set_sampling(sampling);
+  Error error = executor.set_sampling(test::any_token());
   if (error == Error::kOk) error = executor.prefill(prompt.data(), 21);
   for (int i = 0; i < 3 && error == Error::kOk; ++i) error = executor.enqueue();
   for (int i = 0; i < 3 && error == Error::kOk; ++i) error = executor.next().error();
@@ -108,6 +106,7 @@ TEST(BrokenKernel, IsReportedWhicheverItIs) {
   for (const uint64_t kernel : {1u, 4u, 30u}) {
     RunningPlan run(fake_plan(), {});
     ASSERT_TRUE(run.ok()) << run.create_message;
+    run.set_sampling(test::any_token());
     fake_cuda()->break_kernel(kernel);
     Error error = run->prefill(prompt.data(), 5);
     for (int i = 0; i < 4 && error == Error::kOk; ++i) error = run->generate().error();

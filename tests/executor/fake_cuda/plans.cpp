@@ -33,4 +33,11 @@ TokensOnly::~TokensOnly() {
   fake_cuda()->execute_only(nullptr);
 }
 
+Sampling any_token() {
+  Sampling sampling;
+  sampling.temperature = 1.0f;
+  sampling.ignore_end = true;
+  return sampling;
+}
+
 }  // namespace jllm::test

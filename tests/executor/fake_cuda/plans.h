@@ -15,10 +15,13 @@ const PlanInMemory& fake_plan();
 
 // While one lives, only kernels that move tokens are executed, on logits that are all 0: for tests
 // of the driver's calls, where what a model says is of no matter.
+// Steps need any_token(): greedy ones ask `head` for the largest.
 class TokensOnly {
  public:
   TokensOnly();
   ~TokensOnly();
 };
+
+Sampling any_token();
 
 }  // namespace jllm::test

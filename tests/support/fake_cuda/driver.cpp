@@ -194,6 +194,7 @@ Status cuDevicePrimaryCtxRelease_v2(Device) {
     std::string left;
     if (books().live(&left) != 0) call.wrong(kSuccess, "the context ends with\n%s", left.c_str());
     is_current = false;
+    queue().repair();  // a new context is a new beginning
   }
   return call.done();
 }

@@ -40,7 +40,7 @@ Queue& queue() {
 
 Queue::Queue() {
   ring_ = static_cast<Operation*>(mmap(nullptr, kRoom * sizeof(Operation), PROT_READ | PROT_WRITE,
-                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
   std::thread([this] { work(); }).detach();
 }
 
