@@ -12,6 +12,7 @@
 
 #include "compiler/chat/chat.h"
 #include "compiler/codegen/modules.h"
+#include "compiler/emit/debug_segment.h"
 #include "compiler/emit/plan_writer.h"
 #include "compiler/emit/tokenizer_segment.h"
 #include "compiler/fit/advice.h"
@@ -296,6 +297,7 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   inputs.end_tokens = end_tokens(*tokenizer, planned->model.params.vocab_size);
   inputs.tokenizer = std::move(*tokenizer);
   inputs.chat_format = std::move(chat->segment);
+  if (options.debug_info) inputs.debug = emit::build_debug_segment(*planned);
   inputs.options = provenance_options(*planned);
   if (!options.weights.empty()) inputs.options.push_back("weights=" + options.weights);
   if (edits.importance) inputs.options.push_back("imatrix=" + edits.importance->sha256());

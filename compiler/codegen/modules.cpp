@@ -19,22 +19,6 @@
 namespace jllm::codegen {
 namespace {
 
-CompileRequest make_request(const select::KernelSpec& kernel, uint32_t arch) {
-  CompileRequest request;
-  const kernels::Source& source = *kernels::find_source(kernel.source);
-  request.name = std::string(source.name);
-  request.source = std::string(source.text);
-  for (const kernels::Source& header : kernels::all_headers()) {
-    request.headers.emplace_back(header.name, header.text);
-  }
-  request.arch = arch;
-  request.options = kernels::compile_options();
-  request.options.push_back("-DJLLM_KERNEL=" + kernel.name);
-  if (kernel.programmatic) request.options.push_back("-DPROGRAMMATIC=1");
-  for (const std::string& define : kernel.defines) request.options.push_back("-D" + define);
-  return request;
-}
-
 // Everything that reaches the machine code: sources, options in order, architecture, compiler
 // version.
 std::string cache_key(const CompileRequest& request, bool ptx, NvrtcVersion version) {
@@ -104,7 +88,7 @@ llvm::Expected<std::vector<uint8_t>> compile_one(const select::KernelSpec& kerne
   if (kernels::find_source(kernel.source) == nullptr) {
     return fail(ExitCode::kFailed, "internal: no device source '{0}'", kernel.source);
   }
-  const CompileRequest request = make_request(kernel, options.arch);
+  const CompileRequest request = kernel_request(kernel, options.arch);
   std::string path;
   std::vector<uint8_t> cubin;
   if (!options.cache_dir.empty()) {
@@ -119,6 +103,22 @@ llvm::Expected<std::vector<uint8_t>> compile_one(const select::KernelSpec& kerne
 }
 
 }  // namespace
+
+CompileRequest kernel_request(const select::KernelSpec& kernel, uint32_t arch) {
+  CompileRequest request;
+  const kernels::Source& source = *kernels::find_source(kernel.source);
+  request.name = std::string(source.name);
+  request.source = std::string(source.text);
+  for (const kernels::Source& header : kernels::all_headers()) {
+    request.headers.emplace_back(header.name, header.text);
+  }
+  request.arch = arch;
+  request.options = kernels::compile_options();
+  request.options.push_back("-DJLLM_KERNEL=" + kernel.name);
+  if (kernel.programmatic) request.options.push_back("-DPROGRAMMATIC=1");
+  for (const std::string& define : kernel.defines) request.options.push_back("-D" + define);
+  return request;
+}
 
 llvm::Expected<std::vector<std::vector<uint8_t>>> compile_modules(const select::Schedule& schedule,
                                                                   const Nvrtc& nvrtc,

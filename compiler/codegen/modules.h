@@ -27,6 +27,9 @@ llvm::Expected<std::vector<std::vector<uint8_t>>> compile_modules(const select::
                                                                   const Nvrtc& nvrtc,
                                                                   const ModuleOptions& options);
 
+// What NVRTC is given for one of them.
+CompileRequest kernel_request(const select::KernelSpec& kernel, uint32_t arch);
+
 // $XDG_CACHE_HOME/jllm or ~/.cache/jllm; empty when neither is known.
 std::string default_cache_dir();
 

@@ -110,6 +110,7 @@ class PlanWriter {
         {fb::SegmentKind::Tokenizer, in_.tokenizer.size(), 0, in_.tokenizer, kUnknownOffset, {}});
     add_optional(fb::SegmentKind::ChatFormat, in_.chat_format);
     add_optional(fb::SegmentKind::SelfTest, in_.self_test);
+    add_optional(fb::SegmentKind::Debug, in_.debug);
   }
 
   void add_optional(fb::SegmentKind kind, llvm::ArrayRef<uint8_t> bytes) {

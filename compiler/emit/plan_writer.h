@@ -22,6 +22,7 @@ struct PlanInputs {
   std::vector<uint8_t> tokenizer;                              // segment
   std::vector<uint8_t> chat_format;                            // segment; empty: none
   std::vector<uint8_t> self_test;                              // segment; empty: none
+  std::vector<uint8_t> debug;                                  // segment; empty: none
   std::vector<uint32_t> end_tokens;
   bool split_weights = false;  // into a file of their own, beside the plan
   uint32_t cuda_version = 0;   // 12060 for 12.6

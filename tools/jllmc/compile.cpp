@@ -45,6 +45,10 @@ cl::opt<std::string> dump_after("dump-after", cl::value_desc("STAGE"),
                                 cl::desc("print a stage's result and stop: ir, passes, select, "
                                          "memory"),
                                 cl::sub(command), cl::cat(options_category()));
+cl::opt<bool> debug_info("debug-info",
+                         cl::desc("keep in the plan how its code came to be: the kernels' sources, "
+                                  "each stage's result"),
+                         cl::sub(command), cl::cat(options_category()));
 cl::opt<bool> no_kv_rotation(
     "no-kv-rotation",
     cl::desc("keys of a q4_0 cache without their rotation (to measure its worth)"),
@@ -130,6 +134,7 @@ llvm::Error fill_options(CompileOptions* options) {
   options->nvrtc = nvrtc;
   options->chat_format = chat_format;
   options->dump_after = dump_after;
+  options->debug_info = debug_info;
   options->weights = llvm::StringRef(weights).lower();
   llvm::Expected<std::vector<gguf::AdapterRequest>> requests = parse_adapters(adapters);
   if (!requests) return requests.takeError();

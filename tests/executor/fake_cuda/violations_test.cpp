@@ -1,5 +1,6 @@
 // Proof that the checks of kernels can fail: kernels that are wrong on purpose, each beside one
 // that is right.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include "tests/executor/fake_cuda/kernel_bench.h"
@@ -170,6 +171,47 @@ TEST_P(Violations, AreFoundInAnyOrder) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Violations, testing::ValuesIn(kCases),
+                         [](const auto& c) { return c.param.name; });
+
+// Kernels built for AddressSanitizer and UBSan; each of these ends the process.
+const Case kAddressCases[] = {
+    {"BehindTheBuffer", "AddressSanitizer: use-after-poison", "out[64] = out[0];"},
+    {"BeforeTheBuffer", "AddressSanitizer: use-after-poison", "out[0] = *(out - 1);"},
+    {"BehindSharedMemory", "AddressSanitizer: global-buffer-overflow", R"(
+  __shared__ unsigned values[64];
+  values[threadIdx.x + out[0]] = 1;
+  out[1] = values[5];)"},
+    {"BehindDynamicSharedMemory", "AddressSanitizer: use-after-poison", R"(
+  JLLM_DYNAMIC_SHARED(Uint4, memory);
+  memory[threadIdx.x + out[0]] = {};)"},
+    {"NotAligned", "misaligned address", R"(
+  out[0] = load_weights((const Bytes*)out + 4 * out[0]).x;)"},
+    {"Overflow", "signed integer overflow", R"(
+  int big = 0x7fffffff - 1;
+  out[0] = (unsigned)(big + (int)out[0]);)"},
+};
+
+class AddressChecks : public testing::TestWithParam<Case> {};
+
+TEST_P(AddressChecks, EndTheProcess) {
+  JLLM_NEEDS_FAKE_CUDA();
+  if (dlsym(RTLD_DEFAULT, "__asan_init") == nullptr) {
+    GTEST_SKIP() << "this process has no AddressSanitizer: see FakeCuda.AddressChecks";
+  }
+  const Case& c = GetParam();
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto run = [&c](unsigned threads) {
+    KernelBench bench;
+    const cuda::Function kernel = bench.build(
+        "extern \"C\" __global__ void JLLM_KERNEL(unsigned* out) {" + std::string(c.body) + "}",
+        "address");
+    const cuda::DevicePtr out = bench.upload(std::vector<unsigned>(64, 33));
+    bench.launch(kernel, 1, threads, {out}, 1024);
+  };
+  EXPECT_DEATH(run(64), c.words);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, AddressChecks, testing::ValuesIn(kAddressCases),
                          [](const auto& c) { return c.param.name; });
 
 // Without calls in front of accesses, guard zones tell what was written beside a buffer.
