@@ -21,8 +21,10 @@ using test::PlanInMemory;
 using test::RunningPlan;
 using test::Tokens;
 
-constexpr double kMaxKl = 1e-4;        // nats, at any position
-constexpr double kQuantsMaxKl = 1e-3;  // a cache of quants: a value may fall to another step
+constexpr double kMaxKl = 1e-4;  // nats, at any position
+// A cache of quants: where both sides differ by a little, a value may fall to another step. The
+// mean square of that is the little times the step, and 4 bits make steps 127 / 7.5 times as long.
+constexpr double kInt8MaxKl = 1e-3, kInt4MaxKl = kInt8MaxKl * 127 / 7.5;
 constexpr uint32_t kVocab = 512, kTokens = 21, kPrompt = 45;
 
 struct Model {
@@ -45,7 +47,6 @@ const Model kModels[] = {
     {.name = "Primitive", .type = "q8_0", .fuse = false, .graphs = false},
     {.name = "Mixture", .like = "qwen3-30b-a3b", .type = "q8_0", .seed = 3},
     {.name = "Lfm2", .like = "lfm2-1.2b", .type = "q4_k_m"},
-    {.name = "Turing", .type = "q4_k_m", .target = "sm_75", .capability = 75},
     {.name = "Hopper", .type = "q8_0", .seed = 4, .target = "sm_90", .capability = 90},
 };
 
@@ -120,8 +121,9 @@ TEST_P(FakeCudaModels, AgreeWithTheHost) {
   RunningPlan run(plan, options);
   ASSERT_TRUE(host.ok()) << host.create_message;
   ASSERT_TRUE(run.ok()) << run.create_message;
-  const bool quants = m.kv == WeightType::kQ8_0 || m.kv == WeightType::kQ4_0;
-  const double most = quants ? kQuantsMaxKl : kMaxKl;
+  const double most = m.kv == WeightType::kQ4_0   ? kInt4MaxKl
+                      : m.kv == WeightType::kQ8_0 ? kInt8MaxKl
+                                                  : kMaxKl;
 
   const Tokens tokens = test::random_tokens(kTokens, kVocab, 4);
   const std::vector<Logits> expected = host.force_all(tokens);

@@ -12,7 +12,6 @@ namespace jllm {
 namespace {
 
 using test::fake_cuda;
-using test::fake_plan;
 using test::RunningPlan;
 
 uint64_t resident_bytes() {
@@ -33,7 +32,7 @@ TEST_P(Endurance, StepsTakeNoMemory) {
   options.graphs = GetParam();
   const uint64_t sealed_before = cuda::sealed_cuda_calls();
   {
-    RunningPlan run(fake_plan(), options);
+    RunningPlan run(test::long_fake_plan(), options);
     ASSERT_TRUE(run.ok()) << run.create_message;
     fake_cuda()->seal(1);
     const std::string objects = fake_cuda()->what_lives();

@@ -4,22 +4,28 @@
 
 namespace jllm::test {
 
-const std::vector<uint8_t>& fake_plan_bytes() {
-  static const std::vector<uint8_t> bytes = [] {
-    CompileOptions options;
-    options.target = kFakeTarget;
-    options.plan.context = kContext;
-    options.plan.prefill_chunk = 16;
-    options.plan.speculate = 1;
-    synth::SynthOptions model = tiny_model();
-    model.context = kContext;
-    return plan_bytes(model, options);
-  }();
-  return bytes;
+namespace {
+
+std::vector<uint8_t> plan_of_context(uint32_t context) {
+  CompileOptions options;
+  options.target = kFakeTarget;
+  options.plan.context = context;
+  options.plan.prefill_chunk = 16;
+  options.plan.speculate = 1;
+  synth::SynthOptions model = tiny_model();
+  model.context = context;
+  return plan_bytes(model, options);
 }
 
+}  // namespace
+
 const PlanInMemory& fake_plan() {
-  static const PlanInMemory plan(fake_plan_bytes());
+  static const PlanInMemory plan(plan_of_context(kContext));
+  return plan;
+}
+
+const PlanInMemory& long_fake_plan() {
+  static const PlanInMemory plan(plan_of_context(kSteps + kContext));
   return plan;
 }
 

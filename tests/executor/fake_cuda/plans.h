@@ -8,10 +8,10 @@ namespace jllm::test {
 
 constexpr uint32_t kVocab = 512;
 constexpr uint32_t kSteps = 10000;
-constexpr uint32_t kContext = kSteps + 100;
+constexpr uint32_t kContext = 128;
 
-const std::vector<uint8_t>& fake_plan_bytes();
 const PlanInMemory& fake_plan();
+const PlanInMemory& long_fake_plan();  // with kSteps positions more
 
 // While one lives, only kernels that move tokens are executed, on logits that are all 0: for tests
 // of the driver's calls, where what a model says is of no matter.

@@ -116,22 +116,34 @@ cuda::Status Call::wrong(cuda::Status status, const char* format, ...) {
   return status;
 }
 
+// Two views of the same pages: a kernel that is given the CPU's address is found out. What was
+// given back is taken again: the system takes long to make pages.
+bool Books::map_pinned(Allocation* a) {
+  if (const auto it = spare_.find(a->raw_bytes); it != spare_.end()) {
+    a->raw = it->second.first;
+    a->host = it->second.second + kGuard;
+    spare_.erase(it);
+    return true;
+  }
+  const int file = memfd_create("pinned", MFD_CLOEXEC);
+  if (file < 0 || ftruncate(file, static_cast<off_t>(a->raw_bytes)) != 0) return false;
+  const auto map = [&] {
+    return static_cast<char*>(
+        mmap(nullptr, a->raw_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
+  };
+  a->raw = map();
+  a->host = map() + kGuard;
+  close(file);
+  return true;
+}
+
 bool Books::allocate(uint64_t bytes, bool pinned_memory, Allocation* out) {
   if (bytes > total - used) return false;
   Allocation a = {};
   a.bytes = bytes;
   a.raw_bytes = (bytes + 4095) / 4096 * 4096 + 2 * kGuard;
   if (pinned_memory) {
-    // Two views of the same pages: a kernel that is given the CPU's address is found out.
-    const int file = memfd_create("pinned", MFD_CLOEXEC);
-    if (file < 0 || ftruncate(file, static_cast<off_t>(a.raw_bytes)) != 0) return false;
-    const auto map = [&] {
-      return static_cast<char*>(
-          mmap(nullptr, a.raw_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
-    };
-    a.raw = map();
-    a.host = map() + kGuard;
-    close(file);
+    if (!map_pinned(&a)) return false;
     a.address = reinterpret_cast<uint64_t>(a.raw + kGuard);
   } else {
     a.raw = static_cast<char*>(std::aligned_alloc(4096, a.raw_bytes));
@@ -181,8 +193,7 @@ bool Books::release(uint64_t address, bool host) {
   device.erase(it);
   used -= a.bytes;
   if (a.host != nullptr) {
-    munmap(a.raw, a.raw_bytes);
-    munmap(static_cast<char*>(a.host) - kGuard, a.raw_bytes);
+    spare_.emplace(a.raw_bytes, std::pair(a.raw, static_cast<char*>(a.host) - kGuard));
   } else {
     unpoison(a.raw, a.raw_bytes);
     std::free(a.raw);

@@ -69,6 +69,11 @@ class Books {
   std::map<void*, std::unique_ptr<LoadedModule>> modules;
   std::set<const void*> kernels;
   uint64_t live(std::string* text) const;
+
+ private:
+  bool map_pinned(Allocation* a);
+
+  std::multimap<uint64_t, std::pair<char*, char*>> spare_;  // by size
 };
 Books& books();
 
