@@ -56,7 +56,8 @@ TEST_F(FakeCudaText, OfTheBundledModelIsTheHosts) {
 TEST_F(FakeCudaText, OfStories260KIsTheHosts) {
   const char* data = std::getenv("JLLM_TEST_DATA");
   if (data == nullptr) GTEST_SKIP() << "set JLLM_TEST_DATA: models/stories260K.gguf";
-  expect_same_text({std::string(data) + "/models/stories260K.gguf", "Once upon a time, there was a"});
+  expect_same_text(
+      {std::string(data) + "/models/stories260K.gguf", "Once upon a time, there was a"});
 }
 
 }  // namespace

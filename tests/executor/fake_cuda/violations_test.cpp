@@ -179,6 +179,11 @@ const Case kAddressCases[] = {
     {"BeforeTheBuffer", "AddressSanitizer: use-after-poison", "out[0] = *(out - 1);"},
     {"BehindSharedMemory", "AddressSanitizer: global-buffer-overflow", R"(
   __shared__ unsigned values[64];
+  unsigned* volatile at = values;
+  at[threadIdx.x + out[0]] = 1;
+  out[1] = values[5];)"},
+    {"BehindAnArray", "index 64 out of bounds for type", R"(
+  __shared__ unsigned values[64];
   values[threadIdx.x + out[0]] = 1;
   out[1] = values[5];)"},
     {"BehindDynamicSharedMemory", "AddressSanitizer: use-after-poison", R"(
