@@ -115,10 +115,10 @@ TEST_F(Jllmc, HelpNamesEveryOption) {
     std::vector<const char*> words;
   };
   const Command commands[] = {
-      {"compile",
-       {"--target", "--context", "--kv=", "--kv-k", "--kv-v", "--prefill-chunk", "--speculate",
-        "--budget", "--reserve", "--nvrtc", "--report", "--dump-after", "--no-fuse", "--no-cache",
-        "--tuning", "--chat-format", "-o=", "MODEL.gguf", "PLAN.jllm"}},
+      {"compile", {"--target",        "--context",     "--kv=",        "--kv-k",     "--kv-v",
+                   "--prefill-chunk", "--speculate",   "--budget",     "--reserve",  "--nvrtc",
+                   "--report",        "--dump-after",  "--debug-info", "--no-fuse",  "--no-cache",
+                   "--tuning",        "--chat-format", "-o=",          "MODEL.gguf", "PLAN.jllm"}},
       {"fit", {"--target", "--all", "--context", "--kv=", "--speculate", "--budget", "--json"}},
       {"inspect", {"--json", "--map", "--svg", "--verify"}},
       {"targets", {"--json"}},
