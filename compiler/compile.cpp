@@ -181,6 +181,7 @@ llvm::Expected<std::vector<uint8_t>> make_self_test(const CompileOptions& option
   host.desktop = false;
   host.chat_format = "none";
   host.split_weights = false;
+  host.debug_info = false;
   host.self_test = SelfTestChoice::kNever;
   host.report = ReportFormat::kNone;
   llvm::sys::RemoveFileOnSignal(path);

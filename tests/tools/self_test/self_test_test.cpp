@@ -185,15 +185,18 @@ TEST_F(SelfTest, OnlyWhereItIsAskedFor) {
   }
 }
 
-TEST_F(SelfTest, WhereItCannotBeMadeThePlanHasNone) {
+TEST_F(SelfTest, WhereItCannotBeMadeCompilingSaysHowToDoWithout) {
+  compile();  // makes the model too
   options_.make_self_test = [](const std::string&, uint32_t, bool) -> llvm::Expected<Segment> {
     return fail(ExitCode::kFailed, "no memory");
   };
-  options_.self_test = SelfTestChoice::kAuto;
-  compile();
-  EXPECT_THROW(run(), tool::Failure);
-  options_.self_test = SelfTestChoice::kAlways;
-  EXPECT_NE(test::compile_model(options_).message.find("no memory"), std::string::npos);
+  for (const SelfTestChoice choice : {SelfTestChoice::kAuto, SelfTestChoice::kAlways}) {
+    options_.self_test = choice;
+    const test::CompileOutcome outcome = test::compile_model(options_);
+    EXPECT_EQ(outcome.code, ExitCode::kFailed);
+    EXPECT_NE(outcome.message.find("no memory"), std::string::npos) << outcome.message;
+    EXPECT_NE(outcome.message.find("--selftest never"), std::string::npos) << outcome.message;
+  }
 }
 
 // Whatever byte of the segment is another: refused or failed, never a crash.
