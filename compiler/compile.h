@@ -48,7 +48,7 @@ struct CompileOptions {
   bool quiet = false;  // no warnings: somebody has given them
   SelfTestChoice self_test = SelfTestChoice::kNever;
   SelfTestMaker make_self_test;  // for all but kNever
-  bool debug_info = false;  // kernel sources and the stages' results go into the plan too
+  bool debug_info = false;       // kernel sources and the stages' results go into the plan too
   ReportFormat report = ReportFormat::kNone;
 };
 

@@ -15,12 +15,14 @@ namespace jllm::test {
 constexpr const char* kFakeTarget = "orin-nano-8gb";  // sm_87, as the fake device is
 
 // X(name): every function of fake_cuda.h, without the prefix fake_cuda_.
-#define JLLM_FAKE_CUDA_CONTROL(X)                                                              \
-  X(fail_at)                                                                                   \
-  X(break_kernel)                                                                              \
-  X(failed_call) X(calls) X(calls_of) X(kernels_run) X(seal) X(unwanted_calls) X(live)         \
-      X(collect_violations) X(violations) X(set_seed) X(execute_only) X(set_junk) X(set_delay) \
-          X(set_memory) X(set_capability) X(add_sources)
+// clang-format off
+#define JLLM_FAKE_CUDA_CONTROL(X)                                                  \
+  X(fail_at) X(break_kernel) X(failed_call) X(calls)                              \
+  X(calls_of) X(kernels_run) X(seal) X(unwanted_calls)                            \
+  X(live) X(collect_violations) X(violations) X(set_seed)                         \
+  X(execute_only) X(set_junk) X(set_delay) X(set_memory)                          \
+  X(set_capability) X(add_sources)
+// clang-format on
 
 struct FakeCuda {
 #define JLLM_FIELD(name) decltype(&fake_cuda_##name) name = nullptr;
