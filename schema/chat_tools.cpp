@@ -76,7 +76,7 @@ bool check_tools(const fb::ToolFormat& format, std::string_view tools) {
 bool print_tools(const fb::ToolFormat& format, std::string_view tools, ChatSink* out) {
   const std::string_view between(format.between_tools()->c_str(), format.between_tools()->size());
   JsonStyle style;
-  style.indent = format.indent();
+  style.indent = format.indent();  // -1 is a value: NOLINT(bugprone-signed-char-misuse)
   style.compact = format.compact();
   JsonReader in(tools);
   if (format.tool_text() == fb::ToolText::List) {

@@ -56,7 +56,7 @@ inline uint32_t load_big_endian(const uint8_t* bytes) {
 void consume(uint32_t state[8], const uint8_t* bytes, uint64_t blocks) {
   uint32_t w[kRounds];
   for (; blocks > 0; --blocks, bytes += kBlock) {
-    for (uint32_t i = 0; i < 16; ++i) w[i] = load_big_endian(bytes + i * 4);
+    for (size_t i = 0; i < 16; ++i) w[i] = load_big_endian(bytes + i * 4);
     for (uint32_t i = 16; i < kRounds; ++i) {
       const uint32_t s0 = rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ w[i - 15] >> 3;
       const uint32_t s1 = rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10;
@@ -105,7 +105,7 @@ void Sha256::finish(uint8_t digest[kDigestBytes]) {
   update(zeros, (kBlock + kBlock - 8 - size_ % kBlock) % kBlock);
   const uint64_t length = __builtin_bswap64(bits);
   update(&length, sizeof length);
-  for (uint32_t i = 0; i < 8; ++i) {
+  for (size_t i = 0; i < 8; ++i) {
     const uint32_t word = __builtin_bswap32(state_[i]);
     memcpy(digest + i * 4, &word, sizeof word);
   }

@@ -148,7 +148,7 @@ struct Scratch {
   std::unique_ptr<pcre2_match_data, MatchDataDeleter> data{pcre2_match_data_create(1, nullptr)};
   std::unique_ptr<pcre2_match_context, ContextDeleter> context{pcre2_match_context_create(nullptr)};
   std::unique_ptr<pcre2_jit_stack, JitStackDeleter> jit_stack{
-      pcre2_jit_stack_create(32 * 1024, 1024 * 1024, nullptr)};
+      pcre2_jit_stack_create(size_t{32} << 10, size_t{1} << 20, nullptr)};
 
   Scratch() {
     if (context && jit_stack) pcre2_jit_stack_assign(context.get(), nullptr, jit_stack.get());

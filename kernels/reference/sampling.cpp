@@ -49,6 +49,8 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint3
 
 uint64_t softmax_mass(float logit, float max) {
   if (logit == max) return uint64_t(1) << 32;  // also where both are infinite
+  // The kernels round so: half up, and nothing here is negative.
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings)
   return uint64_t(std::exp(double(logit) - double(max)) * 0x1p32 + 0.5);
 }
 

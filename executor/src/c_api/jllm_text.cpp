@@ -109,7 +109,8 @@ jllm_error jllm_token_piece(const jllm_tokenizer* tokenizer, uint32_t token, uin
     const std::string piece = tokenizer->tokenizer->piece(token, (flags & JLLM_WITH_SPECIAL) != 0);
     *size = piece.size();
     const uint64_t n = piece.size() < capacity ? piece.size() : capacity;
-    if (n > 0) memcpy(out, piece.data(), n);
+    // Bytes with their number, no string of C.
+    if (n > 0) memcpy(out, piece.data(), n);  // NOLINT(bugprone-not-null-terminated-result)
     return JLLM_OK;
   });
 }
