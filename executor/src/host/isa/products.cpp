@@ -116,6 +116,13 @@ inline void prefetch_ahead(const uint8_t* record, unsigned g) {
   }
 }
 
+// What the weights' offset adds to a sum. The integers of activations that are no numbers mean
+// nothing and may wrap; it is their scale that makes the result a NaN.
+inline int32_t signed_offset(const ActivationGroup& in) {
+  return static_cast<int32_t>(static_cast<uint32_t>(kSignedOffset) *
+                              static_cast<uint32_t>(in.total));
+}
+
 template <WeightType kType, unsigned kRows>
 void multiply_strip(const Strip& strip, Floats* out) {
   constexpr unsigned kPerGroup = kFactors<kType>;
@@ -136,7 +143,7 @@ void multiply_strip(const Strip& strip, Floats* out) {
         for (unsigned f = 0; f < kPerGroup; ++f) {
           Ints sum = sum_steps<kType>(steps, in[r], f * kStepsPerFactor, (f + 1) * kStepsPerFactor,
                                       strip.two_planes);
-          if constexpr (kIsSigned<kType>) sum -= kSignedOffset * in[r].total;
+          if constexpr (kIsSigned<kType>) sum -= signed_offset(in[r]);
           sums[r] = add_product(sums[r], to_floats(sum), scales[g * kPerGroup + f] * in[r].scale);
           if constexpr (!kIsSigned<kType>) {
             const float all = kPerGroup == 1 ? in[r].sum : in[r].half_sums[f];
