@@ -33,6 +33,7 @@ using test::Terminal;
 constexpr const char* kUp = "\033[A";
 constexpr const char* kCtrlC = "\003";
 constexpr const char* kCtrlD = "\004";
+constexpr const char* kCtrlU = "\025";
 
 class ChatTerminal : public testing::Test {
  protected:
@@ -73,10 +74,11 @@ TEST_F(ChatTerminal, LinesAreEditedAndRemembered) {
     chat->type("What is a latex\177\177he?\n");  // two letters taken back
     EXPECT_TRUE(chat->shows(answer)) << chat->screen();
     EXPECT_TRUE(chat->shows("> "));
-    // The prompt is there a moment before the editor, which drops what was typed until then.
+    // The prompt is there a moment before the editor, which takes a key of that moment for text:
+    // the line is emptied first.
     int code = -1;
     for (int i = 0; i < 20 && code < 0; ++i) {
-      chat->type(kCtrlD);
+      chat->type(std::string(kCtrlU) + kCtrlD);
       code = chat->wait(1);
     }
     EXPECT_EQ(code, 0) << chat->screen();
