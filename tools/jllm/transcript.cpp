@@ -1,12 +1,10 @@
 #include "tools/jllm/transcript.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <nlohmann/json.hpp>
+
+#include "tools/plan_file/replace_file.h"
 
 namespace jllm::tool {
 namespace {
@@ -37,23 +35,6 @@ Json message_of(const text::Dialogue::Message& message) {
   return json;
 }
 
-Failure failure_of(const std::string& path) {
-  return Failure(kFailed, path + ": " + std::strerror(errno));
-}
-
-void write_whole(const std::string& path, const std::string& text) {
-  std::FILE* file = std::fopen(path.c_str(), "wx");
-  if (file == nullptr) throw failure_of(path);
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size() &&
-                       std::fflush(file) == 0 && fsync(fileno(file)) == 0;
-  const int reason = errno;
-  std::fclose(file);
-  if (written) return;
-  std::remove(path.c_str());
-  errno = reason;
-  throw failure_of(path);
-}
-
 }  // namespace
 
 void save_transcript(const std::string& path, bool replace, OpenPlan& plan,
@@ -70,12 +51,9 @@ void save_transcript(const std::string& path, bool replace, OpenPlan& plan,
   }
   // A model's bytes may be no UTF-8.
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  const std::string temporary = path + "." + std::to_string(getpid());
-  write_whole(temporary, text);
-  if (std::rename(temporary.c_str(), path.c_str()) == 0) return;
-  const Failure failure = failure_of(path);
-  std::remove(temporary.c_str());
-  throw failure;
+  ReplaceFile file(path);
+  file.write(0, text.data(), text.size());
+  file.commit();
 }
 
 }  // namespace jllm::tool
