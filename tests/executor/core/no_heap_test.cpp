@@ -1,63 +1,13 @@
 // After create(), the executor touches neither the heap nor the address space. Every allocation of
-// this whole program goes through the counting functions below, those of the C++ library and of
-// worker threads included.
+// this whole program goes through counting functions (allocation_counter.h), those of the C++
+// library and of worker threads included.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <cerrno>
+#include <cstdlib>
 
 #include "tests/executor/core/plans.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
-#define JLLM_COUNTS_ALLOCATIONS 0  // sanitizers replace malloc themselves
-#else
-#define JLLM_COUNTS_ALLOCATIONS 1
-#endif
-
-namespace {
-std::atomic<uint64_t> allocations{0};
-}  // namespace
-
-#if JLLM_COUNTS_ALLOCATIONS
-extern "C" {
-void* __libc_malloc(size_t);
-void* __libc_calloc(size_t, size_t);
-void* __libc_realloc(void*, size_t);
-void* __libc_memalign(size_t, size_t);
-void __libc_free(void*);
-
-void* malloc(size_t size) {
-  ++allocations;
-  return __libc_malloc(size);
-}
-void* calloc(size_t n, size_t size) {
-  ++allocations;
-  return __libc_calloc(n, size);
-}
-void* realloc(void* memory, size_t size) {
-  ++allocations;
-  return __libc_realloc(memory, size);
-}
-void* aligned_alloc(size_t alignment, size_t size) {
-  ++allocations;
-  return __libc_memalign(alignment, size);
-}
-int posix_memalign(void** out, size_t alignment, size_t size) {
-  ++allocations;
-  *out = __libc_memalign(alignment, size);
-  return *out != nullptr ? 0 : ENOMEM;
-}
-void free(void* memory) { __libc_free(memory); }
-
-void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
-  ++allocations;
-  return reinterpret_cast<void*>(syscall(SYS_mmap, address, size, protection, flags, fd, offset));
-}
-}
-#endif
+#include "tests/support/allocation_counter.h"
 
 namespace jllm {
 namespace {
@@ -69,9 +19,9 @@ using test::Tokens;
 // Allocations that `work` makes.
 template <typename Work>
 uint64_t count_allocations(Work work) {
-  const uint64_t before = allocations.load();
+  const uint64_t before = test::allocations_of_program();
   work();
-  return allocations.load() - before;
+  return test::allocations_of_program() - before;
 }
 
 TEST(NoHeap, TheCountersCount) {

@@ -1,53 +1,9 @@
 // After create(), the executor's thread touches neither the heap nor the address space on the CUDA
 // backend either. Allocations of this thread alone are counted: the fake device works in another.
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <cerrno>
 
 #include "tests/executor/fake_cuda/plans.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
-#define JLLM_COUNTS_ALLOCATIONS 0  // sanitizers replace malloc themselves
-#else
-#define JLLM_COUNTS_ALLOCATIONS 1
-#endif
-
-namespace {
-thread_local uint64_t allocations = 0;
-}  // namespace
-
-#if JLLM_COUNTS_ALLOCATIONS
-extern "C" {
-void* __libc_malloc(size_t);
-void* __libc_calloc(size_t, size_t);
-void* __libc_realloc(void*, size_t);
-void* __libc_memalign(size_t, size_t);
-
-void* malloc(size_t size) {
-  ++allocations;
-  return __libc_malloc(size);
-}
-void* calloc(size_t n, size_t size) {
-  ++allocations;
-  return __libc_calloc(n, size);
-}
-void* realloc(void* memory, size_t size) {
-  ++allocations;
-  return __libc_realloc(memory, size);
-}
-void* aligned_alloc(size_t alignment, size_t size) {
-  ++allocations;
-  return __libc_memalign(alignment, size);
-}
-void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
-  ++allocations;
-  return reinterpret_cast<void*>(syscall(SYS_mmap, address, size, protection, flags, fd, offset));
-}
-}
-#endif
+#include "tests/support/allocation_counter.h"
 
 namespace jllm {
 namespace {
@@ -58,9 +14,9 @@ using test::RunningPlan;
 
 template <typename Work>
 uint64_t count_allocations(Work work) {
-  const uint64_t before = allocations;
+  const uint64_t before = test::allocations_of_thread();
   work();
-  return allocations - before;
+  return test::allocations_of_thread() - before;
 }
 
 TEST(NoHeapOnFakeCuda, NothingIsAllocatedAfterCreate) {
