@@ -98,6 +98,7 @@ std::vector<std::string> provenance_options(const PlannedModel& planned) {
           "rotate_keys=" + std::to_string(o.rotate_keys ? 1 : 0),
           "prefill_chunk=" + std::to_string(o.prefill_rows.back()),
           "speculate=" + std::to_string(o.most_drafted()),
+          "slots=" + std::to_string(o.slots),
           planned.fused ? "fuse=1" : "fuse=0",
           std::string("activations=") + select::activation_mode_name(planned.select.activations),
           std::string("tuning=") + tuning_name(planned.select.tuning)};

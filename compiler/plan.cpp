@@ -37,6 +37,20 @@ llvm::Expected<std::vector<uint32_t>> verify_rows(uint32_t draft, uint32_t conte
   return rows;
 }
 
+// Rows that one replay decodes, of as many sequences. Powers of two, so that few of them do not pay
+// for many, up to all. The host replays one after the other: it has no graphs.
+llvm::Expected<std::vector<uint32_t>> batch_rows(uint32_t slots, const target::Target& target) {
+  if (slots < 1 || slots > kMaxSlots) {
+    return fail(ExitCode::kUsage, "--slots {0}: a plan has room for 1 to {1} sequences", slots,
+                kMaxSlots);
+  }
+  std::vector<uint32_t> rows;
+  if (slots == 1 || target.is_host) return rows;
+  for (uint32_t n = 2; n < slots; n *= 2) rows.push_back(n);
+  rows.push_back(slots);
+  return rows;
+}
+
 // Who keeps weights in F32 wants full precision: rounding the cache would cost more of it than all
 // else.
 bool is_full_precision(const gguf::File& file) {
@@ -71,6 +85,10 @@ llvm::Expected<model::ProgramOptions> resolve(const model::Model& model,
       verify_rows(options.speculate.value_or(0), resolved.context);
   if (!verify) return verify.takeError();
   resolved.verify_rows = std::move(*verify);
+  resolved.slots = options.slots;
+  llvm::Expected<std::vector<uint32_t>> batch = batch_rows(options.slots, target);
+  if (!batch) return batch.takeError();
+  resolved.batch_rows = std::move(*batch);
   return resolved;
 }
 

@@ -28,6 +28,7 @@ struct PlanOptions {
   bool fuse = true;
   select::SelectOptions select;
   bool rotate_keys = true;  // see model::ProgramOptions
+  uint32_t slots = 1;       // sequences at once, 1 to kMaxSlots
   // Tokens that a step may draft, at most kMaxDraft; 0: no verify graphs. Planner::resolve() gives
   // those who did not choose the default.
   std::optional<uint32_t> speculate;

@@ -226,6 +226,17 @@ struct SampleArgs {  // draws the next token, appends it to tokens and the ring;
   uint64_t advance;  // 1: position += 1 (decode); 0: the rows were already consumed (prefill head)
 };
 
+struct SampleMaskedArgs {  // the same among the tokens that the mask allows
+  StepState* state;
+  uint32_t* tokens;
+  const float* logits;
+  float* work;
+  RingSlot* ring;
+  const TokenMask* mask;  // and its words
+  uint64_t vocab;
+  uint64_t advance;
+};
+
 struct DraftArgs {  // appends what was drafted to tokens: count grows
   StepState* state;
   uint32_t* tokens;  // [context]

@@ -111,7 +111,7 @@ const fb::Segment* PlanView::find_segment(fb::SegmentKind kind) const {
 uint64_t PlanView::arena_bytes(fb::ArenaKind kind) const {
   uint64_t total = 0;
   for (const fb::Arena* arena : *plan_->arenas()) {
-    if (arena->kind() == kind) total += arena->size();
+    if (arena->kind() == kind) total += allocation_bytes(*plan_, *arena);
   }
   return total;
 }

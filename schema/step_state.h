@@ -13,6 +13,7 @@
 // as long as a sampled token is the one drafted for its place, the next row counts too. position
 // and count then stand where those decode replays would have left them. Rows of the KV cache
 // behind position hold what was rejected; the next replays overwrite them.
+// A batch replay is a decode replay of several sequences (slots) at once, a row for each.
 #pragma once
 
 namespace jllm {
@@ -21,6 +22,7 @@ constexpr unsigned kMaxEndTokens = 32;
 constexpr unsigned kRingSlots = 64;  // power of two; tokens in flight between device and host
 constexpr unsigned kMaxVerifyRows = 8;
 constexpr unsigned kMaxDraft = kMaxVerifyRows - 1;  // the first row's token is no guess
+constexpr unsigned kMaxSlots = 8;                   // sequences of a plan, rows of a batch
 
 // Why sampling stopped; later replays leave position, count and the ring untouched.
 enum StepDone : unsigned { kRunning = 0, kEndToken = 1, kContextFull = 2, kBadLogits = 3 };
@@ -62,6 +64,20 @@ struct Draft {
   unsigned count;              // at most the graph's rows - 1, and context - StepState::count
   unsigned tokens[kMaxDraft];  // guesses at the tokens behind the last known one
   unsigned sampled;            // ring slots that the replay writes: 1 to count + 1
+};
+
+// Whose rows a batch replay has, in the STATE arena of slot 0: row r is the next token of sequence
+// slots[r]. Kernels that ask only how many rows there are take `rows` for a sequence's state.
+struct Batch {
+  StepState rows;             // position 0, count: rows that the replay has
+  unsigned slots[kMaxSlots];  // all different; 0 behind the rows
+};
+
+// Which tokens may be sampled, in the STATE arena: bit i % 32 of words[i / 32] allows token i.
+// `words` are ceil(vocab_size / 32) words that follow.
+struct TokenMask {
+  unsigned active;  // 0: all may
+  unsigned reserved[3];
 };
 
 }  // namespace jllm

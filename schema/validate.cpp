@@ -18,6 +18,7 @@ constexpr uint32_t kMaxBlockThreads = 1024;
 constexpr uint32_t kMaxGridX = 0x7fffffff;
 constexpr uint32_t kMaxGridYz = 65535;
 constexpr uint32_t kMaxFileName = 255;
+constexpr uint64_t kSlotAlignment = 64;  // of every slot's arenas
 
 class Validator {
  public:
@@ -25,8 +26,9 @@ class Validator {
       : plan_(plan), prefix_(prefix), message_(message) {}
 
   bool run() {
-    return check_arenas() && check_weight_file() && check_segments() && check_buffers() &&
-           check_kernels() && check_bindings() && check_graphs() && check_model();
+    return check_slots() && check_arenas() && check_weight_file() && check_segments() &&
+           check_buffers() && check_kernels() && check_bindings() && check_caches() &&
+           check_graphs() && check_model();
   }
 
  private:
@@ -43,15 +45,24 @@ class Validator {
            range_inside(offset, bytes, plan_.arenas()->Get(arena)->size());
   }
 
+  bool check_slots() {
+    const uint32_t slots = plan_.slots();
+    return (slots >= 1 && slots <= kMaxSlots) || fail("plan: %u slots", slots);
+  }
+
   bool check_arenas() {
     if (plan_.arenas()->size() > kMaxArenas) return fail("plan: too many arenas");
     for (const fb::Arena* arena : *plan_.arenas()) {
       const uint64_t alignment = arena->alignment();
       if (arena->kind() > fb::ArenaKind::MAX) return fail("plan: unknown arena kind");
-      if (arena->size() > kMaxArenaBytes) return fail("plan: an arena is larger than 1 TiB");
+      if (arena->size() > kMaxArenaBytes / plan_.slots())
+        return fail("plan: an arena is larger than 1 TiB");
       if (alignment == 0 || (alignment & (alignment - 1)) != 0 || alignment > kSegmentAlignment) {
         return fail("plan: arena alignment %" PRIu64 " is not a power of two up to 4096",
                     alignment);
+      }
+      if (plan_.slots() > 1 && is_per_slot(arena->kind()) && arena->size() % kSlotAlignment != 0) {
+        return fail("plan: the arenas of a slot do not end at a multiple of 64");
       }
     }
     return true;
@@ -177,12 +188,44 @@ class Validator {
     return ok || fail("plan: a verify graph has odd rows, or its logits or draft lie outside");
   }
 
+  bool check_batch(const fb::Graph& graph) {
+    const fb::Bindings& b = *plan_.bindings();
+    const uint64_t logits = uint64_t{graph.rows()} * plan_.model()->vocab_size() * 4;
+    const bool ok = graph.rows() >= 2 && graph.rows() <= plan_.slots() &&
+                    inside_arena(graph.logits_arena(), graph.logits(), logits) &&
+                    plan_.arenas()->Get(graph.logits_arena())->kind() == fb::ArenaKind::Scratch &&
+                    graph.logits() % 16 == 0 &&
+                    inside_arena(b.state_arena(), b.batch(), sizeof(Batch)) && b.batch() % 16 == 0;
+    return ok || fail("plan: a batch graph has odd rows, or its logits or batch lie outside");
+  }
+
+  // A row of every position, and its scales, within an arena that each slot has.
+  bool check_caches() {
+    if (plan_.caches() == nullptr) return true;
+    for (const fb::Cache* cache : *plan_.caches()) {
+      const uint64_t groups = cache->groups(), positions = cache->positions();
+      uint64_t rows = 0, bytes = 0, scales = 0;
+      const bool sane = checked_mul(groups, positions, &rows) &&
+                        checked_mul(rows, cache->row_bytes(), &bytes) &&
+                        checked_mul(rows, cache->scale_bytes(), &scales) &&
+                        checked_add(scales, cache->scales(), &scales);
+      const uint64_t end = cache->scale_bytes() == 0 || bytes > scales ? bytes : scales;
+      if (!sane || positions == 0 || positions > plan_.model()->context() ||
+          !inside_arena(cache->arena(), cache->offset(), end) ||
+          !is_per_slot(plan_.arenas()->Get(cache->arena())->kind())) {
+        return fail("plan: a cache lies outside its arena");
+      }
+    }
+    return true;
+  }
+
   bool check_graphs() {
     bool decode = false;
     bool head = false;
     for (const fb::Graph* graph : *plan_.graphs()) {
       if (graph->kind() > fb::GraphKind::MAX || graph->rows() < 1) return fail("plan: odd graph");
       if (graph->kind() == fb::GraphKind::Verify && !check_verify(*graph)) return false;
+      if (graph->kind() == fb::GraphKind::Batch && !check_batch(*graph)) return false;
       decode |= graph->kind() == fb::GraphKind::Decode;
       head |= graph->kind() == fb::GraphKind::Head;
       for (const fb::Launch* launch : *graph->launches()) {
@@ -204,7 +247,10 @@ class Validator {
                     plan_.arenas()->Get(b.ring_arena())->kind() == fb::ArenaKind::HostPinned &&
                     b.step_state() % 16 == 0 && b.tokens() % 16 == 0 && b.logits() % 16 == 0 &&
                     b.ring() % 16 == 0;
-    return ok || fail("plan: a binding lies outside its arena");
+    const uint64_t mask = sizeof(TokenMask) + (vocab + 31) / 32 * 4;
+    const bool mask_ok = b.mask() == UINT64_MAX ||
+                         (inside_arena(b.state_arena(), b.mask(), mask) && b.mask() % 16 == 0);
+    return (ok && mask_ok) || fail("plan: a binding lies outside its arena");
   }
 
   bool check_model() {

@@ -15,6 +15,7 @@
 #include "compiler/support/output_file.h"
 #include "jllm_version.h"
 #include "schema/checked_math.h"
+#include "schema/kv_layout.h"
 #include "schema/plan_generated.h"
 #include "schema/prefix.h"
 #include "schema/weight_file.h"
@@ -233,8 +234,12 @@ class PlanWriter {
     for (const select::Argument& arg : launch.args) {
       if (arg.kind == select::Argument::Kind::kImmediate) {
         args.emplace_back(arg.immediate, 0, 0, fb::ArgKind::Immediate, 0, 0);
+        continue;
+      }
+      const memory::Location& l = *plan_.layout.tensors[arg.tensor];
+      if (arg.kind == select::Argument::Kind::kStride) {
+        args.emplace_back(plan_.layout.arenas[l.arena].size, 0, 0, fb::ArgKind::Immediate, 0, 0);
       } else {
-        const memory::Location& l = *plan_.layout.tensors[arg.tensor];
         args.emplace_back(l.offset, l.size, static_cast<uint16_t>(l.arena), fb::ArgKind::Pointer, 0,
                           0);
       }
@@ -250,11 +255,34 @@ class PlanWriter {
     const ir::Bindings& ids = plan_.program.bindings;
     const bool verifies = !plan_.options.verify_rows.empty();
     const memory::Location draft = verifies ? at(ids.draft) : memory::Location{};
+    const bool batches = !plan_.options.batch_rows.empty();
     return fb::CreateBindings(b, static_cast<uint16_t>(at(ids.state).arena), at(ids.state).offset,
                               at(ids.tokens).offset, static_cast<uint16_t>(at(ids.logits).arena),
                               at(ids.logits).offset, static_cast<uint16_t>(at(ids.ring).arena),
-                              at(ids.ring).offset, static_cast<uint16_t>(draft.arena),
-                              draft.offset);
+                              at(ids.ring).offset, static_cast<uint16_t>(draft.arena), draft.offset,
+                              batches ? at(ids.batch).offset : 0, at(ids.mask).offset);
+  }
+
+  std::vector<Offset<fb::Cache>> caches(FlatBufferBuilder& b) const {
+    std::vector<Offset<fb::Cache>> result;
+    for (ir::TensorId id = 0; id < plan_.layout.tensors.size(); ++id) {
+      const std::optional<memory::Location>& l = plan_.layout.tensors[id];
+      const ir::Tensor& tensor = plan_.program[id];
+      if (!l) continue;
+      const auto arena = static_cast<uint16_t>(l->arena);
+      if (tensor.kind == ir::TensorKind::kKvCache) {
+        const KvLayout layout =
+            kv_layout(static_cast<unsigned>(tensor.type), tensor.rows, tensor.cols);
+        const uint32_t context = plan_.program.context;
+        result.push_back(fb::CreateCache(b, arena, l->offset,
+                                         static_cast<uint32_t>(tensor.rows / context), context,
+                                         layout.row, layout.scales, layout.scale_row));
+      } else if (tensor.kind == ir::TensorKind::kRecent) {
+        result.push_back(fb::CreateCache(b, arena, l->offset, 1, static_cast<uint32_t>(tensor.rows),
+                                         tensor.cols * sizeof(float)));
+      }
+    }
+    return result;
   }
 
   Offset<fb::Provenance> provenance(FlatBufferBuilder& b) const {
@@ -322,11 +350,12 @@ class PlanWriter {
     const auto bindings_table = bindings(b);
     const auto provenance_table = provenance(b);
     const auto weight_file_table = weight_file(b);
-    const auto plan = fb::CreatePlan(b, target_table, model_table, b.CreateVector(arenas),
-                                     b.CreateVector(segments), b.CreateVector(buffer_tables),
-                                     b.CreateVector(kernels), b.CreateVector(graphs),
-                                     bindings_table, requirements, provenance_table,
-                                     b.CreateVector(in_.end_tokens), weight_file_table);
+    const auto cache_tables = caches(b);
+    const auto plan = fb::CreatePlan(
+        b, target_table, model_table, b.CreateVector(arenas), b.CreateVector(segments),
+        b.CreateVector(buffer_tables), b.CreateVector(kernels), b.CreateVector(graphs),
+        bindings_table, requirements, provenance_table, b.CreateVector(in_.end_tokens),
+        weight_file_table, plan_.program.slots, b.CreateVector(cache_tables));
     fb::FinishPlanBuffer(b, plan);
     return {b.GetBufferPointer(), b.GetBufferPointer() + b.GetSize()};
   }

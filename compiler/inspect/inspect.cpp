@@ -138,6 +138,8 @@ const char* graph_kind_name(fb::GraphKind kind) {
       return "head";
     case fb::GraphKind::Verify:
       return "verify";
+    case fb::GraphKind::Batch:
+      return "batch";
   }
   return "?";
 }

@@ -164,6 +164,7 @@ void GraphBuilder::finish_chunk(TensorId x) {
 void GraphBuilder::sample(TensorId logits, bool advance) {
   Attributes attributes;
   attributes.advance = advance;
+  if (graph_.kind == GraphKind::kBatch) graph_.logits = logits;
   emit(Op::kSample, {logits}, {}, attributes, "sample");
 }
 

@@ -79,6 +79,8 @@ std::string graph_name(const Graph& graph) {
       return "prefill_" + std::to_string(graph.rows);
     case GraphKind::kVerify:
       return "verify_" + std::to_string(graph.rows);
+    case GraphKind::kBatch:
+      return "batch_" + std::to_string(graph.rows);
   }
   return "?";
 }

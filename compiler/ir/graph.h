@@ -1,6 +1,7 @@
 // The intermediate representation: linear lists of primitive operations over statically shaped
-// tensors. One Program holds all graphs of a plan (decode, prefill chunks, verify, head) and one
-// table of tensors; weights, caches and state are shared between graphs, activations belong to one.
+// tensors. One Program holds all graphs of a plan (decode, prefill chunks, verify, batch, head) and
+// one table of tensors; weights, caches and state are shared between graphs, activations belong to
+// one.
 #pragma once
 
 #include <llvm/Support/raw_ostream.h>
@@ -115,12 +116,12 @@ struct Node {
   std::string label;  // "blk.3.attn_q"
 };
 
-enum class GraphKind : uint8_t { kDecode, kPrefill, kHead, kVerify };
+enum class GraphKind : uint8_t { kDecode, kPrefill, kHead, kVerify, kBatch };
 
 struct Graph {
   GraphKind kind = GraphKind::kDecode;
   uint32_t rows = 1;               // T: tokens that one replay takes at most
-  std::optional<TensorId> logits;  // verify: f32[T][vocab], kept until the next replay
+  std::optional<TensorId> logits;  // verify, batch: f32[T][vocab], kept until the next replay
   std::vector<Node> nodes;
 };
 
@@ -132,6 +133,8 @@ struct Bindings {
   TensorId hidden = 0;  // f32[dim]: last row of a prefilled chunk, input of the head graph
   TensorId ring = 0;
   TensorId draft = 0;  // where there are verify graphs
+  TensorId batch = 0;  // where there are batch graphs
+  TensorId mask = 0;   // TokenMask and its words
 };
 
 struct Program {
@@ -139,6 +142,9 @@ struct Program {
   std::vector<Graph> graphs;
   Bindings bindings;
   uint32_t context = 0;  // positions
+  // Sequences, each with caches, persistent and pinned tensors of its own. Batch graphs have a row
+  // of each, the others are those of one.
+  uint32_t slots = 1;
   // Positions that a sequence can be taken back by, where the state of a layer does not reach back
   // to the start; 0: all.
   uint32_t rewind_reach = 0;

@@ -41,6 +41,7 @@ class LayoutPlanner {
                 const target::Target& target)
       : program_(program), schedule_(schedule), target_(target) {
     layout_.tensors.resize(program.tensors.size());
+    layout_.slots = program.slots;
   }
 
   llvm::Expected<Layout> run() {
@@ -94,12 +95,12 @@ class LayoutPlanner {
           !checked_add(size, end, &end)) {
         return fail(ExitCode::kDoesNotFit, "the buffers of the model exceed 64-bit sizes");
       }
-      const uint64_t limit = target_.largest_allocation;
-      if (limit != 0 && end > limit && size > 0) {
+      const uint64_t limit = target_.largest_allocation / copies(kind);
+      if (target_.largest_allocation != 0 && end > limit && size > 0) {
         arena = new_arena(kind);
         end = align_up(location->size, kBufferAlignment);
       }
-      if (llvm::Error error = check_allocation(program_[id].name, end)) return error;
+      if (llvm::Error error = check_allocation(program_[id].name, end, copies(kind))) return error;
       location->arena = arena;
       location->offset = layout_.arenas[arena].size;
       location->first_use = 0;
@@ -134,13 +135,17 @@ class LayoutPlanner {
     return check_allocation("the scratch memory", layout_.arenas[arena].size);
   }
 
+  // The slots' arenas are one allocation.
+  uint64_t copies(ArenaKind kind) const { return is_per_slot(kind) ? layout_.slots : 1; }
+
   // What cannot be split must fit one allocation.
-  llvm::Error check_allocation(llvm::StringRef what, uint64_t size) const {
+  llvm::Error check_allocation(llvm::StringRef what, uint64_t size, uint64_t copies = 1) const {
     const uint64_t limit = target_.largest_allocation;
-    if (limit == 0 || size <= limit) return llvm::Error::success();
+    if (limit == 0 || size <= limit / copies) return llvm::Error::success();
+    const std::string each = copies == 1 ? "" : std::to_string(copies) + " times ";
     return fail(ExitCode::kDoesNotFit,
-                "{0} takes {1:N} bytes, but the largest safe allocation on {2} is {3:N}", what,
-                size, target_.device_name, limit);
+                "{0} takes {1}{2:N} bytes, but the largest safe allocation on {3} is {4:N}", what,
+                each, size, target_.device_name, limit);
   }
 
   // Independent proof for the arenas whose buffers live always: sorted by place, none reaches the
@@ -196,7 +201,7 @@ const char* arena_name(ArenaKind kind) {
 uint64_t Layout::total(ArenaKind kind) const {
   uint64_t sum = 0;
   for (const Arena& arena : arenas) sum += arena.kind == kind ? arena.size : 0;
-  return sum;
+  return is_per_slot(kind) ? sum * slots : sum;
 }
 
 uint64_t Layout::device_bytes() const {

@@ -18,6 +18,10 @@ namespace jllm::memory {
 // As in the plan (schema/plan.fbs).
 enum class ArenaKind : uint8_t { kWeights = 0, kKv = 1, kScratch = 2, kState = 3, kHostPinned = 4 };
 const char* arena_name(ArenaKind kind);
+// Whether every slot has such an arena of its own.
+inline bool is_per_slot(ArenaKind kind) {
+  return kind == ArenaKind::kKv || kind == ArenaKind::kState || kind == ArenaKind::kHostPinned;
+}
 
 struct Arena {
   ArenaKind kind = ArenaKind::kWeights;
@@ -35,12 +39,13 @@ struct Location {
 };
 
 struct Layout {
-  std::vector<Arena> arenas;
+  std::vector<Arena> arenas;  // caches, state and pinned memory: of one slot
+  uint32_t slots = 1;
   std::vector<std::optional<Location>> tensors;  // by tensor id; empty: not used by any launch
   uint64_t scratch_lower_bound = 0;              // largest peak of live bytes over the graphs
 
-  uint64_t total(ArenaKind kind) const;
-  uint64_t device_bytes() const;  // everything but pinned host memory
+  uint64_t total(ArenaKind kind) const;  // of all slots
+  uint64_t device_bytes() const;         // everything but pinned host memory
 };
 
 // Bytes that a tensor takes in memory on this kind of target.

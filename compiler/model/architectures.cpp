@@ -41,6 +41,7 @@ llvm::Expected<ir::Program> build_program(const Model& model, const ProgramOptio
 
 void add_common_tensors(const Model& model, const ProgramOptions& options, ir::Program& program) {
   program.context = options.context;
+  program.slots = options.slots;
   const auto persistent = [&](const char* name, uint64_t words, ir::TensorKind kind) {
     ir::Tensor tensor;
     tensor.name = name;
@@ -56,6 +57,11 @@ void add_common_tensors(const Model& model, const ProgramOptions& options, ir::P
   b.logits = persistent("logits", model.params.vocab_size, TensorKind::kPersistent);
   b.hidden = persistent("hidden", model.params.embedding_length, TensorKind::kPersistent);
   b.ring = persistent("ring", kRingSlots * sizeof(RingSlot) / 4, TensorKind::kPinned);
+  const uint64_t mask_words = (uint64_t{model.params.vocab_size} + 31) / 32;
+  b.mask = persistent("token_mask", sizeof(TokenMask) / 4 + mask_words, TensorKind::kPersistent);
+  if (!options.batch_rows.empty()) {
+    b.batch = persistent("batch", sizeof(Batch) / 4, TensorKind::kPersistent);
+  }
   if (!options.verify_rows.empty()) {
     b.draft = persistent("draft", sizeof(Draft) / 4, TensorKind::kPinned);
   }

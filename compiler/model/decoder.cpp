@@ -315,6 +315,11 @@ llvm::Expected<ir::Program> DecoderLoader::finish(const Decoder& decoder) {
     verify.accept(head(decoder, verify, stack(decoder, verify)));
     verify.finish();
   }
+  for (const uint32_t rows : options_.batch_rows) {
+    GraphBuilder batch(program_, ir::GraphKind::kBatch, rows);
+    batch.sample(head(decoder, batch, stack(decoder, batch)), true);
+    batch.finish();
+  }
   GraphBuilder last(program_, ir::GraphKind::kHead, 1);
   last.sample(head(decoder, last, program_.bindings.hidden, program_.bindings.logits), false);
   last.finish();

@@ -73,6 +73,8 @@ struct ProgramOptions {
   bool rotate_keys = true;             // where their cache's type wants it (schema/kv_layout.h)
   std::vector<uint32_t> prefill_rows;  // ascending
   std::vector<uint32_t> verify_rows;   // ascending; empty: no speculation
+  uint32_t slots = 1;                  // sequences
+  std::vector<uint32_t> batch_rows;    // ascending; empty: each sequence decodes on its own
 
   // Tokens that a step can verify.
   uint32_t most_drafted() const { return verify_rows.empty() ? 0 : verify_rows.back() - 1; }
@@ -82,7 +84,7 @@ struct ProgramOptions {
 llvm::Expected<Model> load(const gguf::File& file);
 
 // The graphs of the model: decode, one prefill graph per entry of prefill_rows, one verify graph
-// per entry of verify_rows, head.
+// per entry of verify_rows, one batch graph per entry of batch_rows, head.
 llvm::Expected<ir::Program> build_program(const Model& model, const ProgramOptions& options);
 
 // --- for architecture files; decoder.h has what their graphs share ---

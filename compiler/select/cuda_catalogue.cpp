@@ -38,7 +38,7 @@ class CudaSelector {
                               : tuning::shipped(target.compute_capability, target.sm_count)),
         out_(out),
         experts_(program, graph, sms_, compute_capability_, out) {
-    step_ = tensor(program.bindings.state);
+    step_ = tensor(is_batch() ? program.bindings.batch : program.bindings.state);
   }
 
   llvm::Error node(const ir::Node& n) {
@@ -107,6 +107,21 @@ class CudaSelector {
   // token, and not tile by tile.
   bool few_tokens() const { return graph_.kind != ir::GraphKind::kPrefill; }
 
+  // Whether rows belong to a sequence each. Kernels that look at sequences then take, in the place
+  // of the state, the states, which rows there are, and how far apart the slots' states lie.
+  bool is_batch() const { return graph_.kind == ir::GraphKind::kBatch; }
+  Args sequences() const {
+    if (!is_batch()) return {step_};
+    const ir::TensorId state = program_.bindings.state;
+    return {tensor(state), step_, slot_stride(state)};
+  }
+  Defines batch_define() const { return is_batch() ? Defines{"BATCH=1"} : Defines{}; }
+  // Of caches, behind all other arguments.
+  void add_strides(std::initializer_list<ir::TensorId> caches, Args* args) const {
+    if (!is_batch()) return;
+    for (const ir::TensorId cache : caches) args->push_back(slot_stride(cache));
+  }
+
   const ir::Tensor& info(size_t i) const { return program_[n_->inputs[i]]; }
   Argument in(size_t i) const { return tensor(n_->inputs[i]); }
   Argument result() const { return tensor(n_->outputs[0]); }
@@ -129,7 +144,8 @@ class CudaSelector {
     spec.shared_bytes = static_cast<uint32_t>(shape.shared_bytes);
     spec.programmatic =
         options_.overlap && compute_capability_ >= 90 && kernels::may_overlap(kernel);
-    out_.launch(out_.kernel(std::move(spec)), std::move(args), label, shape.grid_x, shape.grid_y);
+    out_.launch(out_.kernel(std::move(spec)), std::move(args), label, shape.grid_x, shape.grid_y,
+                shape.grid_z);
   }
 
   // Kernels whose first argument is the state, one work item per element of a row.
@@ -137,6 +153,16 @@ class CudaSelector {
     Args args = {step_};
     for (const Argument& arg : rest) args.push_back(arg);
     return emit(kernel, std::move(defines), std::move(args),
+                kernels::elementwise_shape(graph_.rows, items, sms_));
+  }
+
+  // The same for kernels that look at sequences; `caches`: of which they take the strides.
+  llvm::Error by_sequence(const char* kernel, uint64_t items, const Defines& defines,
+                          const Args& rest, std::initializer_list<ir::TensorId> caches = {}) {
+    Args args = sequences();
+    args.insert(args.end(), rest.begin(), rest.end());
+    add_strides(caches, &args);
+    return emit(kernel, join({defines, batch_define()}), std::move(args),
                 kernels::elementwise_shape(graph_.rows, items, sms_));
   }
 
@@ -148,9 +174,10 @@ class CudaSelector {
   }
 
   llvm::Error embed() {
-    return emit("embed", {define("TYPE", type(0)), define("DIM", width(0))},
-                {step_, tensor(program_.bindings.tokens), in(0), result()},
-                kernels::row_shape(graph_.rows, width(0)));
+    Args args = sequences();
+    args.insert(args.end(), {tensor(program_.bindings.tokens), in(0), result()});
+    return emit("embed", join({{define("TYPE", type(0)), define("DIM", width(0))}, batch_define()}),
+                std::move(args), kernels::row_shape(graph_.rows, width(0)));
   }
 
   llvm::Error rms_norm() {
@@ -175,10 +202,16 @@ class CudaSelector {
 
   llvm::Error short_conv() {
     const uint64_t n = info(1).rows;
+    Args args = sequences();
+    args.insert(args.end(), {in(0), in(1), in(2), result()});
+    LaunchShape shape = kernels::short_conv_shape(is_batch() ? 1 : graph_.rows, n);
+    if (is_batch()) shape.grid_z = graph_.rows;
     return emit("short_conv",
-                {define("N", n), define("TAPS", width(1)), define("RECENT", info(2).rows),
-                 define("ROWS", graph_.rows), define("SEGMENT", kernels::kShortConvSegment)},
-                {step_, in(0), in(1), in(2), result()}, kernels::short_conv_shape(graph_.rows, n));
+                join({{define("N", n), define("TAPS", width(1)), define("RECENT", info(2).rows),
+                       define("ROWS", is_batch() ? 1 : graph_.rows),
+                       define("SEGMENT", kernels::kShortConvSegment)},
+                      batch_define()}),
+                std::move(args), shape);
   }
 
   llvm::Error glu() {
@@ -391,7 +424,7 @@ class CudaSelector {
 
   llvm::Error rope() {
     const ir::Attributes& a = attributes();
-    return elementwise(
+    return by_sequence(
         "rope", uint64_t{a.heads} * a.head_dim / 2,
         join({{define("HEADS", a.heads), define("HEAD_DIM", a.head_dim)}, rope_defines()}),
         {in(0), in(1), result()});
@@ -399,19 +432,19 @@ class CudaSelector {
 
   llvm::Error kv_append() {
     const ir::Attributes& a = attributes();
-    return elementwise(
+    return by_sequence(
         "kv_append", kernels::kv_append_items(static_cast<unsigned>(type(1)), a.heads, a.head_dim),
         {define("HEADS", a.heads), define("HEAD_DIM", a.head_dim),
          define("CONTEXT", program_.context), define("KV_TYPE", type(1)),
          define("ROTATION", info(1).rotation)},
-        {in(0), in(1)});
+        {in(0), in(1)}, {n_->inputs[1]});
   }
 
   llvm::Error rope_append() {
     const ir::Attributes& a = attributes();
-    return elementwise("rope_append", (uint64_t{a.heads} + 2 * a.kv_heads) * a.head_dim / 2,
+    return by_sequence("rope_append", (uint64_t{a.heads} + 2 * a.kv_heads) * a.head_dim / 2,
                        join({head_defines(), rope_defines(), cache_defines(info(4), info(5))}),
-                       {in(0), in(1), in(2), in(3), in(4), in(5)});
+                       {in(0), in(1), in(2), in(3), in(4), in(5)}, {n_->inputs[4], n_->inputs[5]});
   }
 
   llvm::Error attention() {
@@ -426,27 +459,35 @@ class CudaSelector {
 
   llvm::Error attention_decode() {
     const ir::Attributes& a = attributes();
+    // The rows of a batch have caches of their own, and blocks: grid z.
+    const uint32_t tokens = is_batch() ? 1 : graph_.rows, copies = graph_.rows / tokens;
     const kernels::DecodeAttention decode =
-        kernels::decode_attention(a.heads, a.kv_heads, a.head_dim, sms_, graph_.rows);
+        kernels::decode_attention(a.heads, a.kv_heads, a.head_dim, sms_, tokens);
     const bool append = n_->inputs.size() > 3, head_norms = n_->inputs.size() > 5;
-    Args args = {step_, in(0)};
+    Args args = sequences();
+    args.push_back(in(0));
     if (append) args.insert(args.end(), {in(3), in(4)});
     Defines norms;
     if (head_norms) {
       args.insert(args.end(), {in(5), in(6), in(7)});
       norms = join({{"HEAD_NORM=1", define_bits("EPSILON_BITS", a.epsilon)}, rope_defines()});
     }
-    args.insert(args.end(), {in(1), in(2), result(),
-                             out_.scratch(n_->label + "/partial", decode.partial_bytes() / 4),
-                             out_.persistent("attention_tickets/" + std::to_string(graph_.rows),
-                                             decode.ticket_bytes() / 4)});
+    args.insert(args.end(),
+                {in(1), in(2), result(),
+                 out_.scratch(n_->label + "/partial", copies * decode.partial_bytes() / 4),
+                 out_.persistent((is_batch() ? "batch_tickets/" : "attention_tickets/") +
+                                     std::to_string(graph_.rows),
+                                 copies * decode.ticket_bytes() / 4)});
+    add_strides({n_->inputs[1], n_->inputs[2]}, &args);
+    LaunchShape shape = decode.shape();
+    shape.grid_z = copies;
     return emit("attention_decode",
                 join({attention_defines(),
                       {define("SPLITS", decode.splits), define("APPEND", append ? 1 : 0)},
-                      tokens_define(),
+                      is_batch() ? batch_define() : tokens_define(),
                       norms,
                       image_defines()}),
-                std::move(args), decode.shape());
+                std::move(args), shape);
   }
 
   llvm::Error qkv() {
@@ -458,13 +499,15 @@ class CudaSelector {
     const bool append = n_->outputs.size() == 1;
     const size_t first_bias = append ? 8 : 6;
     const bool bias = n_->inputs.size() > first_bias;
-    Args args = {step_, in(0), in(1), in(2), in(3), in(4)};
+    Args args = sequences();
+    args.insert(args.end(), {in(0), in(1), in(2), in(3), in(4)});
     if (bias) {
       args.insert(args.end(), {in(first_bias), in(first_bias + 1), in(first_bias + 2)});
     }
     const ir::TensorId k = append ? n_->inputs[6] : n_->outputs[1];
     const ir::TensorId v = append ? n_->inputs[7] : n_->outputs[2];
     args.insert(args.end(), {in(5), result(), tensor(k), tensor(v)});
+    if (append) add_strides({k, v}, &args);
     return emit(choice,
                 join({{define("K", width(0)), define("Q_TYPE", type(2)), define("K_TYPE", type(3)),
                        define("V_TYPE", type(4))},
@@ -472,7 +515,8 @@ class CudaSelector {
                       rope_defines(),
                       {define("HAS_BIAS", bias ? 1 : 0), define("APPEND", append ? 1 : 0)},
                       cache_defines(program_[k], program_[v]),
-                      {define_bits("EPSILON_BITS", a.epsilon)}}),
+                      {define_bits("EPSILON_BITS", a.epsilon)},
+                      batch_define()}),
                 args);
   }
 
@@ -539,21 +583,28 @@ class CudaSelector {
   }
 
   llvm::Error sample() {
-    return sampler("sample", {define("ADVANCE", attributes().advance ? 1 : 0)}, {});
+    Args more = {tensor(program_.bindings.mask)};
+    if (is_batch()) more.push_back(slot_stride(program_.bindings.ring));
+    return sampler("sample",
+                   join({{define("ADVANCE", attributes().advance ? 1 : 0)}, batch_define()}), more);
   }
   llvm::Error accept() {
     return sampler("accept", {define("ROWS", graph_.rows)}, {tensor(program_.bindings.draft)});
   }
   llvm::Error sampler(const char* kernel, Defines defines, const Args& more) {
     defines.push_back(define("VOCAB", width(0)));
-    Args args = {step_, tensor(program_.bindings.tokens), in(0),
-                 out_.scratch(n_->label + "/work", width(0)), tensor(program_.bindings.ring)};
+    LaunchShape shape = kernels::sample_shape();
+    if (is_batch()) shape.grid_x = graph_.rows;
+    Args args = sequences();
+    args.insert(args.end(), {tensor(program_.bindings.tokens), in(0),
+                             out_.scratch(n_->label + "/work", width(0) * shape.grid_x),
+                             tensor(program_.bindings.ring)});
     args.insert(args.end(), more.begin(), more.end());
     if (top_count_ != 0) {
       defines.push_back(define("TOPS", top_count_));
       args.push_back(tops_);
     }
-    return emit(kernel, std::move(defines), std::move(args), kernels::sample_shape());
+    return emit(kernel, std::move(defines), std::move(args), shape);
   }
 
   const ir::Program& program_;

@@ -46,7 +46,11 @@ class CudaExperts {
   std::vector<CudaLaunch> expert_by_expert(const ir::Node& node);
   std::vector<CudaLaunch> sum(const ir::Node& node) const;
 
-  Argument step() const { return tensor(program_.bindings.state); }
+  // What says how many rows carry tokens.
+  Argument step() const {
+    const ir::Bindings& b = program_.bindings;
+    return tensor(graph_.kind == ir::GraphKind::kBatch ? b.batch : b.state);
+  }
 
   const ir::Program& program_;
   const ir::Graph& graph_;

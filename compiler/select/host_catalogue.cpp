@@ -264,10 +264,12 @@ llvm::Error select_host(const ir::Program& program, const ir::Graph& graph,
         emit<host::FinishChunkArgs>(out, node, {state, in(0), result(), rows, width(0)});
         break;
       case ir::Op::kSample:
-        emit<host::SampleArgs>(
-            out, node,
+        emit<host::SampleMaskedArgs>(
+            out, "sample_masked", node.label,
             {step, tokens, in(0), out.scratch(node.label + "/work", in_info(0).cols),
-             tensor(program.bindings.ring), width(0), immediate(a.advance ? 1 : 0)});
+             tensor(program.bindings.ring), tensor(program.bindings.mask), width(0),
+             immediate(a.advance ? 1 : 0)},
+            {});
         break;
       case ir::Op::kDraft:
         emit<host::DraftArgs>(out, node, {step, tokens, tensor(program.bindings.draft)});

@@ -10,6 +10,7 @@ namespace jllm::select {
 
 Argument tensor(ir::TensorId id) { return {Argument::Kind::kTensor, id, 0}; }
 Argument immediate(uint64_t value) { return {Argument::Kind::kImmediate, 0, value}; }
+Argument slot_stride(ir::TensorId id) { return {Argument::Kind::kStride, id, 0}; }
 Argument immediate_f32(float value) {
   uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof bits);

@@ -36,7 +36,8 @@ struct KernelSpec {
 };
 
 struct Argument {
-  enum class Kind : uint8_t { kTensor, kImmediate };
+  // kStride: bytes between a tensor of one slot and that of the next.
+  enum class Kind : uint8_t { kTensor, kImmediate, kStride };
   Kind kind = Kind::kImmediate;
   ir::TensorId tensor = 0;
   uint64_t immediate = 0;
@@ -109,6 +110,7 @@ class ScheduleBuilder {
 
 Argument tensor(ir::TensorId id);
 Argument immediate(uint64_t value);
+Argument slot_stride(ir::TensorId id);
 Argument immediate_f32(float value);  // IEEE-754 bits
 
 // Decides which weights the host keeps in panels; before select_host, which reads it.

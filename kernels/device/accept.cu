@@ -35,7 +35,7 @@ extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
   do {
     const float* row = logits + (unsigned long long)count * VOCAB;
     const Sampled sampled =
-        sample_row(state, tokens, row, work, TOPS ? tops + count * TOPS : tops, &shared);
+        sample_row(state, tokens, row, work, TOPS ? tops + count * TOPS : tops, nullptr, &shared);
     const bool guessed = ++count < rows;
     if (threadIdx.x == 0) {
       const unsigned guess = guessed ? tokens[state->count] : VOCAB;

@@ -1,4 +1,6 @@
-// Attention of one token, or of TOKENS that follow each other, on tensor cores. A block handles up
+// Attention of one token, or of TOKENS that follow each other, on tensor cores; with BATCH, of one
+// token of each of several sequences, each as if it were alone: grid z.
+// A block handles up
 // to eight query rows of one KV head (query heads and tokens) and one split of the cached
 // positions; the last block of a row group to finish combines the splits, in order. A
 // warp takes 16 positions of a tile: keys and values go straight from the cache into fragments, in
@@ -41,13 +43,21 @@ struct Partial {
   float max, total;
 };
 
+// Where a token's result lies.
+JLLM_DEVICE float* result_of(unsigned token, float* out) {
+#if OUT_IMAGE
+  return (float*)((Bytes*)out + token * ByteImage<OUT_IMAGE, HEADS * HEAD_DIM>::kBytes);
+#else
+  return out + token * (HEADS * HEAD_DIM);
+#endif
+}
+
 // Hands element `i` of a token's result on. Warps call it with 32 consecutive elements.
 JLLM_DEVICE void store_result(unsigned token, unsigned i, float value, float* out) {
 #if OUT_IMAGE
-  constexpr unsigned kImageBytes = ByteImage<OUT_IMAGE, HEADS * HEAD_DIM>::kBytes;
-  publish_block<OUT_IMAGE, HEADS * HEAD_DIM>(value, i / kWarp, (Bytes*)out + token * kImageBytes);
+  publish_block<OUT_IMAGE, HEADS * HEAD_DIM>(value, i / kWarp, (Bytes*)result_of(token, out));
 #else
-  out[token * (HEADS * HEAD_DIM) + i] = value;
+  result_of(token, out)[i] = value;
 #endif
 }
 
@@ -151,7 +161,7 @@ JLLM_DEVICE void finish_row(const float* in, const float* norm, const float* fre
 #endif
 
 extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNEL(
-    const StepState* state,
+    JLLM_SEQUENCES,
     const float* q,  // [TOKENS][HEADS * HEAD_DIM]
 #if APPEND
     const float* new_k,  // [TOKENS][KV_HEADS * HEAD_DIM], behind rope
@@ -167,11 +177,31 @@ extern "C" __global__ __launch_bounds__(kThreads, kWide ? 1 : 2) void JLLM_KERNE
     float* out,        // [TOKENS][HEADS * HEAD_DIM], or with OUT_IMAGE (a mode) byte images
     Partial* partial,  // scratch [KV_HEADS * kRowGroups][SPLITS][kRows]
     unsigned* tickets  // [KV_HEADS * kRowGroups], zero between launches
+#if BATCH
+    ,
+    unsigned long long k_stride, unsigned long long v_stride
+#endif
 ) {
   __shared__ Partial results[kWarps][kRows];
   __shared__ Queries queries;
   __shared__ bool last;
   release_successor();
+#if BATCH
+  const unsigned batch_row = blockIdx.z;
+  const Sequences sequences = JLLM_SEQUENCES_HERE;
+  if (!sequences.has_token(batch_row, gridDim.z)) return;
+  const StepState* const state = sequences.own(states, batch_row);
+  k_cache = sequences.behind(k_cache, batch_row, k_stride);
+  v_cache = sequences.behind(v_cache, batch_row, v_stride);
+  q += batch_row * (HEADS * HEAD_DIM);
+#if APPEND
+  new_k += batch_row * (KV_HEADS * HEAD_DIM);
+  new_v += batch_row * (KV_HEADS * HEAD_DIM);
+#endif
+  out = result_of(batch_row, out);
+  partial += batch_row * (KV_HEADS * kRowGroups * SPLITS * kRows);
+  tickets += batch_row * (KV_HEADS * kRowGroups);
+#endif
   // The position does not change before the end of a graph: what follows from it need not wait,
   // and neither need the rows that are settled.
   const unsigned settled = state->position < CONTEXT ? state->position : CONTEXT;

@@ -105,6 +105,61 @@ JLLM_DEVICE unsigned compute_rows(const StepState* state, unsigned rows) {
   return valid > 0 ? valid : 1;
 }
 
+// --- Whose rows they are ---
+
+// Macro BATCH: rows are those of several sequences, one of each, and not of one that follow each
+// other.
+#ifndef BATCH
+#define BATCH 0
+#endif
+
+#if BATCH
+
+// Row r belongs to the sequence in slot batch->slots[r]. What belongs to a slot lies a stride, in
+// bytes, behind that of the slot before.
+struct Sequences {
+  const StepState* states;  // of slot 0
+  const Batch* batch;
+  unsigned long long stride;  // of all that lies in the state's arena
+
+  JLLM_DEVICE bool has_token(unsigned row, unsigned) const { return row < batch->rows.count; }
+  JLLM_DEVICE unsigned long long slot(unsigned row) const { return batch->slots[row]; }
+  template <typename T>
+  JLLM_DEVICE T* own(T* of_slot_0, unsigned row) const {
+    return behind(of_slot_0, row, stride);
+  }
+  // The same in another arena.
+  template <typename T>
+  JLLM_DEVICE T* behind(T* of_slot_0, unsigned row, unsigned long long arena_stride) const {
+    return (T*)((unsigned long long)of_slot_0 + slot(row) * arena_stride);
+  }
+  JLLM_DEVICE unsigned position(unsigned row) const { return own(states, row)->position; }
+};
+#define JLLM_SEQUENCES const StepState *states, const Batch *batch, unsigned long long state_stride
+#define JLLM_SEQUENCES_HERE \
+  { states, batch, state_stride }
+
+#else
+
+struct Sequences {
+  const StepState* state;
+
+  // `rows`: of the replay.
+  JLLM_DEVICE bool has_token(unsigned row, unsigned rows) const {
+    return row < token_rows(state, rows);
+  }
+  template <typename T>
+  JLLM_DEVICE T* own(T* of_slot_0, unsigned) const {
+    return of_slot_0;
+  }
+  JLLM_DEVICE unsigned position(unsigned row) const { return state->position + row; }
+};
+#define JLLM_SEQUENCES const StepState* state
+#define JLLM_SEQUENCES_HERE \
+  { state }
+
+#endif
+
 // --- Rotary embedding ---
 
 // Sine and cosine of an angle of any size that positions reach. The reduction is done in double,

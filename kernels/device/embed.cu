@@ -5,7 +5,7 @@
 using namespace jllm;
 using namespace jllm::device;
 
-extern "C" __global__ void JLLM_KERNEL(const StepState* state,
+extern "C" __global__ void JLLM_KERNEL(JLLM_SEQUENCES,
                                        const unsigned* tokens,  // [context]
                                        const Bytes* table,      // [vocab] rows of DIM
                                        float* out               // [T][DIM]
@@ -15,11 +15,13 @@ extern "C" __global__ void JLLM_KERNEL(const StepState* state,
   wait_for_inputs();
   const unsigned row = blockIdx.x;
   float* to = out + (unsigned long long)row * DIM;
-  if (row >= token_rows(state, gridDim.x)) {
+  const Sequences sequences = JLLM_SEQUENCES_HERE;
+  if (!sequences.has_token(row, gridDim.x)) {
     for (unsigned i = threadIdx.x; i < DIM; i += blockDim.x) to[i] = 0.0f;
     return;
   }
-  const Bytes* from = table + tokens[state->position + row] * row_layout(TYPE, DIM).stride;
+  const unsigned token = sequences.own(tokens, row)[sequences.position(row)];
+  const Bytes* from = table + token * row_layout(TYPE, DIM).stride;
   for (unsigned unit = threadIdx.x; unit < units_of<TYPE>(DIM); unit += blockDim.x) {
     const auto raw = W::load(from, unit, DIM);
     for_chunks<W::kUnit / 8>([&](auto chunk) {

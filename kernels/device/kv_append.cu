@@ -7,13 +7,22 @@ using namespace jllm::device;
 
 using Cache = KvCache<KV_TYPE, (unsigned long long)HEADS * CONTEXT, HEAD_DIM>;
 
-extern "C" __global__ void JLLM_KERNEL(const StepState* state,
+extern "C" __global__ void JLLM_KERNEL(JLLM_SEQUENCES,
                                        const float* in,  // [T][HEADS][HEAD_DIM]
                                        Bytes* cache      // [HEADS][CONTEXT][HEAD_DIM]
+#if BATCH
+                                       ,
+                                       unsigned long long cache_stride
+#endif
 ) {
   const unsigned row = blockIdx.y;
-  const unsigned position = state->position + row;
-  if (row >= token_rows(state, gridDim.y) || position >= CONTEXT) return;
+  const Sequences sequences = JLLM_SEQUENCES_HERE;
+  if (!sequences.has_token(row, gridDim.y)) return;
+  const unsigned position = sequences.position(row);
+  if (position >= CONTEXT) return;
+#if BATCH
+  cache = sequences.behind(cache, row, cache_stride);
+#endif
   in += (unsigned long long)row * HEADS * HEAD_DIM;
   const unsigned first = blockIdx.x * blockDim.x + threadIdx.x, step = gridDim.x * blockDim.x;
   if constexpr (Cache::kQuantised) {

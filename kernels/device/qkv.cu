@@ -1,6 +1,7 @@
-// One token, or TOKENS that follow each other: RMS norm, then the rows of q, k and v. A team of
-// warps owns the two rows of a rotary pair, rotates them, and stores q for the attention kernel, k
-// and v in the cache at the token's position, or, without APPEND, as rows for whoever appends them.
+// One token, or TOKENS that follow each other or, with BATCH, belong to a sequence each: RMS norm,
+// then the rows of q, k and v. A team of warps owns the two rows of a rotary pair, rotates them,
+// and stores q for the attention kernel, k and v in the cache at the token's position, or, without
+// APPEND, as rows for whoever appends them.
 #include "kernels/device/gemv.cuh"
 #include "kernels/device/kv_cache.cuh"
 
@@ -40,7 +41,11 @@ struct Results {
   const float *bq, *bk, *bv;  // null: none
   const float* frequencies;
   float* q;
-  Bytes *k, *v;
+  Bytes *k_out, *v_out;
+#if BATCH && APPEND
+  Sequences sequences;
+  unsigned long long k_stride, v_stride;
+#endif
 
   // Takes the raw sums of a pair's rows for a token, whose position that is. One lane.
   JLLM_DEVICE void store(const Pair& pair, float first, float second, unsigned token,
@@ -59,6 +64,12 @@ struct Results {
       return;
     }
     if (APPEND && position >= CONTEXT) return;  // a replay past the end of the sequence
+#if BATCH && APPEND
+    Bytes *const k = sequences.behind(k_out, token, k_stride), *const v = sequences.behind(
+                                                                   v_out, token, v_stride);
+#else
+    Bytes *const k = k_out, *const v = v_out;
+#endif
     const unsigned long long row = APPEND ? (unsigned long long)pair.local * kPositions + position
                                           : token * KV_HEADS + pair.local;
     if (pair.is_k) {
@@ -70,6 +81,14 @@ struct Results {
     }
   }
 };
+
+// Where a token of the launch stands; of a batch's rows without one, beyond all places.
+JLLM_DEVICE unsigned position_of(const Sequences& sequences, unsigned token) {
+#if BATCH
+  if (!sequences.has_token(token, kTokens)) return CONTEXT;
+#endif
+  return sequences.position(token);
+}
 
 constexpr unsigned kQPairs = HEADS * kHalf, kKPairs = KV_HEADS * kHalf;
 using Place = Team<1, SPLIT>;  // a "row" of a tile is a pair
@@ -112,7 +131,7 @@ JLLM_DEVICE void multiply_pairs(unsigned block, const Bytes* image, const Weight
 }
 
 extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
-    const StepState* state,
+    JLLM_SEQUENCES,
     const float* x,     // [TOKENS][K]
     const float* norm,  // [K]
     const Bytes* wq,    // [HEADS * HEAD_DIM] rows of K
@@ -126,6 +145,10 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
     Bytes* k_out,              // [KV_HEADS][CONTEXT][HEAD_DIM], without APPEND
                                // [TOKENS][KV_HEADS][HEAD_DIM]
     Bytes* v_out               // as k_out
+#if BATCH && APPEND
+    ,
+    unsigned long long k_stride, unsigned long long v_stride
+#endif
 ) {
   JLLM_DYNAMIC_SHARED(Float4, shared);
   __shared__ float squares[kTokens * (round_up(K, 32) / 32)];
@@ -134,17 +157,31 @@ extern "C" __global__ __launch_bounds__(kGemvThreads, BLOCKS) void JLLM_KERNEL(
   release_successor();
   Norm<K> part;
   part.load(norm);
-#if HAS_BIAS
-  const Results results = {bq, bk, bv, frequencies, q_out, k_out, v_out};
-#else
-  const Results results = {nullptr, nullptr, nullptr, frequencies, q_out, k_out, v_out};
+  const Sequences sequences = JLLM_SEQUENCES_HERE;
+#if !HAS_BIAS
+  const float *const bq = nullptr, *const bk = nullptr, *const bv = nullptr;
 #endif
+  const Results results = {
+    bq,
+    bk,
+    bv,
+    frequencies,
+    q_out,
+    k_out,
+    v_out
+#if BATCH && APPEND
+    ,
+    sequences,
+    k_stride,
+    v_stride
+#endif
+  };
   const unsigned token = Sums<2>::token();  // whose sums the lane holds
   unsigned position;
   float factor;
   const auto prepare = [&] {
     wait_for_inputs();
-    position = state->position + kFirstToken + token;
+    position = position_of(sequences, kFirstToken + token);
     const float squared =
         stage<ACTIVATIONS, kGemvThreads, K, true>(x, norm, part, image, squares, token);
     factor = rms_factor(squared, K, EPSILON_BITS);

@@ -5,13 +5,15 @@
 using namespace jllm;
 using namespace jllm::device;
 
-extern "C" __global__ void JLLM_KERNEL(const StepState* state,
+extern "C" __global__ void JLLM_KERNEL(JLLM_SEQUENCES,
                                        const float* in,           // [T][HEADS][HEAD_DIM]
                                        const float* frequencies,  // [PAIRS]
                                        float* out                 // [T][HEADS][HEAD_DIM]; may be in
 ) {
   const unsigned row = blockIdx.y;
-  if (row >= compute_rows(state, gridDim.y)) return;
+  const Sequences sequences = JLLM_SEQUENCES_HERE;
+  if (row > 0 && !sequences.has_token(row, gridDim.y)) return;
+  const unsigned position = sequences.position(row);
   constexpr unsigned kHalf = HEAD_DIM / 2;
   for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < HEADS * kHalf;
        i += gridDim.x * blockDim.x) {
@@ -21,7 +23,7 @@ extern "C" __global__ void JLLM_KERNEL(const StepState* state,
     pair_elements(pair, PAIRS, NEOX, &first, &second);
     float a = in[base + first], b = in[base + second];
     if (pair < PAIRS) {
-      rotate(&a, &b, state->position + row, frequencies[pair], bits_to_float(MAGNITUDE_BITS));
+      rotate(&a, &b, position, frequencies[pair], bits_to_float(MAGNITUDE_BITS));
     }
     out[base + first] = a;
     out[base + second] = b;

@@ -8,17 +8,27 @@ using namespace jllm::device;
 using KCache = KvCache<KV_K_TYPE, (unsigned long long)KV_HEADS * CONTEXT, HEAD_DIM>;
 using VCache = KvCache<KV_V_TYPE, (unsigned long long)KV_HEADS * CONTEXT, HEAD_DIM>;
 
-extern "C" __global__ void JLLM_KERNEL(const StepState* state,
+extern "C" __global__ void JLLM_KERNEL(JLLM_SEQUENCES,
                                        float* q,                  // [T][HEADS][HEAD_DIM], in place
                                        const float* k,            // [T][KV_HEADS][HEAD_DIM]
                                        const float* v,            // [T][KV_HEADS][HEAD_DIM]
                                        const float* frequencies,  // [PAIRS]
                                        Bytes* k_cache,            // [KV_HEADS][CONTEXT][HEAD_DIM]
                                        Bytes* v_cache             // [KV_HEADS][CONTEXT][HEAD_DIM]
+#if BATCH
+                                       ,
+                                       unsigned long long k_stride, unsigned long long v_stride
+#endif
 ) {
   const unsigned row = blockIdx.y;
-  const unsigned position = state->position + row;
-  if (row >= token_rows(state, gridDim.y) || position >= CONTEXT) return;
+  const Sequences sequences = JLLM_SEQUENCES_HERE;
+  if (!sequences.has_token(row, gridDim.y)) return;
+  const unsigned position = sequences.position(row);
+  if (position >= CONTEXT) return;
+#if BATCH
+  k_cache = sequences.behind(k_cache, row, k_stride);
+  v_cache = sequences.behind(v_cache, row, v_stride);
+#endif
   constexpr unsigned kHalf = HEAD_DIM / 2;
   const float magnitude = bits_to_float(MAGNITUDE_BITS);
   for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < (HEADS + 2 * KV_HEADS) * kHalf;

@@ -1,27 +1,50 @@
-// Draws the next token from the logits, appends it and tells the host. One block.
+// Draws the next token from the logits, appends it and tells the host. One block; with BATCH, one
+// for each row, of a sequence of its own.
 #include "kernels/device/sampler.cuh"
 
 using namespace jllm;
 using namespace jllm::device;
 
-extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(StepState* state,
-                                                                   unsigned* tokens,  // [context]
-                                                                   const float* logits,  // [VOCAB]
-                                                                   float* work,  // scratch [VOCAB]
-                                                                   RingSlot* ring  // [kRingSlots]
+extern "C" __global__ __launch_bounds__(kThreads) void JLLM_KERNEL(
+#if BATCH
+    StepState* states, const Batch* batch, unsigned long long state_stride,
+#else
+    StepState* state,
+#endif
+    unsigned* tokens,      // [context]
+    const float* logits,   // [T][VOCAB]
+    float* work,           // scratch [T][VOCAB]
+    RingSlot* ring,        // [kRingSlots]
+    const TokenMask* mask  // and its words
+#if BATCH
+    ,
+    unsigned long long ring_stride
+#endif
 #if TOPS
-                                                                   ,
-                                                                   const U64* tops  // [TOPS]
+    ,
+    const U64* tops  // [T][TOPS]
 #endif
 ) {
   __shared__ Shared shared;
   release_successor();
   wait_for_inputs();
-  if (state->done != kRunning) return;
 #if !TOPS
-  const U64* const tops = nullptr;
+  const U64* tops = nullptr;
 #endif
-  const Sampled sampled = sample_row(state, tokens, logits, work, tops, &shared);
+#if BATCH
+  const unsigned row = blockIdx.x;
+  const Sequences sequences = JLLM_SEQUENCES_HERE;
+  if (!sequences.has_token(row, gridDim.x)) return;
+  StepState* const state = sequences.own(states, row);
+  tokens = sequences.own(tokens, row);
+  mask = sequences.own(mask, row);
+  ring = sequences.behind(ring, row, ring_stride);
+  logits += (unsigned long long)row * VOCAB;
+  work += (unsigned long long)row * VOCAB;
+  if (TOPS) tops += row * TOPS;
+#endif
+  if (state->done != kRunning) return;
+  const Sampled sampled = sample_row(state, tokens, logits, work, tops, mask, &shared);
   if (threadIdx.x != 0) return;
   append<ADVANCE>(state, tokens, sampled);
   const Step step = {sampled.token, state->done};

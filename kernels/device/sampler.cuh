@@ -1,6 +1,6 @@
-// Draws a token from the logits behind one row: repeat penalty, top-k, top-p, min-p, temperature,
-// Gumbel-max. One block. Thresholds are found by radix selection over the ordered bits of the
-// logits, with integer counts and masses, so that the result does not depend on the order of
+// Draws a token from the logits behind one row: token mask, repeat penalty, top-k, top-p, min-p,
+// temperature, Gumbel-max. One block. Thresholds are found by radix selection over the ordered bits
+// of the logits, with integer counts and masses, so that the result does not depend on the order of
 // additions.
 #pragma once
 
@@ -54,6 +54,9 @@ JLLM_DEVICE float gumbel_fast(unsigned x) {
 JLLM_DEVICE double gumbel(unsigned x) {
   return -log(-log(((double)x + 0.5) * (1.0 / 4294967296.0)));
 }
+
+// The logit of a token that may not be drawn.
+JLLM_DEVICE float minus_infinity() { return bits_to_float(0xff800000u); }
 
 constexpr unsigned kListed = 2048;
 
@@ -327,27 +330,38 @@ struct Sampled {
   bool bad;  // there was no finite logit, or one that is not a number: no token
 };
 
-// Draws behind the last token known, from logits[VOCAB]. work[VOCAB] is scratch for penalised
-// logits; tops[TOPS] what the head has left, null when it has left nothing. The whole block calls
-// it; every thread gets the result, and has then read the state.
+// Draws behind the last token known, from logits[VOCAB], of those that the mask (null: none)
+// allows. work[VOCAB] is scratch for changed logits; tops[TOPS] what the head has left, null when
+// it has left nothing. The whole block calls it; every thread gets the result, and has then read
+// the state.
 JLLM_DEVICE Sampled sample_row(const StepState* state, const unsigned* tokens, const float* logits,
-                               float* work, const U64* tops, Shared* shared) {
+                               float* work, const U64* tops, const TokenMask* mask,
+                               Shared* shared) {
   const float penalty = state->repeat_penalty;
   const unsigned count = state->count;
   const unsigned recent = state->repeat_last_n < count ? state->repeat_last_n : count;
-  if (penalty != 1.0f && recent > 0) {
-    for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) work[i] = logits[i];
+  const bool masked = mask != nullptr && mask->active != 0;
+  const bool penalised = penalty != 1.0f && recent > 0;
+  if (masked || penalised) {
+    const unsigned* const allowed = (const unsigned*)(mask + 1);
+    for (unsigned i = threadIdx.x; i < VOCAB; i += kThreads) {
+      const bool drop = masked && !(allowed[i / 32] >> i % 32 & 1);
+      work[i] = drop ? minus_infinity() : logits[i];
+    }
     __syncthreads();
+  }
+  if (penalised) {
     // A token that stands there twice gets the same value twice.
     for (unsigned i = threadIdx.x; i < recent; i += kThreads) {
       const unsigned token = tokens[count - recent + i];
       if (token >= VOCAB) continue;
       const float logit = logits[token];
+      if (work[token] == minus_infinity()) continue;  // not allowed
       work[token] = logit > 0.0f ? logit / penalty : logit * penalty;
     }
     __syncthreads();
-    logits = work;
   }
+  if (masked || penalised) logits = work;
   const bool known = TOPS != 0 && logits != work && state->temperature == 0.0f;
   const U64 own = known ? largest_top(tops) : largest_logit(logits);
   const U64 best = block_max(own, shared);

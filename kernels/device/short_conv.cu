@@ -1,7 +1,8 @@
 // out = c * (sum over j of taps[j] * (b * x) at position - (TAPS - 1) + j), per element; positions
 // before the first count as 0. A thread slides over SEGMENT rows of one column; those of the first
 // segment also read and then keep b * x of the last positions, row position % RECENT of `recent`.
-// Rows without tokens become 0. Grid (blocks over N, segments of ROWS rows), y fixed.
+// Rows without tokens become 0. Grid (blocks over N, segments of ROWS rows), y fixed; with BATCH,
+// ROWS is 1 and z the row.
 #include "kernels/device/common.cuh"
 
 using namespace jllm;
@@ -13,7 +14,7 @@ JLLM_DEVICE float gated(const float* row, unsigned i) {
                    load_shared_across_blocks(row + 2ull * N + i));
 }
 
-extern "C" __global__ void JLLM_KERNEL(const StepState* state,
+extern "C" __global__ void JLLM_KERNEL(JLLM_SEQUENCES,
                                        const float* in,    // [ROWS][3][N]: b, c, x
                                        const float* taps,  // [N][TAPS]
                                        float* recent,      // [RECENT][N]
@@ -21,8 +22,17 @@ extern "C" __global__ void JLLM_KERNEL(const StepState* state,
 ) {
   release_successor();
   wait_for_inputs();
-  const unsigned rows = token_rows(state, ROWS), first = blockIdx.y * SEGMENT;
-  const unsigned position = state->position;
+  const Sequences sequences = JLLM_SEQUENCES_HERE;
+#if BATCH
+  const unsigned batch_row = blockIdx.z, rows = sequences.has_token(batch_row, gridDim.z) ? 1 : 0;
+  const unsigned position = sequences.position(batch_row);
+  in += 3ull * N * batch_row;
+  out += (unsigned long long)N * batch_row;
+  recent = sequences.own(recent, batch_row);
+#else
+  const unsigned rows = token_rows(state, ROWS), position = sequences.position(0);
+#endif
+  const unsigned first = blockIdx.y * SEGMENT;
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= N) return;
   unsigned end = min(first + SEGMENT, (unsigned)ROWS);

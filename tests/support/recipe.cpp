@@ -8,6 +8,7 @@ std::string PlanRecipe::file_name() const {
        {layers, embedding, ffn, head_dim, model_context, sliding_window, context, prefill_chunk}) {
     name += "-" + std::to_string(number);
   }
+  if (slots > 1) name += "-n" + std::to_string(slots);
   if (speculate) name += "-s" + std::to_string(*speculate);
   if (kv) name += "-kv" + std::to_string(static_cast<unsigned>(*kv));
   return name + ".jllm";

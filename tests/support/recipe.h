@@ -26,6 +26,7 @@ struct PlanRecipe {
   uint32_t prefill_chunk = 0;
   std::optional<uint32_t> speculate = std::nullopt;
   std::optional<WeightType> kv = std::nullopt;
+  uint32_t slots = 1;
 
   // Different for every recipe.
   std::string file_name() const;

@@ -56,6 +56,11 @@ PlanArguments::PlanArguments(cl::SubCommand& command, const char* context_help)
                  cl::desc("tokens that a step may draft from the text so far and verify at once, "
                           "at most 7; 0: none (default: 3 where there is room)"),
                  cl::sub(command), cl::cat(options_category())),
+      slots_(
+          "slots", cl::value_desc("N"), cl::init(1),
+          cl::desc("sequences that the plan has room for at once, 1 to 8, each with a context of "
+                   "its own: what jllm serve can answer in parallel (default: 1)"),
+          cl::sub(command), cl::cat(options_category())),
       budget_("budget", cl::value_desc("SIZE"),
               cl::desc("memory that the plan may take, e.g. 3.5G (default: the target's)"),
               cl::sub(command), cl::cat(options_category())),
@@ -67,6 +72,7 @@ PlanArguments::PlanArguments(cl::SubCommand& command, const char* context_help)
 llvm::Error PlanArguments::fill(PlanOptions* plan, BudgetOptions* budget, bool* context_max) const {
   plan->prefill_chunk = prefill_chunk_;
   if (speculate_.getNumOccurrences() > 0) plan->speculate = speculate_;
+  plan->slots = slots_;
   if (context_max != nullptr && context_ == "max") {
     *context_max = true;
   } else if (!context_.empty()) {

@@ -33,6 +33,7 @@ class PlanArguments {
   llvm::cl::opt<std::string> context_, kv_, kv_k_, kv_v_;
   llvm::cl::opt<unsigned> prefill_chunk_;
   llvm::cl::opt<unsigned> speculate_;
+  llvm::cl::opt<unsigned> slots_;
   llvm::cl::opt<std::string> budget_, reserve_;
   llvm::cl::opt<bool> desktop_;
 };

@@ -12,6 +12,10 @@
 // comes next is computed along and kept where it is what would have been sampled. The tokens are
 // the same either way. Or begin() and step(), for loops that must come back in time: a step is one
 // replay, of a prefill graph or of a token's.
+//
+// A plan has room for one sequence or for more: its slots (jllmc compile --slots). Each lives on
+// its own; select() says which one calls are about. enqueue_batch() asks for a token of several at
+// once, whose weights are then read once.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +28,9 @@
 
 namespace jllm {
 
+namespace fb {
+struct Cache;
+}  // namespace fb
 class Backend;
 
 struct ExecutorOptions {
@@ -113,14 +120,26 @@ class JLLM_EXPORT Executor {
                                   Message* message);
   void destroy();
 
+  uint32_t slots() const;                     // sequences that there is room for
+  [[nodiscard]] Error select(uint32_t slot);  // slot 0 at first
+  uint32_t selected() const { return static_cast<uint32_t>(sequence_ - sequences_); }
+
   // Resets the seed's draw counter. Takes effect for tokens enqueued afterwards.
   [[nodiscard]] Error set_sampling(const Sampling& sampling);
+
+  // Bit i % 32 of words[i / 32] allows token i, until the next call; null: all tokens. While there
+  // is a mask, generate() drafts nothing, and enqueue_draft() refuses.
+  [[nodiscard]] Error set_mask(const uint32_t* words);
 
   // Keeps the first `count` tokens of the sequence (0 = start afresh); what followed is forgotten.
   // Tokens in flight are waited for and dropped. Costs nothing, but for models with layers that
   // remember the last positions only: back beyond those (Model.rewind_reach), the kept tokens are
   // consumed again.
   [[nodiscard]] Error rewind(uint32_t count);
+
+  // Makes the sequence the first `count` tokens of that in another slot, as if they had been put in
+  // here. Nothing is computed, but where layers remember the last positions only, as for rewind().
+  [[nodiscard]] Error copy_prefix(uint32_t from_slot, uint32_t count);
 
   // Appends tokens and runs them through the model. kContextFull when they do not fit: nothing is
   // changed.
@@ -135,6 +154,9 @@ class JLLM_EXPORT Executor {
 
   // Asks for one more token. At most kRingSlots may be in flight.
   [[nodiscard]] Error enqueue();
+  // The same for several sequences, all different, in one replay: next() hands out the tokens, with
+  // each slot selected. The bits are those of single steps.
+  [[nodiscard]] Error enqueue_batch(const uint32_t* slots, uint32_t n);
   // Waits for the oldest token in flight.
   Result<SampledToken> next();
 
@@ -159,7 +181,8 @@ class JLLM_EXPORT Executor {
   [[nodiscard]] Error force(uint32_t token);
 
   // Logits of the last token sampled or forced; `out` holds vocab_size floats. Waits for the
-  // device. Of no use behind a prefill() until a token is sampled.
+  // device. Of no use behind a prefill() until a token is sampled. Those of drafts and batches are
+  // there until something else is computed, in any slot.
   [[nodiscard]] Error read_logits(float* out);
 
   // With ExecutorOptions::time_launches: how long each launch of the last replay of this graph
@@ -168,9 +191,9 @@ class JLLM_EXPORT Executor {
   [[nodiscard]] Error launch_times(uint32_t graph, float* microseconds);
 
   uint32_t count() const {
-    return count_;
+    return sequence_->count;
   }  // tokens known: prompt and output, in-flight ones excluded
-  uint32_t in_flight() const { return enqueued_ - received_; }
+  uint32_t in_flight() const { return sequence_->enqueued - sequence_->received; }
   uint32_t context() const;
   uint32_t vocab_size() const;
   const MemoryUse& memory_use() const { return memory_use_; }
@@ -181,6 +204,29 @@ class JLLM_EXPORT Executor {
   const char* last_error() const { return message_.text; }
 
  private:
+  // What is known of one slot.
+  struct Sequence {
+    RingSlot* ring = nullptr;     // host view of the pinned ring
+    Draft* draft = nullptr;       // the same of the draft; null: the plan has no verify graphs
+    uint32_t* history = nullptr;  // the tokens of the sequence, where the plan has verify graphs
+    uint32_t count = 0;
+    uint32_t written = 0;   // positions that layers may have seen since they were last written anew
+    uint32_t pending = 0;   // at the end of the sequence: for prefill graphs to consume
+    uint32_t begun = 0;     // of which `pending` are left
+    uint32_t enqueued = 0;  // tokens asked for since create
+    uint32_t received = 0;  // tokens handed out (or given up) since create
+    uint32_t sampled = 0;   // ring slots read since create
+    uint32_t sampling_graph = 0;  // the last to be replayed of those that sample
+    uint32_t logits_row = 0;      // of a batch graph: which row was this sequence's
+    uint32_t logits_replay = 0;   // number of the replay that left them
+    bool verifying = false;       // a draft is in flight whose outcome is not known yet
+    bool head_next = false;       // all was consumed: the next token comes from the head graph
+    bool forced = false;          // so it was, by force()
+    bool masked = false;
+    StepDone done = kRunning;
+    PromptLookup lookup;
+  };
+
   Executor(const PlanView& view, const ExecutorOptions& options) : view_(view), options_(options) {}
   Error start(PlanSource& source);
   Error allocate_arenas();
@@ -190,7 +236,11 @@ class JLLM_EXPORT Executor {
   Error find_kernels();
   Error prepare_graphs();
   Error launch_graph(uint32_t graph);
+  Error capture(uint32_t graph);
   uint32_t first_mark(uint32_t graph) const;
+  Error check_batch(const uint32_t* slots, uint32_t n);
+  Error launch_batch(const uint32_t* slots, uint32_t n);
+  Error copy_cache(const fb::Cache& cache, uint32_t from_slot, uint32_t count);
   Error replay(uint32_t graph);
   Error write_state(uint32_t first_field, const uint32_t* values, uint32_t n);
   Error initialise_state();
@@ -199,12 +249,17 @@ class JLLM_EXPORT Executor {
   Error consume_some();
   Error consume_pending();
   bool is_out_of_reach(uint32_t consumed);
+  Error prepare_token();
   Error sample(uint32_t graph);
+  void expect_token(uint32_t graph, uint32_t row);
   Error drain();
   Error discard_step();
   Result<SampledToken> wait_for_slot();
   Error set_sequence(uint32_t position, uint32_t count, StepDone done);
-  uint64_t address(uint32_t arena, uint64_t offset) const { return arenas_[arena] + offset; }
+  // In the selected slot's arena, where every slot has one.
+  uint64_t address(uint32_t arena, uint64_t offset) const;
+  uint64_t address(uint32_t arena, uint64_t offset, uint32_t slot) const;
+  uint64_t* graph_handle(uint32_t graph) const;
 
   PlanView view_;
   ExecutorOptions options_;
@@ -212,28 +267,17 @@ class JLLM_EXPORT Executor {
   Backend* backend_ = nullptr;
   uint64_t* arenas_ = nullptr;   // address of each arena as kernels see it
   uint64_t* kernels_ = nullptr;  // backend handle of each kernel
-  uint64_t* graphs_ = nullptr;   // backend handle of each graph, 0: launched eagerly
-  RingSlot* ring_ = nullptr;     // host view of the pinned ring
-  Draft* draft_ = nullptr;       // the same of the draft; null: the plan has no verify graphs
-  uint32_t* history_ = nullptr;  // the tokens of the sequence, where the plan has verify graphs
-  uint32_t count_ = 0;
-  uint32_t written_ = 0;   // positions that layers may have seen since they were last written anew
-  uint32_t pending_ = 0;   // at the end of the sequence: for prefill graphs to consume
-  uint32_t begun_ = 0;     // of which pending_ are left
-  uint32_t enqueued_ = 0;  // tokens asked for since create
-  uint32_t received_ = 0;  // tokens handed out (or given up) since create
-  uint32_t sampled_ = 0;   // ring slots read since create
+  // Backend handle of each graph, 0: launched eagerly; behind them, of the decode graph of each
+  // slot.
+  uint64_t* graphs_ = nullptr;
+  Sequence* sequences_ = nullptr;  // by slot
+  Sequence* sequence_ = nullptr;   // the selected one
   uint32_t decode_graph_ = 0;
   uint32_t head_graph_ = 0;
-  uint32_t sampling_graph_ = 0;  // the last to be replayed of those that sample
-  bool verifying_ = false;       // a draft is in flight whose outcome is not known yet
-  PromptLookup lookup_;
+  uint32_t replays_ = 0;  // since create
+  Batch batch_ = {};      // as the device has it
   uint32_t speculation_ = UINT32_MAX;
   SpeculationCounts speculation_counts_;
-  bool head_next_ =
-      false;  // the whole sequence was consumed: the next token comes from the head graph
-  bool forced_ = false;  // so it was, by force()
-  StepDone done_ = kRunning;
   MemoryUse memory_use_;
   DeviceMemoryMarks device_memory_;
 };

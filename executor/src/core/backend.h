@@ -52,6 +52,7 @@ class Backend {
   virtual Error write(uint64_t address, const void* data, uint64_t size) = 0;
   virtual Error read(uint64_t address, void* data, uint64_t size) = 0;
   virtual Error zero(uint64_t address, uint64_t size) = 0;
+  virtual Error copy(uint64_t from, uint64_t to, uint64_t size) = 0;  // which do not overlap
   virtual Error synchronise() = 0;
   // Called over and over while a token is awaited, `turn` counting from 0: yields, and reports a
   // device that has failed. `graph`: the index in the plan of the one that was replayed last.

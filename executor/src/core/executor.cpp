@@ -20,7 +20,8 @@ struct Blocks {
   uint64_t* arenas;
   uint64_t* kernels;
   uint64_t* graphs;
-  uint32_t* history;
+  void* sequences;
+  uint32_t* history;  // [slots][context]
 };
 
 bool has_verify_graphs(const PlanView& view) {
@@ -30,15 +31,21 @@ bool has_verify_graphs(const PlanView& view) {
   return false;
 }
 
-Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& options) {
+// `sequence_bytes`: of what the executor knows of a slot.
+Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& options,
+             uint64_t sequence_bytes) {
   const fb::Plan& plan = view.plan();
   Blocks blocks = {};
   blocks.executor = bump.take(sizeof(Executor));
   blocks.backend = bump.take(backend_bytes(view, options));
   blocks.arenas = bump.take_array<uint64_t>(plan.arenas()->size());
   blocks.kernels = bump.take_array<uint64_t>(plan.kernels()->size());
-  blocks.graphs = bump.take_array<uint64_t>(plan.graphs()->size());
-  if (has_verify_graphs(view)) blocks.history = bump.take_array<uint32_t>(plan.model()->context());
+  const uint64_t slots = plan.slots();
+  blocks.graphs = bump.take_array<uint64_t>(plan.graphs()->size() + slots);
+  blocks.sequences = bump.take(slots * sequence_bytes);
+  if (has_verify_graphs(view)) {
+    blocks.history = bump.take_array<uint32_t>(slots * plan.model()->context());
+  }
   return blocks;
 }
 
@@ -46,7 +53,7 @@ Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& o
 
 uint64_t Executor::required_bytes(const PlanView& view, const ExecutorOptions& options) {
   BumpAllocator bump(nullptr, 0);
-  carve(bump, view, options);
+  carve(bump, view, options, sizeof(Sequence));
   return bump.used();
 }
 
@@ -56,7 +63,7 @@ Result<Executor*> Executor::create(const PlanView& view, PlanSource& source, voi
                                    uint64_t memory_size, const ExecutorOptions& options,
                                    Message* message) {
   BumpAllocator bump(memory, memory_size);
-  const Blocks blocks = carve(bump, view, options);
+  const Blocks blocks = carve(bump, view, options, sizeof(Sequence));
   if (!bump.fits() || reinterpret_cast<uintptr_t>(memory) % 64 != 0) {
     message->format("the executor needs a 64-byte aligned block of %" PRIu64 " bytes, got %" PRIu64,
                     bump.used(), memory_size);
@@ -66,8 +73,14 @@ Result<Executor*> Executor::create(const PlanView& view, PlanSource& source, voi
   self->arenas_ = blocks.arenas;
   self->kernels_ = blocks.kernels;
   self->graphs_ = blocks.graphs;
-  self->history_ = blocks.history;
-  memset(blocks.graphs, 0, view.plan().graphs()->size() * sizeof(uint64_t));
+  const uint32_t slots = view.plan().slots();
+  memset(blocks.graphs, 0, (view.plan().graphs()->size() + slots) * sizeof(uint64_t));
+  self->sequences_ = self->sequence_ = static_cast<Sequence*>(blocks.sequences);
+  for (uint32_t i = 0; i < slots; ++i) {
+    auto* const sequence = new (&self->sequences_[i]) Sequence();
+    if (blocks.history != nullptr)
+      sequence->history = blocks.history + i * uint64_t{self->context()};
+  }
   const Result<Backend*> backend = create_backend(view, options, blocks.backend, &self->message_);
   Error error = backend.error();
   if (backend.ok()) {
@@ -88,6 +101,16 @@ void Executor::destroy() {
 const char* Executor::device_name() const { return backend_->device_name(); }
 uint32_t Executor::context() const { return view_.plan().model()->context(); }
 uint32_t Executor::vocab_size() const { return view_.plan().model()->vocab_size(); }
+uint32_t Executor::slots() const { return view_.plan().slots(); }
+
+uint64_t Executor::address(uint32_t arena, uint64_t offset) const {
+  return address(arena, offset, selected());
+}
+
+uint64_t Executor::address(uint32_t arena, uint64_t offset, uint32_t slot) const {
+  const fb::Arena& info = *view_.plan().arenas()->Get(arena);
+  return arenas_[arena] + (is_per_slot(info.kind()) ? slot * info.size() : 0) + offset;
+}
 
 Error Executor::start(PlanSource& source) {
   device_memory_.is_host_memory = backend_->shares_host_memory();
@@ -119,30 +142,36 @@ Error Executor::allocate_arenas() {
   for (uint32_t i = 0; i < plan.arenas()->size(); ++i) {
     const fb::Arena& arena = *plan.arenas()->Get(i);
     void* host_view = nullptr;
-    const Error error = backend_->allocate(arena.kind(), arena.size(), &arenas_[i], &host_view);
+    const uint64_t size = allocation_bytes(plan, arena);
+    const Error error = backend_->allocate(arena.kind(), size, &arenas_[i], &host_view);
     if (error != Error::kOk) return error;
     switch (arena.kind()) {
       case fb::ArenaKind::Weights:
-        memory_use_.weights += arena.size();
+        memory_use_.weights += size;
         break;
       case fb::ArenaKind::Kv:
-        memory_use_.kv += arena.size();
+        memory_use_.kv += size;
         break;
       case fb::ArenaKind::Scratch:
-        memory_use_.scratch += arena.size();
+        memory_use_.scratch += size;
         break;
       case fb::ArenaKind::State:
-        memory_use_.state += arena.size();
+        memory_use_.state += size;
         break;
       case fb::ArenaKind::HostPinned:
-        memory_use_.pinned += arena.size();
+        memory_use_.pinned += size;
         break;
     }
-    auto* const bytes = static_cast<uint8_t*>(host_view);
     const fb::Bindings& bindings = *plan.bindings();
-    if (i == bindings.ring_arena()) ring_ = reinterpret_cast<RingSlot*>(bytes + bindings.ring());
-    if (history_ != nullptr && i == bindings.draft_arena()) {
-      draft_ = reinterpret_cast<Draft*>(bytes + bindings.draft());
+    for (uint32_t slot = 0; slot < slots(); ++slot) {
+      Sequence& sequence = sequences_[slot];
+      auto* const bytes = static_cast<uint8_t*>(host_view) + slot * arena.size();
+      if (i == bindings.ring_arena()) {
+        sequence.ring = reinterpret_cast<RingSlot*>(bytes + bindings.ring());
+      }
+      if (sequence.history != nullptr && i == bindings.draft_arena()) {
+        sequence.draft = reinterpret_cast<Draft*>(bytes + bindings.draft());
+      }
     }
   }
   return Error::kOk;
@@ -184,11 +213,9 @@ Error Executor::initialise_state() {
   for (uint32_t i = 0; i < view_.plan().arenas()->size(); ++i) {
     const fb::Arena& arena = *view_.plan().arenas()->Get(i);
     if (arena.kind() != fb::ArenaKind::State) continue;
-    const Error error = backend_->zero(arenas_[i], arena.size());
+    const Error error = backend_->zero(arenas_[i], allocation_bytes(view_.plan(), arena));
     if (error != Error::kOk) return error;
   }
-  memset(static_cast<void*>(ring_), 0, kRingSlots * sizeof(RingSlot));
-  if (draft_ != nullptr) *draft_ = {};
   StepState state = {};
   state.context = context();
   state.top_p = 1.0f;
@@ -196,24 +223,48 @@ Error Executor::initialise_state() {
   const auto* end_tokens = view_.plan().end_tokens();
   state.end_token_count = end_tokens->size();
   for (uint32_t i = 0; i < end_tokens->size(); ++i) state.end_tokens[i] = end_tokens->Get(i);
-  const Error error =
-      backend_->write(address(bindings.state_arena(), bindings.step_state()), &state, sizeof state);
-  return error == Error::kOk ? backend_->synchronise() : error;
+  for (uint32_t slot = 0; slot < slots(); ++slot) {
+    memset(static_cast<void*>(sequences_[slot].ring), 0, kRingSlots * sizeof(RingSlot));
+    if (sequences_[slot].draft != nullptr) *sequences_[slot].draft = {};
+    const Error error = backend_->write(
+        address(bindings.state_arena(), bindings.step_state(), slot), &state, sizeof state);
+    if (error != Error::kOk) return error;
+  }
+  return backend_->synchronise();
 }
 
+// A graph holds the places of one slot: all are captured for the first, and for the others the
+// decode graph. What else they need is launched kernel by kernel: those launches are fewer than a
+// token's, or long enough to hide behind each other.
 Error Executor::prepare_graphs() {
   const auto* graphs = view_.plan().graphs();
   for (uint32_t i = 0; i < graphs->size(); ++i) {
     if (graphs->Get(i)->kind() == fb::GraphKind::Decode) decode_graph_ = i;
     if (graphs->Get(i)->kind() == fb::GraphKind::Head) head_graph_ = i;
-    if (!options_.graphs || view_.is_host()) continue;
-    Error error = backend_->begin_capture();
-    if (error == Error::kOk) error = launch_graph(i);
-    if (error == Error::kOk) error = backend_->end_capture(&graphs_[i]);
+    const Error error = capture(i);
     if (error != Error::kOk) return error;
   }
-  sampling_graph_ = decode_graph_;
+  for (uint32_t slot = slots(); slot-- > 0;) {
+    sequence_ = &sequences_[slot];
+    sequence_->sampling_graph = decode_graph_;
+    const Error error = slot > 0 ? capture(decode_graph_) : Error::kOk;
+    if (error != Error::kOk) return error;
+  }
   return backend_->synchronise();
+}
+
+Error Executor::capture(uint32_t graph) {
+  if (!options_.graphs || view_.is_host()) return Error::kOk;
+  Error error = backend_->begin_capture();
+  if (error == Error::kOk) error = launch_graph(graph);
+  return error == Error::kOk ? backend_->end_capture(graph_handle(graph)) : error;
+}
+
+// Null: the selected slot has no such graph of its own.
+uint64_t* Executor::graph_handle(uint32_t graph) const {
+  const uint32_t slot = selected();
+  if (slot == 0) return &graphs_[graph];
+  return graph == decode_graph_ ? &graphs_[view_.plan().graphs()->size() + slot] : nullptr;
 }
 
 Error Executor::launch_graph(uint32_t graph) {
@@ -261,7 +312,9 @@ Error Executor::launch_times(uint32_t graph, float* microseconds) {
 }
 
 Error Executor::replay(uint32_t graph) {
-  return graphs_[graph] != 0 ? backend_->replay(graphs_[graph]) : launch_graph(graph);
+  ++replays_;
+  const uint64_t* const handle = graph_handle(graph);
+  return handle != nullptr && *handle != 0 ? backend_->replay(*handle) : launch_graph(graph);
 }
 
 }  // namespace jllm

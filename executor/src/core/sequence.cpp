@@ -49,8 +49,8 @@ Error Executor::set_sequence(uint32_t position, uint32_t count, StepDone done) {
   static_assert(offsetof(StepState, position) == 0 && offsetof(StepState, count) == 4, "fields");
   const uint32_t sequence[2] = {position, count};
   const uint32_t state = done;
-  count_ = count;
-  done_ = done;
+  sequence_->count = count;
+  sequence_->done = done;
   const Error error = write_state(0, sequence, 2);
   return error == Error::kOk ? write_state(word_of(offsetof(StepState, done)), &state, 1) : error;
 }
@@ -66,20 +66,20 @@ Error Executor::drain() {
 Error Executor::rewind(uint32_t count) {
   Error error = drain();
   if (error != Error::kOk) return error;
-  if (count > count_) {
-    message_.format("cannot rewind to %u tokens: the sequence has %u", count, count_);
+  if (count > sequence_->count) {
+    message_.format("cannot rewind to %u tokens: the sequence has %u", count, sequence_->count);
     return Error::kBadArgument;
   }
-  lookup_.reset();
+  sequence_->lookup.reset();
   // The last kept token counts as not consumed, so that a following step has one to consume.
-  head_next_ = forced_ = false;
+  sequence_->head_next = sequence_->forced = false;
   const uint32_t consumed = count > 0 ? count - 1 : 0;
-  if (consumed > count_ - pending_) error = consume_pending();
+  if (consumed > sequence_->count - sequence_->pending) error = consume_pending();
   if (error != Error::kOk) return error;
-  pending_ = 0;
+  sequence_->pending = 0;
   if (is_out_of_reach(consumed)) {
     error = set_sequence(0, consumed, kRunning);
-    pending_ = consumed;
+    sequence_->pending = consumed;
     if (error == Error::kOk) error = consume_pending();
     if (error != Error::kOk) return error;
   }
@@ -90,18 +90,19 @@ Error Executor::rewind(uint32_t count) {
 // the last positions only (Model.rewind_reach), counted from the furthest that was ever written.
 bool Executor::is_out_of_reach(uint32_t consumed) {
   const uint32_t reach = view_.plan().model()->rewind_reach();
-  if (written_ < count_ + kMaxDraft) written_ = count_ + kMaxDraft;  // with drafts that failed
-  const bool lost = reach != 0 && consumed > 0 && written_ - consumed > reach;
-  if (lost || consumed == 0) written_ = consumed;  // everything is written anew
+  if (sequence_->written < sequence_->count + kMaxDraft)
+    sequence_->written = sequence_->count + kMaxDraft;  // with drafts that failed
+  const bool lost = reach != 0 && consumed > 0 && sequence_->written - consumed > reach;
+  if (lost || consumed == 0) sequence_->written = consumed;  // everything is written anew
   return lost;
 }
 
 Error Executor::append(const uint32_t* tokens, uint32_t n) {
   const Error error = drain();
   if (error != Error::kOk) return error;
-  if (n > context() - count_) {
+  if (n > context() - sequence_->count) {
     message_.format("%u more tokens do not fit: %u of %u positions of the context are taken", n,
-                    count_, context());
+                    sequence_->count, context());
     return Error::kContextFull;
   }
   for (uint32_t i = 0; i < n; ++i) {
@@ -113,13 +114,15 @@ Error Executor::append(const uint32_t* tokens, uint32_t n) {
   if (n == 0) return Error::kOk;
   remember(tokens, n);
   const fb::Bindings& bindings = *view_.plan().bindings();
-  return backend_->write(address(bindings.state_arena(), bindings.tokens() + uint64_t{count_} * 4),
-                         tokens, n * uint64_t{4});
+  return backend_->write(
+      address(bindings.state_arena(), bindings.tokens() + uint64_t{sequence_->count} * 4), tokens,
+      n * uint64_t{4});
 }
 
 // Puts tokens behind the known ones; the caller counts them.
 void Executor::remember(const uint32_t* tokens, uint32_t n) {
-  if (history_ != nullptr) memcpy(history_ + count_, tokens, n * sizeof(uint32_t));
+  if (sequence_->history != nullptr)
+    memcpy(sequence_->history + sequence_->count, tokens, n * sizeof(uint32_t));
 }
 
 Error Executor::prefill(const uint32_t* tokens, uint32_t n) {
@@ -133,20 +136,22 @@ Error Executor::begin(const uint32_t* tokens, uint32_t n) {
   if (error != Error::kOk) return error;
   // Consumed so far: all but what is pending; all, when the head graph is due; else all but the
   // last.
-  const uint32_t left = pending_ > 0 ? pending_ : head_next_ || count_ == 0 ? 0 : 1;
-  error = set_sequence(count_ - left, count_ + n, kRunning);
+  const uint32_t left = sequence_->pending > 0                          ? sequence_->pending
+                        : sequence_->head_next || sequence_->count == 0 ? 0
+                                                                        : 1;
+  error = set_sequence(sequence_->count - left, sequence_->count + n, kRunning);
   if (error != Error::kOk) return error;
-  begun_ = left + n;
-  forced_ = false;
-  head_next_ = begun_ > 1;  // a single token is left to the decode graph
-  pending_ = head_next_ ? begun_ : 0;
-  sampling_graph_ = decode_graph_;
+  sequence_->begun = left + n;
+  sequence_->forced = false;
+  sequence_->head_next = sequence_->begun > 1;  // a single token is left to the decode graph
+  sequence_->pending = sequence_->head_next ? sequence_->begun : 0;
+  sequence_->sampling_graph = decode_graph_;
   return Error::kOk;
 }
 
 Error Executor::consume_pending() {
   Error error = Error::kOk;
-  while (error == Error::kOk && pending_ > 0) error = consume_some();
+  while (error == Error::kOk && sequence_->pending > 0) error = consume_some();
   return error;
 }
 
@@ -159,8 +164,9 @@ Error Executor::consume_some() {
     if (graphs->Get(i)->kind() != fb::GraphKind::Prefill) continue;
     const uint32_t rows = graphs->Get(i)->rows();
     const uint32_t best_rows = best < 0 ? 0 : graphs->Get(static_cast<uint32_t>(best))->rows();
-    const bool better = best < 0 || (best_rows < pending_ ? rows > best_rows
-                                                          : rows >= pending_ && rows < best_rows);
+    const bool better = best < 0 || (best_rows < sequence_->pending
+                                         ? rows > best_rows
+                                         : rows >= sequence_->pending && rows < best_rows);
     if (better) best = i;
   }
   if (best < 0) {
@@ -169,22 +175,22 @@ Error Executor::consume_some() {
   }
   const Error error = replay(static_cast<uint32_t>(best));
   const uint32_t rows = graphs->Get(static_cast<uint32_t>(best))->rows();
-  pending_ -= rows < pending_ ? rows : pending_;
+  sequence_->pending -= rows < sequence_->pending ? rows : sequence_->pending;
   return error;
 }
 
 Result<Progress> Executor::step() {
   Progress progress;
-  if (pending_ > 0) {
+  if (sequence_->pending > 0) {
     Error error = consume_some();
     if (error == Error::kOk) error = backend_->synchronise();
     if (error != Error::kOk) return error;
     progress.event = Progress::kPrompt;
-    progress.consumed = begun_ - pending_;
-    progress.total = begun_;
+    progress.consumed = sequence_->begun - sequence_->pending;
+    progress.total = sequence_->begun;
     return progress;
   }
-  if (done_ != kRunning) return progress;
+  if (sequence_->done != kRunning) return progress;
   const Result<SampledToken> token = generate();
   if (!token.ok()) return token.error();
   progress.event = Progress::kToken;
@@ -192,32 +198,46 @@ Result<Progress> Executor::step() {
   return progress;
 }
 
-Error Executor::enqueue() {
-  if (count_ == 0 || done_ != kRunning) {
-    message_.format(count_ == 0 ? "there is no prompt: call prefill() first"
-                                : "the sequence has ended; prefill() or rewind() first");
+// Whether one more token can be asked for, with all before it consumed.
+Error Executor::prepare_token() {
+  if (sequence_->count == 0 || sequence_->done != kRunning) {
+    message_.format(sequence_->count == 0 ? "there is no prompt: call prefill() first"
+                                          : "the sequence has ended; prefill() or rewind() first");
     return Error::kNothingToDo;
   }
   // The head graph goes on from rows that a prefill graph left: behind a forced token the last one
   // is computed again.
-  const Error error = forced_ ? rewind(count_) : consume_pending();
+  const Error error = sequence_->forced ? rewind(sequence_->count) : consume_pending();
   if (error != Error::kOk) return error;
   // A draft may turn out to be as many tokens as it has guesses, and one more.
-  if (in_flight() + (verifying_ ? draft_->count : 0) >= kRingSlots) {
+  if (in_flight() + (sequence_->verifying ? sequence_->draft->count : 0) >= kRingSlots) {
     message_.format("%u tokens are in flight already", kRingSlots);
     return Error::kBadArgument;
   }
-  return sample(head_next_ ? head_graph_ : decode_graph_);
+  return Error::kOk;
+}
+
+Error Executor::enqueue() {
+  const Error error = prepare_token();
+  return error == Error::kOk ? sample(sequence_->head_next ? head_graph_ : decode_graph_) : error;
 }
 
 // Replays a graph whose first token is then in flight.
 Error Executor::sample(uint32_t graph) {
   const Error error = replay(graph);
   if (error != Error::kOk) return error;
-  head_next_ = false;
-  sampling_graph_ = graph;
-  ++enqueued_;
+  sequence_->head_next = false;
+  expect_token(graph, 0);
   return Error::kOk;
+}
+
+// The last replay, of this graph, samples behind the sequence, in this row of its logits.
+void Executor::expect_token(uint32_t graph, uint32_t row) {
+  sequence_->head_next = false;
+  sequence_->sampling_graph = graph;
+  sequence_->logits_row = row;
+  sequence_->logits_replay = replays_;
+  ++sequence_->enqueued;
 }
 
 uint32_t Executor::most_drafted() const {
@@ -235,6 +255,10 @@ Result<uint32_t> Executor::enqueue_draft(const uint32_t* guesses, uint32_t n) {
                     in_flight());
     return Error::kBadArgument;
   }
+  if (n > 0 && sequence_->masked) {
+    message_.format("a draft is not verified against a token mask: set_mask(nullptr) first");
+    return Error::kBadArgument;
+  }
   for (uint32_t i = 0; i < n; ++i) {
     if (guesses[i] >= vocab_size()) {
       message_.format("drafted token id %u is not in the vocabulary of %u", guesses[i],
@@ -243,11 +267,11 @@ Result<uint32_t> Executor::enqueue_draft(const uint32_t* guesses, uint32_t n) {
     }
   }
   // The last token is not consumed yet, or else the head graph makes the next one.
-  const uint32_t room = head_next_ ? 0 : context() - count_;
+  const uint32_t room = sequence_->head_next ? 0 : context() - sequence_->count;
   const uint32_t most = most_drafted();
   if (n > most) n = most;
   if (n > room) n = room;
-  if (n == 0 || count_ == 0 || done_ != kRunning) {
+  if (n == 0 || sequence_->count == 0 || sequence_->done != kRunning) {
     const Error error = enqueue();
     if (error != Error::kOk) return error;
     return 0u;
@@ -259,27 +283,29 @@ Result<uint32_t> Executor::enqueue_draft(const uint32_t* guesses, uint32_t n) {
     if (graph.kind() != fb::GraphKind::Verify || graph.rows() < n + 1) continue;
     if (graph.rows() < best_rows) best = i, best_rows = graph.rows();
   }
-  draft_->count = n;
-  memcpy(draft_->tokens, guesses, n * sizeof(uint32_t));
+  sequence_->draft->count = n;
+  memcpy(sequence_->draft->tokens, guesses, n * sizeof(uint32_t));
   const Error error = sample(best);
   if (error != Error::kOk) return error;
-  verifying_ = true;
+  sequence_->verifying = true;
   return n;
 }
 
 Result<SampledToken> Executor::generate(uint32_t wanted) {
   if (in_flight() > 0) return next();
   uint32_t guesses[kMaxDraft];
-  uint32_t most = history_ == nullptr || wanted == 0 ? 0 : wanted - 1;
+  uint32_t most = sequence_->history == nullptr || wanted == 0 ? 0 : wanted - 1;
   if (most > speculation_) most = speculation_;
+  if (sequence_->masked) most = 0;
   if (most > kMaxDraft) most = kMaxDraft;
-  const uint32_t found = lookup_.draft(history_, count_, most, guesses);
+  const uint32_t found =
+      sequence_->lookup.draft(sequence_->history, sequence_->count, most, guesses);
   const Result<uint32_t> drafted = enqueue_draft(guesses, found);
   if (!drafted.ok()) return drafted.error();
   const Result<SampledToken> token = next();
   if (!token.ok()) return token.error();
   const uint32_t accepted = in_flight();  // each token behind the first had been guessed
-  if (drafted.value() > 0) lookup_.learn(drafted.value(), accepted);
+  if (drafted.value() > 0) sequence_->lookup.learn(drafted.value(), accepted);
   speculation_counts_.steps += 1;
   speculation_counts_.drafts += drafted.value() > 0 ? 1 : 0;
   speculation_counts_.drafted += drafted.value();
@@ -292,42 +318,42 @@ Result<SampledToken> Executor::next() {
     message_.format("no token was asked for");
     return Error::kNothingToDo;
   }
-  if (done_ != kRunning) {  // replays behind the end change nothing and write no slot
+  if (sequence_->done != kRunning) {  // replays behind the end change nothing and write no slot
     const Error error = backend_->synchronise();
-    received_ = enqueued_;
+    sequence_->received = sequence_->enqueued;
     if (error != Error::kOk) return error;
-    return SampledToken{0, done_};
+    return SampledToken{0, sequence_->done};
   }
   return wait_for_slot();
 }
 
 Result<SampledToken> Executor::wait_for_slot() {
-  const RingSlot* slot = &ring_[sampled_ % kRingSlots];
-  for (uint32_t turn = 0; __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != sampled_ + 1;
-       ++turn) {
-    const Error error = backend_->poll(turn, sampling_graph_, in_flight() > 1);
+  const RingSlot* slot = &sequence_->ring[sequence_->sampled % kRingSlots];
+  for (uint32_t turn = 0;
+       __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != sequence_->sampled + 1; ++turn) {
+    const Error error = backend_->poll(turn, sequence_->sampling_graph, in_flight() > 1);
     if (error != Error::kOk) return error;
   }
-  if (verifying_) {  // the device has said how many tokens there are
-    verifying_ = false;
-    if (draft_->sampled < 1 || draft_->sampled > draft_->count + 1) {
-      message_.format("%u guesses were verified, and %u tokens came of it", draft_->count,
-                      draft_->sampled);
+  if (sequence_->verifying) {  // the device has said how many tokens there are
+    sequence_->verifying = false;
+    if (sequence_->draft->sampled < 1 || sequence_->draft->sampled > sequence_->draft->count + 1) {
+      message_.format("%u guesses were verified, and %u tokens came of it", sequence_->draft->count,
+                      sequence_->draft->sampled);
       return Error::kPlanInvalid;
     }
-    enqueued_ += draft_->sampled - 1;
+    sequence_->enqueued += sequence_->draft->sampled - 1;
   }
-  ++sampled_;
-  ++received_;
+  ++sequence_->sampled;
+  ++sequence_->received;
   const SampledToken token = {slot->token, static_cast<StepDone>(slot->done)};
-  done_ = token.done;
-  if (done_ == kBadLogits) {
-    message_.format("the model produced no usable logits at position %u", count_);
+  sequence_->done = token.done;
+  if (sequence_->done == kBadLogits) {
+    message_.format("the model produced no usable logits at position %u", sequence_->count);
     return Error::kBadLogits;
   }
-  if (count_ < context()) {  // else it has no place
+  if (sequence_->count < context()) {  // else it has no place
     remember(&token.id, 1);
-    ++count_;
+    ++sequence_->count;
   }
   return token;
 }
@@ -335,10 +361,10 @@ Result<SampledToken> Executor::wait_for_slot() {
 Error Executor::discard_step() {
   const Error error = sample(decode_graph_);
   if (error != Error::kOk) return error;
-  const uint32_t count = count_;
+  const uint32_t count = sequence_->count;
   const Result<SampledToken> sampled = next();
   if (!sampled.ok()) return sampled.error();
-  head_next_ = true;
+  sequence_->head_next = true;
   return set_sequence(count, count, kRunning);
 }
 
@@ -346,27 +372,35 @@ Error Executor::force(uint32_t token) {
   // A pending token comes first: the token that its step samples lands where ours will stand.
   Error error = drain();
   if (error == Error::kOk) error = consume_pending();
-  if (error == Error::kOk && count_ > 0 && !head_next_) error = discard_step();
+  if (error == Error::kOk && sequence_->count > 0 && !sequence_->head_next) error = discard_step();
   if (error == Error::kOk) error = append(&token, 1);
-  if (error == Error::kOk) error = set_sequence(count_, count_ + 1, kRunning);
+  if (error == Error::kOk) error = set_sequence(sequence_->count, sequence_->count + 1, kRunning);
   if (error == Error::kOk) error = discard_step();
-  forced_ = error == Error::kOk;
+  sequence_->forced = error == Error::kOk;
   return error;
 }
 
 Error Executor::read_logits(float* out) {
   const fb::Bindings& bindings = *view_.plan().bindings();
-  const fb::Graph& graph = *view_.plan().graphs()->Get(sampling_graph_);
+  const fb::Graph& graph = *view_.plan().graphs()->Get(sequence_->sampling_graph);
   const uint64_t row = uint64_t{vocab_size()} * 4;
   uint64_t logits = address(bindings.logits_arena(), bindings.logits());
+  const bool shared = graph.kind() == fb::GraphKind::Verify || graph.kind() == fb::GraphKind::Batch;
+  if (shared && sequence_->logits_replay != replays_) {
+    message_.format("the logits are gone: something else was computed since");
+    return Error::kNothingToDo;
+  }
+  if (graph.kind() == fb::GraphKind::Batch) {
+    logits = address(graph.logits_arena(), graph.logits()) + sequence_->logits_row * row;
+  }
   if (graph.kind() == fb::GraphKind::Verify) {
-    const Error error = backend_->synchronise();  // then draft_ has the answer
+    const Error error = backend_->synchronise();  // then sequence_->draft has the answer
     if (error != Error::kOk) return error;
-    if (draft_->sampled < 1 || draft_->sampled > graph.rows()) {
+    if (sequence_->draft->sampled < 1 || sequence_->draft->sampled > graph.rows()) {
       message_.format("the last draft was not verified: there are no logits");
       return Error::kNothingToDo;
     }
-    logits = address(graph.logits_arena(), graph.logits()) + (draft_->sampled - 1) * row;
+    logits = address(graph.logits_arena(), graph.logits()) + (sequence_->draft->sampled - 1) * row;
   }
   return backend_->read(logits, out, row);
 }

@@ -70,6 +70,7 @@ class CudaBackend final : public Backend {
   Error write(uint64_t address, const void* data, uint64_t size) override;
   Error read(uint64_t address, void* data, uint64_t size) override;
   Error zero(uint64_t address, uint64_t size) override;
+  Error copy(uint64_t from, uint64_t to, uint64_t size) override;
   Error synchronise() override;
   Error poll(uint32_t turn, uint32_t graph, bool may_be_late) override;
   void destroy() override;
@@ -399,6 +400,11 @@ Error CudaBackend::read(uint64_t address, void* data, uint64_t size) {
   return Error::kOk;
 }
 
+Error CudaBackend::copy(uint64_t from, uint64_t to, uint64_t size) {
+  if (size > 0) JLLM_CHECK(memcpy_dtod_async(to, from, size, stream_));
+  return Error::kOk;
+}
+
 Error CudaBackend::zero(uint64_t address, uint64_t size) {
   if (size > 0) JLLM_CHECK(memset_d8_async(address, 0, size, stream_));
   return Error::kOk;
@@ -475,7 +481,7 @@ struct Blocks {
 Blocks carve(BumpAllocator& bump, const PlanView& view, const ExecutorOptions& options) {
   return {bump.take(sizeof(CudaBackend)),
           bump.take_array<LoadedModule>(view.plan().segments()->size()),
-          bump.take_array<uint64_t>(view.plan().graphs()->size()),
+          bump.take_array<uint64_t>(view.plan().graphs()->size() + view.plan().slots()),
           bump.take_array<TokenWait>(view.plan().graphs()->size()),
           bump.take_array<cuda::Event>(mark_count(view, options))};
 }

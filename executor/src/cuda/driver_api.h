@@ -119,6 +119,8 @@ constexpr unsigned kEventRecordExternal = 1;  // while capturing: a node of its 
     (DevicePtr to, const void* from, size_t bytes, Stream stream))                                 \
   X(memcpy_dtoh_async, cuMemcpyDtoHAsync_v2,                                                       \
     (void* to, DevicePtr from, size_t bytes, Stream stream))                                       \
+  X(memcpy_dtod_async, cuMemcpyDtoDAsync_v2,                                                       \
+    (DevicePtr to, DevicePtr from, size_t bytes, Stream stream))                                   \
   X(memset_d8_async, cuMemsetD8Async,                                                              \
     (DevicePtr to, unsigned char value, size_t bytes, Stream stream))                              \
   X(module_load_data, cuModuleLoadData, (Module* out, const void* image))                          \

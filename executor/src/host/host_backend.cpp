@@ -67,6 +67,7 @@ class HostBackend final : public Backend {
   Error write(uint64_t address, const void* data, uint64_t size) override;
   Error read(uint64_t address, void* data, uint64_t size) override;
   Error zero(uint64_t address, uint64_t size) override;
+  Error copy(uint64_t from, uint64_t to, uint64_t size) override;
   Error synchronise() override { return Error::kOk; }
   Error poll(uint32_t turn, uint32_t graph, bool may_be_late) override;
   void destroy() override;
@@ -205,6 +206,11 @@ Error HostBackend::zero(uint64_t address, uint64_t size) {
   return Error::kOk;
 }
 
+Error HostBackend::copy(uint64_t from, uint64_t to, uint64_t size) {
+  memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), size);
+  return Error::kOk;
+}
+
 Error HostBackend::mark(uint32_t index) {
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -248,7 +254,9 @@ uint64_t host_backend_bytes(const PlanView& view, const ExecutorOptions& options
 
 uint64_t host_arena_bytes(const PlanView& view) {
   uint64_t total = 0;
-  for (const fb::Arena* arena : *view.plan().arenas()) total += block_part(arena->size());
+  for (const fb::Arena* arena : *view.plan().arenas()) {
+    total += block_part(allocation_bytes(view.plan(), *arena));
+  }
   return total;
 }
 

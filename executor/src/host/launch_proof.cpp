@@ -360,6 +360,14 @@ bool sample(const Proof& p) {
          p.holds({kState, p.tokens(), reads(floats({a.vocab})), writes(floats({a.vocab})), kRing});
 }
 
+bool sample_masked(const Proof& p) {
+  const auto a = p.numbers<SampleMaskedArgs>();
+  const uint64_t mask = sizeof(TokenMask) + (p.vocab() + 31) / 32 * 4;
+  return are_dimensions({a.vocab}) && a.vocab <= p.vocab() &&
+         p.holds({kState, p.tokens(), reads(floats({a.vocab})), writes(floats({a.vocab})), kRing,
+                  reads(mask)});
+}
+
 bool draft(const Proof& p) { return p.holds({kState, p.tokens(), kDraft}); }
 
 bool accept(const Proof& p) {
@@ -396,6 +404,7 @@ constexpr Rule kRules[] = {
     {"expert_sum", expert_sum},
     {"finish_chunk", finish_chunk},
     {"sample", sample},
+    {"sample_masked", sample_masked},
     {"draft", draft},
     {"accept", accept},
 };

@@ -251,6 +251,7 @@ constexpr HostOp kOps[] = {
     op<ExpertSumArgs>("expert_sum", run_expert_sum),
     op<FinishChunkArgs>("finish_chunk", run_finish_chunk),
     op<SampleArgs>("sample", run_sample),
+    op<SampleMaskedArgs>("sample_masked", run_sample_masked),
     op<DraftArgs>("draft", run_draft),
     op<AcceptArgs>("accept", run_accept),
 };

@@ -38,6 +38,7 @@ void run_expert_matmul(const uint64_t* slots, const Worker& worker);
 void run_expert_product(const uint64_t* slots, const Worker& worker);
 void run_expert_sum(const uint64_t* slots, const Worker& worker);
 void run_sample(const uint64_t* slots, const Worker& worker);
+void run_sample_masked(const uint64_t* slots, const Worker& worker);
 void run_draft(const uint64_t* slots, const Worker& worker);
 void run_accept(const uint64_t* slots, const Worker& worker);
 

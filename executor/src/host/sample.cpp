@@ -44,6 +44,14 @@ void penalise(const SampleArgs& args) {
   }
 }
 
+// Takes away what the mask does not allow.
+void keep_allowed(const TokenMask* mask, const Logits& logits, float* work) {
+  const auto* const allowed = reinterpret_cast<const uint32_t*>(mask + 1);
+  for (uint64_t i = 0; i < logits.count; ++i) {
+    if (!(allowed[i / 32] >> i % 32 & 1)) work[i] = -std::numeric_limits<float>::infinity();
+  }
+}
+
 // --- Thresholds ---
 
 // An unsigned number that orders as the float does (no NaN).
@@ -210,11 +218,12 @@ struct Step {
   unsigned done;  // StepDone behind it
 };
 
-// The next token of the sequence, from these logits.
-Step sample_next(const SampleArgs& args) {
+// The next token of the sequence, from these logits; mask: null, or which tokens it may be.
+Step sample_next(const SampleArgs& args, const TokenMask* mask) {
   StepState& state = *args.state;
   penalise(args);
   const Logits logits{args.work, args.vocab};
+  if (mask != nullptr && mask->active != 0) keep_allowed(mask, logits, args.work);
   const Scan seen = scan(logits);
   uint32_t token = 0;
   if (seen.good) {
@@ -246,11 +255,24 @@ void publish(RingSlot* ring, StepState& state, const Step* steps, unsigned count
 
 // A sampler is a few passes over the logits: not worth sharing among the workers.
 
-void run_sample(const uint64_t* slots, const Worker& worker) {
-  const auto args = load_args<SampleArgs>(slots);
+namespace {
+
+void sample(const SampleArgs& args, const TokenMask* mask, const Worker& worker) {
   if (worker.index != 0 || args.state->done != kRunning) return;
-  const Step step = sample_next(args);
+  const Step step = sample_next(args, mask);
   publish(args.ring, *args.state, &step, 1);
+}
+
+}  // namespace
+
+void run_sample(const uint64_t* slots, const Worker& worker) {
+  sample(load_args<SampleArgs>(slots), nullptr, worker);
+}
+
+void run_sample_masked(const uint64_t* slots, const Worker& worker) {
+  const auto args = load_args<SampleMaskedArgs>(slots);
+  sample({args.state, args.tokens, args.logits, args.work, args.ring, args.vocab, args.advance},
+         args.mask, worker);
 }
 
 void run_draft(const uint64_t* slots, const Worker& worker) {
@@ -278,7 +300,8 @@ void run_accept(const uint64_t* slots, const Worker& worker) {
     const uint64_t row = sampled++;
     const uint32_t guess = sampled < rows ? args.tokens[state.count] : 0;
     steps[row] = sample_next(
-        {&state, args.tokens, args.logits + row * args.vocab, args.work, args.ring, args.vocab, 1});
+        {&state, args.tokens, args.logits + row * args.vocab, args.work, args.ring, args.vocab, 1},
+        nullptr);
     more = sampled < rows && steps[row].done == kRunning && steps[row].token == guess;
   }
   const auto count = static_cast<unsigned>(sampled);

@@ -325,6 +325,29 @@ Status cuMemcpyDtoHAsync_v2(void* to, DevicePtr from, size_t bytes, Stream strea
   if (!pinned) queue().wait_for(number);
   return kSuccess;
 }
+Status cuMemcpyDtoDAsync_v2(DevicePtr to, DevicePtr from, size_t bytes, Stream stream) {
+  ENTRY(cuMemcpyDtoDAsync_v2);
+  NEEDS_STREAM(stream);
+  NOT_CAPTURED(stream);
+  {
+    const Lock lock(books().mutex);
+    for (const DevicePtr memory : {to, from}) {
+      if (books().find(memory, bytes, false) == nullptr) {
+        return call.wrong(kInvalidValue, "%zu bytes at %llx are not allocated", bytes, memory);
+      }
+    }
+  }
+  if (from < to + bytes && to < from + bytes) {
+    return call.wrong(kInvalidValue, "%zu bytes at %llx and %llx overlap", bytes, from, to);
+  }
+  Operation operation = {};
+  operation.kind = Operation::Kind::kCopy;
+  operation.to = reinterpret_cast<void*>(to);
+  operation.from = reinterpret_cast<const void*>(from);
+  operation.bytes = bytes;
+  queue().put(operation);
+  return kSuccess;
+}
 Status cuMemsetD8Async(DevicePtr to, unsigned char value, size_t bytes, Stream stream) {
   ENTRY(cuMemsetD8Async);
   NEEDS_STREAM(stream);
@@ -462,7 +485,7 @@ static Status launch(Call& call, Function function, uint3 grid, uint3 block, uns
   for (unsigned i = 0; i < code.argument_count; ++i) {
     if (arguments[i] == nullptr) return call.wrong(kInvalidValue, "%s: argument %u", name, i);
     std::memcpy(&operation.arguments[i], arguments[i], code.argument_bytes[i]);
-    if (code.argument_bytes[i] != 8) continue;
+    if (!code.argument_is_pointer[i]) continue;
     const uint64_t pointer = operation.arguments[i];
     const Lock lock(books().mutex);
     if (pointer != 0 && (books().find(pointer, 0, false) == nullptr || pointer % 16 != 0)) {

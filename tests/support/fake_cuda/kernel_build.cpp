@@ -152,7 +152,7 @@ std::string write_kernel(const KernelSource& source, std::string* problem) {
       "extern __attribute__((visibility(\"default\"))) const SimtKernel simt_kernel;\n"
       "const SimtKernel simt_kernel = {SIMT_TEXT(JLLM_KERNEL), simt_trampoline, "
       "simt_signature_of_kernel.count,\n"
-      "  simt_signature_of_kernel.bytes, simt_most_threads,\n"
+      "  simt_signature_of_kernel.bytes, simt_signature_of_kernel.is_pointer, simt_most_threads,\n"
       "  __start_simt_shared, __stop_simt_shared};\n}\n";
   const std::string name = hash(all + wrapper + JLLM_HOST_COMPILER_ID);
   bool good = write_once(folder() + "/" + name + ".cpp", "// -I " + headers + "\n" + wrapper);

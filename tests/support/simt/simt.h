@@ -85,6 +85,7 @@ struct SimtKernel {
   void (*call)(void** arguments);
   unsigned argument_count;
   const unsigned* argument_bytes;
+  const bool* argument_is_pointer;
   unsigned most_threads;               // of __launch_bounds__, 0 without
   unsigned char *shared, *shared_end;  // static shared memory
 };
@@ -234,6 +235,7 @@ template <class... A>
 struct SimtSignature {
   static constexpr unsigned count = sizeof...(A);
   static constexpr unsigned bytes[sizeof...(A) + 1] = {sizeof(A)..., 0};
+  static constexpr bool is_pointer[sizeof...(A) + 1] = {std::is_pointer_v<A>..., false};
 };
 template <class... A>
 constexpr SimtSignature<A...> simt_signature(void (*)(A...)) {

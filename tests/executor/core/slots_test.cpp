@@ -1,0 +1,132 @@
+// Several sequences in one plan: decoded together, copied and masked, they are what each is alone.
+// And what is refused.
+#include "tests/support/slots.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/edited_plan.h"
+#include "tests/support/recipe.h"
+
+namespace jllm {
+namespace {
+
+using test::EditedPlan;
+using test::PlanInMemory;
+using test::RunningPlan;
+using test::Tokens;
+
+struct Variant {
+  const char* name;
+  const char* like;
+  const char* type;
+  uint32_t slots;
+  uint32_t speculate;
+  std::optional<WeightType> kv = std::nullopt;
+  uint32_t layers = 2;
+};
+
+void PrintTo(const Variant& variant, std::ostream* os) { *os << variant.name; }
+
+std::vector<uint8_t> bytes_of(const Variant& variant) {
+  test::PlanRecipe recipe;
+  recipe.like = variant.like;
+  recipe.type = variant.type;
+  recipe.embedding = recipe.ffn = 256;  // whole blocks of every format
+  recipe.head_dim = 64;
+  recipe.layers = variant.layers;
+  recipe.context = recipe.model_context = 256;
+  recipe.prefill_chunk = 32;
+  recipe.speculate = variant.speculate;
+  recipe.kv = variant.kv;
+  recipe.slots = variant.slots;
+  return test::plan_bytes(recipe);
+}
+
+const Variant kSmall = {"Small", "tinyllama", "q4_k_m", 3, 0};
+
+class Slots : public testing::TestWithParam<Variant> {};
+
+TEST_P(Slots, ChangeNoTokenAndNoLogit) {
+  const PlanInMemory plan(bytes_of(GetParam()));
+  ASSERT_EQ(plan.error, Error::kOk) << plan.message;
+  RunningPlan run(plan);
+  ASSERT_TRUE(run.ok()) << run.create_message;
+  ASSERT_EQ(run->slots(), GetParam().slots);
+  const std::vector<test::NamedSampling> samplings = test::samplings();
+  for (const test::NamedSampling& s : samplings) {
+    SCOPED_TRACE(s.name);
+    test::check_batches(run, s.sampling);
+    if (HasFatalFailure()) return;
+  }
+  test::check_copies(run, samplings.back().sampling);
+  test::check_masks(run);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Slots,
+    testing::Values(Variant{"Plain", "tinyllama", "q4_k_m", 3, 0},
+                    Variant{"Speculating", "tinyllama", "f32", 2, 3},
+                    Variant{"QuantisedCache", "qwen2.5-0.5b", "q8_0", 8, 0, WeightType::kQ8_0},
+                    // The third layer attends; the others remember half of the context.
+                    Variant{"ShortConvolutions", "lfm2-1.2b", "q4_k_m", 2, 0, std::nullopt, 4}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+TEST(SlotCalls, AreCheckedBeforeAnythingChanges) {
+  const PlanInMemory plan(bytes_of(kSmall));
+  RunningPlan run(plan);
+  ASSERT_TRUE(run.ok()) << run.create_message;
+  EXPECT_EQ(run->select(3), Error::kBadArgument);
+  EXPECT_STREQ(run->last_error(), "the plan has 3 slots: there is no slot 3");
+  EXPECT_EQ(run->selected(), 0u);
+  run.prefill(test::random_tokens(5, run->vocab_size(), 1));
+  const uint32_t twice[] = {0, 0};
+  EXPECT_EQ(run->enqueue_batch(twice, 2), Error::kBadArgument);
+  EXPECT_STREQ(run->last_error(), "slot 0 is twice in a batch");
+  const uint32_t many[] = {0, 1, 2, 3};
+  EXPECT_EQ(run->enqueue_batch(many, 0), Error::kBadArgument);
+  EXPECT_EQ(run->enqueue_batch(many, 4), Error::kBadArgument);
+  EXPECT_EQ(run->enqueue_batch(many + 2, 2), Error::kNothingToDo);  // slot 2 has no prompt
+  EXPECT_EQ(run->in_flight(), 0u);
+  EXPECT_EQ(run->selected(), 0u);
+  EXPECT_GT(run.step().id, 0u);
+}
+
+TEST(SlotMemory, IsThereOncePerSlot) {
+  Variant one = kSmall;
+  one.slots = 1;
+  const PlanInMemory single(bytes_of(one)), triple(bytes_of(kSmall));
+  RunningPlan a(single), b(triple);
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_EQ(b->memory_use().kv, 3 * a->memory_use().kv);
+  EXPECT_EQ(b->memory_use().state, 3 * a->memory_use().state);
+  EXPECT_EQ(b->memory_use().weights, a->memory_use().weights);
+  EXPECT_EQ(b->memory_use().scratch, a->memory_use().scratch);
+}
+
+TEST(SlotPlans, ThatDoNotAddUpAreRefused) {
+  const std::vector<uint8_t> bytes = bytes_of(kSmall);
+  const auto refusal = [&](const auto& edit) {
+    EditedPlan edited(bytes);
+    edit(edited.tables);
+    return test::open_head(edited.head()).message;
+  };
+  EXPECT_EQ(refusal([](auto& plan) { plan.slots = 0; }), "plan: 0 slots");
+  EXPECT_EQ(refusal([](auto& plan) { plan.slots = 9; }), "plan: 9 slots");
+  EXPECT_EQ(refusal([](auto& plan) { plan.bindings->mask = 8; }),
+            "plan: a binding lies outside its arena");
+  const auto cache = [](auto edit) {
+    return [edit](auto& plan) { edit(*plan.caches.at(0)); };
+  };
+  const std::string outside = "plan: a cache lies outside its arena";
+  EXPECT_EQ(refusal(cache([](auto& c) { c.arena = 99; })), outside);
+  EXPECT_EQ(refusal(cache([](auto& c) { c.arena = 0; })), outside);  // weights
+  EXPECT_EQ(refusal(cache([](auto& c) { c.positions = 0; })), outside);
+  EXPECT_EQ(refusal(cache([](auto& c) { c.positions = 257; })), outside);
+  EXPECT_EQ(refusal(cache([](auto& c) { c.groups = 1u << 31; })), outside);
+  EXPECT_EQ(refusal(cache([](auto& c) { c.row_bytes = UINT64_MAX; })), outside);
+  EXPECT_EQ(refusal(cache([](auto& c) { c.scales = 8, c.scale_bytes = UINT64_MAX / 2; })), outside);
+  EXPECT_EQ(refusal(cache([](auto& c) { c.offset = UINT64_MAX; })), outside);
+}
+
+}  // namespace
+}  // namespace jllm
