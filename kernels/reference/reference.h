@@ -143,9 +143,11 @@ uint32_t draw(const StepState& state, Floats logits);
 //   2. Otherwise the drawn token goes to tokens[count]; count += 1, and with `advance`
 //      position += 1. Without room: done = kContextFull, position and count stay.
 //      An end token sets done = kEndToken unless ignore_end is set.
+//      Where there are `allowed` bits, token i counts only if bit i % 32 of allowed[i / 32] is set:
+//      the others' logits are minus infinity from the start.
 //   3. In every case: ring[sampled % kRingSlots] = {sampled + 1, token, done}, draws += 1,
 //      sampled += 1.
 void sample(StepState& state, std::span<uint32_t> tokens, Floats logits, std::span<RingSlot> ring,
-            bool advance);
+            bool advance, std::span<const uint32_t> allowed = {});
 
 }  // namespace jllm::reference

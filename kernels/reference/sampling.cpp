@@ -102,9 +102,12 @@ uint32_t draw(const StepState& state, Floats logits) {
 }
 
 void sample(StepState& state, std::span<uint32_t> tokens, Floats logits, std::span<RingSlot> ring,
-            bool advance) {
+            bool advance, std::span<const uint32_t> allowed) {
   if (state.done != kRunning) return;
-  const Vector work = penalise(state, tokens, logits);
+  Vector work = penalise(state, tokens, logits);
+  for (size_t i = 0; i < work.size() && !allowed.empty(); ++i) {
+    if ((allowed[i / 32] >> i % 32 & 1) == 0) work[i] = -std::numeric_limits<float>::infinity();
+  }
   const bool has_nan = std::any_of(work.begin(), work.end(), [](float l) { return std::isnan(l); });
   const bool has_finite =
       std::any_of(work.begin(), work.end(), [](float l) { return std::isfinite(l); });

@@ -322,6 +322,20 @@ inline std::vector<KernelCase> all_kernel_cases() {
     add("accept", {"VOCAB=128256", define("ROWS", rows), "TOPS=264"});
     add("draft", {define("ROWS", rows)});
   }
+  // Of several sequences: what looks at them, in a few of its shapes.
+  for (const char* kernel : {"embed", "qkv", "rope", "rope_append", "kv_append", "attention_decode",
+                             "short_conv", "sample"}) {
+    std::vector<KernelCase> some;
+    for (const KernelCase& one : out) {
+      if (one.kernel == kernel) some.push_back(one);
+    }
+    for (size_t i = 0; i < some.size(); i += some.size() / 4 + 1) {
+      KernelCase batch = some[i];
+      batch.defines.emplace_back("BATCH=1");
+      if (batch.kernel == "qkv") batch.defines.emplace_back("TOKENS=4");
+      out.push_back(std::move(batch));
+    }
+  }
   return out;
 }
 

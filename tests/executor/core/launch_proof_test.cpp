@@ -83,10 +83,11 @@ TEST(LaunchProof, PlansWithEveryOperationRun) {
   for_each_operation(
       [&](EditedPlan*, const std::string& name, fbedit::LaunchT*) { seen.insert(name); });
   for (const char* name :
-       {"embed",   "rms_norm", "layer_norm",    "matmul",         "quantise",   "quantise_rows",
-        "product", "add_bias", "rope",          "kv_append",      "attention",  "short_conv",
-        "glu",     "unary",    "add",           "route",          "expert_sum", "finish_chunk",
-        "sample",  "draft",    "expert_matmul", "expert_product", "accept"}) {
+       {"embed",         "rms_norm",       "layer_norm",   "matmul",        "quantise",
+        "quantise_rows", "product",        "add_bias",     "rope",          "kv_append",
+        "attention",     "short_conv",     "glu",          "unary",         "add",
+        "route",         "expert_sum",     "finish_chunk", "sample_masked", "draft",
+        "expert_matmul", "expert_product", "accept"}) {
     ASSERT_NE(host::find_host_op(name), nullptr) << name;
     EXPECT_EQ(seen.count(name), 1u) << "no plan of this test uses " << name;
   }

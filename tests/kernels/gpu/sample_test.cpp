@@ -32,9 +32,19 @@ std::vector<uint64_t> tops_of(const std::vector<float>& logits) {
   return tops;
 }
 
-// One step on the device and in the reference, from the same start; everything must agree.
+// A TokenMask that allows about `percent` of the tokens, and its words.
+std::vector<uint32_t> make_mask(Random& random, unsigned vocab, unsigned percent) {
+  std::vector<uint32_t> mask(sizeof(TokenMask) / 4 + (vocab + 31) / 32, 0);
+  for (unsigned i = 0; i < vocab; ++i) {
+    if (random.below(100) < percent) mask[4 + i / 32] |= 1u << i % 32;
+  }
+  return mask;
+}
+
+// One step on the device and in the reference, from the same start; everything must agree. `mask`:
+// as make_mask() has it; its first word says whether it counts.
 void check(const StepState& start, std::vector<float> logits, bool advance, const std::string& what,
-           bool with_tops) {
+           bool with_tops, const std::vector<uint32_t>& mask) {
   const unsigned vocab = unsigned(logits.size());
   Random random(vocab + start.draws);
   std::vector<uint32_t> tokens(kContext);
@@ -43,9 +53,10 @@ void check(const StepState& start, std::vector<float> logits, bool advance, cons
   std::vector<RingSlot> ring(kRingSlots, empty);
 
   const Buffer state(std::vector<StepState>{start}), token_buffer(tokens), logit_buffer(logits);
-  const Buffer work(logits.size() * 4), ring_buffer(ring), tops(tops_of(logits));
+  const Buffer work(logits.size() * 4), ring_buffer(ring), tops(tops_of(logits)), mask_buffer(mask);
   std::vector<std::string> defines = {define("VOCAB", vocab), define("ADVANCE", advance)};
-  std::vector<Argument> arguments = {state, token_buffer, logit_buffer, work, ring_buffer};
+  std::vector<Argument> arguments = {state, token_buffer, logit_buffer,
+                                     work,  ring_buffer,  mask_buffer};
   if (with_tops) {
     defines.push_back(define("TOPS", kTops));
     arguments.push_back(tops);
@@ -53,7 +64,8 @@ void check(const StepState& start, std::vector<float> logits, bool advance, cons
   launch("sample", defines, kernels::sample_shape(), arguments);
 
   StepState expected = start;
-  reference::sample(expected, tokens, logits, ring, advance);
+  const std::span<const uint32_t> allowed = std::span(mask).subspan(mask[0] != 0 ? 4 : mask.size());
+  reference::sample(expected, tokens, logits, ring, advance, allowed);
   const StepState got = state.values<StepState>()[0];
   const auto got_tokens = token_buffer.values<uint32_t>();
   EXPECT_EQ(got_tokens, tokens) << what;
@@ -69,8 +81,17 @@ void check(const StepState& start, std::vector<float> logits, bool advance, cons
 
 void check(const StepState& start, const std::vector<float>& logits, bool advance,
            const std::string& what) {
-  check(start, logits, advance, what, false);
-  check(start, logits, advance, what + ", the head's tops known", true);
+  Random random(logits.size() + start.seed_low);
+  for (const unsigned percent : {50u, 1u}) {
+    std::vector<uint32_t> mask = make_mask(random, unsigned(logits.size()), percent);
+    for (const bool active : {false, true}) {
+      mask[0] = active;
+      const std::string with =
+          what + (active ? ", " + std::to_string(percent) + " % allowed" : std::string());
+      check(start, logits, advance, with, false, mask);
+      check(start, logits, advance, with + ", the head's tops known", true, mask);
+    }
+  }
 }
 
 StepState start_state(Random& random) {

@@ -16,11 +16,12 @@ namespace {
 using HostOps = HostOpTest;
 
 TEST_F(HostOps, TableKnowsEveryOperationAndNothingElse) {
-  for (const char* name :
-       {"embed",      "rms_norm",     "layer_norm", "matmul",    "quantise",      "quantise_rows",
-        "product",    "add_bias",     "rope",       "kv_append", "attention",     "short_conv",
-        "glu",        "unary",        "add",        "route",     "expert_matmul", "expert_product",
-        "expert_sum", "finish_chunk", "sample",     "draft",     "accept"}) {
+  for (const char* name : {"embed",         "rms_norm",       "layer_norm", "matmul",
+                           "quantise",      "quantise_rows",  "product",    "add_bias",
+                           "rope",          "kv_append",      "attention",  "short_conv",
+                           "glu",           "unary",          "add",        "route",
+                           "expert_matmul", "expert_product", "expert_sum", "finish_chunk",
+                           "sample",        "sample_masked",  "draft",      "accept"}) {
     EXPECT_NE(host::find_host_op(name), nullptr) << name;
   }
   EXPECT_EQ(host::find_host_op(""), nullptr);

@@ -31,6 +31,15 @@ struct Sequence {
            2);
     ASSERT_EQ(std::memcmp(before.data(), logits.data(), logits.size() * sizeof(float)), 0);
   }
+  // Among the tokens that the mask allows: a TokenMask and its words.
+  void sample_masked_on_host(const Vector& logits, const std::vector<uint32_t>& mask) {
+    Vector work(logits.size());
+    run_op(
+        "sample_masked",
+        host::SampleMaskedArgs{&state, tokens.data(), logits.data(), work.data(), ring.data(),
+                               reinterpret_cast<const TokenMask*>(mask.data()), logits.size(), 1},
+        2);
+  }
   void sample_by_reference(const Vector& logits, bool advance = true) {
     reference::sample(state, tokens, logits, ring, advance);
   }
@@ -75,6 +84,28 @@ class HostSample : public HostOpTest {
     state.seed_high = random_.integer(0, ~0u);
   }
 };
+
+TEST_F(HostSample, DrawsAmongTheAllowedWhatTheReferenceDraws) {
+  for (const unsigned share : {1u, 2u, 100u}) {  // one token in so many
+    for (int turn = 0; turn < 30; ++turn) {
+      const size_t vocab = 100 + 37 * size_t(turn);
+      Sequence host(8);
+      randomise_chain(host.state);
+      Sequence reference = host;
+      std::vector<uint32_t> mask(4 + (vocab + 31) / 32, 0);
+      for (unsigned i = 0; i < vocab; ++i) {
+        if (random_.integer(0, share - 1) == 0) mask[4 + i / 32] |= 1u << i % 32;
+      }
+      const Vector values = logits(vocab);
+      mask[0] = turn % 5 != 0;
+      host.sample_masked_on_host(values, mask);
+      const std::span<const uint32_t> words(mask);
+      reference::sample(reference.state, reference.tokens, values, reference.ring, true,
+                        words.subspan(mask[0] != 0 ? 4 : mask.size()));
+      expect_same(host, reference);
+    }
+  }
+}
 
 // Which token survives and which is drawn is decided by the same double arithmetic on both sides.
 TEST_F(HostSample, DrawsWhatTheReferenceDraws) {
