@@ -6,7 +6,7 @@
 # at some 700 KB.
 
 set(SMALL_OPTIONS -Os -fno-exceptions -fno-rtti -fno-asynchronous-unwind-tables -fno-unwind-tables
-                  -fvisibility=hidden -fvisibility-inlines-hidden -ffunction-sections -fdata-sections)
+                  -fvisibility=hidden -fvisibility-inlines-hidden -ffunction-sections -fdata-sections -flto=auto)
 set(SCHEMA ${PROJECT_SOURCE_DIR}/schema)
 set(SMALL_cuda src/cuda/cuda_backend.cpp src/cuda/driver_api.cpp)
 set(SMALL_host src/host/host_backend.cpp)
@@ -72,7 +72,7 @@ function(jllm_small_library name)
   set_target_properties(${name} PROPERTIES LINKER_LANGUAGE C VERSION ${PROJECT_VERSION}
                         SOVERSION ${PROJECT_VERSION_MAJOR})
   target_link_options(${name} PRIVATE -Wl,--gc-sections -Wl,-z,defs -Wl,-z,noseparate-code
-                      -Wl,-Bsymbolic -Wl,--hash-style=gnu -Wl,-O1 -Wl,--as-needed)
+                      -Os -flto=auto -Wl,-Bsymbolic -Wl,--hash-style=gnu -Wl,-O1 -Wl,--as-needed)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
     # Else the linker fills the file up to the largest page that a kernel may have, 64 KiB.
     target_link_options(${name} PRIVATE -Wl,-z,norelro)

@@ -2,3 +2,4 @@
 #pragma once
 
 #define JLLM_EXPORT __attribute__((visibility("default")))
+#define JLLM_LOCAL __attribute__((visibility("hidden")))  // of a class that it shows

@@ -82,7 +82,7 @@ struct BadPrefix {
   const char* name;
   std::function<void(PlanPrefix*)> edit;
   Error error;
-  const char* message;
+  std::string message;
 };
 
 void PrintTo(const BadPrefix& bad, std::ostream* os) { *os << bad.name; }
@@ -102,15 +102,22 @@ TEST_P(PrefixField, IsRefused) {
 
 constexpr const char* kDamagedPrefix = "the plan's prefix is damaged";
 
+std::string wrong_version(int major, int minor) {
+  const std::string own = std::to_string(kPlanMajor) + ".";
+  return "plan format " + std::to_string(major) + "." + std::to_string(minor) +
+         ", this program reads " + own + "0 to " + own + std::to_string(kPlanMinor) +
+         "; compile the model again";
+}
+
 const BadPrefix kBadPrefixes[] = {
     {"Magic", [](PlanPrefix* p) { p->magic ^= 1; }, Error::kNotAPlan,
      "not a plan: it does not start with \"JLLM\""},
     {"OlderMajor", [](PlanPrefix* p) { p->major = 0; }, Error::kPlanVersion,
-     "plan format 0.3, this program reads 1.0 to 1.3; compile the model again"},
+     wrong_version(0, kPlanMinor)},
     {"NewerMajor", [](PlanPrefix* p) { p->major = 2; }, Error::kPlanVersion,
-     "plan format 2.3, this program reads 1.0 to 1.3; compile the model again"},
-    {"NewerMinor", [](PlanPrefix* p) { p->minor = 4; }, Error::kPlanVersion,
-     "plan format 1.4, this program reads 1.0 to 1.3; compile the model again"},
+     wrong_version(2, kPlanMinor)},
+    {"NewerMinor", [](PlanPrefix* p) { p->minor = kPlanMinor + 1; }, Error::kPlanVersion,
+     wrong_version(1, kPlanMinor + 1)},
     {"PrefixSize", [](PlanPrefix* p) { p->prefix_size = 72; }, Error::kPlanDamaged, kDamagedPrefix},
     {"Flags", [](PlanPrefix* p) { p->flags = 2; }, Error::kPlanDamaged, kDamagedPrefix},
     {"PlanOffsetZero", [](PlanPrefix* p) { p->plan_offset = 0; }, Error::kPlanDamaged,

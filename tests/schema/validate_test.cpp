@@ -266,7 +266,7 @@ const Damage kLaunches[] = {
 };
 
 const Damage kGraphs[] = {
-    {"UnknownKind", [](EditedPlan* p) { decode(p).kind = static_cast<fbedit::GraphKind>(4); },
+    {"UnknownKind", [](EditedPlan* p) { decode(p).kind = static_cast<fbedit::GraphKind>(5); },
      "plan: odd graph"},
     {"NoRows", [](EditedPlan* p) { decode(p).rows = 0; }, "plan: odd graph"},
     {"NoDecodeGraph", [](EditedPlan* p) { decode(p).kind = fbedit::GraphKind::Head; },

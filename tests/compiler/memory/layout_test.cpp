@@ -57,9 +57,11 @@ TEST(Layout, ArenasOfATinyModelToTheByte) {
   EXPECT_EQ(p.layout().total(ArenaKind::kWeights), 4 * 512 * 64 + 2 * layer + 4 * 64 + 256);
   // Keys and values of 2 layers: 2 heads x 64 positions x 16 f32.
   EXPECT_EQ(p.layout().total(ArenaKind::kKv), 2 * 2 * (2 * 64 * 16 * 4));
-  // StepState (48 words), tokens, logits and the hidden row, each rounded up to 256.
-  EXPECT_EQ(p.layout().total(ArenaKind::kState),
-            aligned(48 * 4) + aligned(kContext * 4) + aligned(512 * 4) + aligned(64 * 4));
+  // StepState (48 words), tokens, logits, the hidden row and the token mask, each rounded up to
+  // 256.
+  EXPECT_EQ(p.layout().total(ArenaKind::kState), aligned(48 * 4) + aligned(kContext * 4) +
+                                                     aligned(512 * 4) + aligned(64 * 4) +
+                                                     aligned(4 * 4 + 512 / 8));
   EXPECT_EQ(p.layout().total(ArenaKind::kHostPinned), 64 * 16);  // 64 slots of 16 bytes
   EXPECT_EQ(p.layout().device_bytes(),
             p.layout().total(ArenaKind::kWeights) + p.layout().total(ArenaKind::kKv) +

@@ -71,7 +71,8 @@ TEST_F(HostSchedule, ActivationModesAreOnePlaneOrNone) {
 
 TEST_F(HostSchedule, OnlyLaunchesWorthTheirThreadsAreShared) {
   const PlannedModel planned = plan();
-  for (const char* small : {"rms_norm", "add", "glu", "rope", "kv_append", "quantise", "sample"}) {
+  for (const char* small :
+       {"rms_norm", "add", "glu", "rope", "kv_append", "quantise", "sample_masked"}) {
     const std::vector<Launch> launches = launches_of(planned, small, kDecode);
     EXPECT_FALSE(launches.empty()) << small;
     for (const Launch& l : launches) EXPECT_EQ(l.grid[0], 1u) << l.label;

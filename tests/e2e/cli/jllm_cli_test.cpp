@@ -88,7 +88,8 @@ TEST_F(Jllm, DamagedPlansAreCode4) {
   damaged = whole;
   damaged[4] = 2;
   write_plan(damaged);
-  expect_failure(jllm({"run", plan()}), 4, {"plan format 2.3", "compile the model again"});
+  expect_failure(jllm({"run", plan()}), 4,
+                 {"plan format 2." + std::to_string(kPlanMinor), "compile the model again"});
   EditedPlan invalid;
   invalid.tables.end_tokens = {100000};
   write_plan(invalid.file());
