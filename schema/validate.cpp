@@ -27,8 +27,8 @@ class Validator {
 
   bool run() {
     return check_slots() && check_arenas() && check_weight_file() && check_segments() &&
-           check_buffers() && check_kernels() && check_bindings() && check_caches() &&
-           check_graphs() && check_model();
+           check_buffers() && check_kernels() && check_bindings() && check_graphs() &&
+           check_model() && check_caches();
   }
 
  private:

@@ -82,7 +82,7 @@ kernel 4 kv_append
 kernel 5 attention
 kernel 6 add
 kernel 7 glu
-kernel 8 sample
+kernel 8 sample_masked
 kernel 9 finish_chunk
 graph rows=1 launches=21
   token_embd               embed
@@ -105,7 +105,7 @@ graph rows=1 launches=21
   blk.0.ffn_residual       add
   output_norm              rms_norm
   output                   matmul
-  sample                   sample
+  sample                   sample_masked
 graph rows=16 launches=19
   token_embd               embed
   blk.0.attn_norm          rms_norm
@@ -129,7 +129,7 @@ graph rows=16 launches=19
 graph rows=1 launches=3
   output_norm              rms_norm
   output                   matmul
-  sample                   sample
+  sample                   sample_masked
 )");
 }
 
