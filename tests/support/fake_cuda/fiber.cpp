@@ -42,12 +42,7 @@ void Fiber::prepare(char* stack, size_t bytes, void (*entry)()) {
   stack_pointer_ = top;
 }
 
-void Fiber::switch_to(Fiber& other) {
-  void* fake_stack = nullptr;
-  start_switch(&fake_stack, other.stack_, other.bytes_);
-  fake_switch(&stack_pointer_, other.stack_pointer_);
-  finish_switch(fake_stack);
-}
+void Fiber::jump_to(Fiber& other) { fake_switch(&stack_pointer_, other.stack_pointer_); }
 
 }  // namespace jllm::fake
 
@@ -65,13 +60,32 @@ void Fiber::prepare(char* stack, size_t bytes, void (*entry)()) {
   makecontext(&context_, entry, 0);
 }
 
-void Fiber::switch_to(Fiber& other) {
-  void* fake_stack = nullptr;
-  start_switch(&fake_stack, other.stack_, other.bytes_);
-  swapcontext(&context_, &other.context_);
-  finish_switch(fake_stack);
-}
+void Fiber::jump_to(Fiber& other) { swapcontext(&context_, &other.context_); }
 
 }  // namespace jllm::fake
 
 #endif
+
+extern "C" {
+__attribute__((weak)) void __sanitizer_start_switch_fiber(void**, const void*, size_t);
+__attribute__((weak)) void __sanitizer_finish_switch_fiber(void*, const void**, size_t*);
+}
+
+namespace jllm::fake {
+
+// A process with AddressSanitizer; others are spared the calls.
+static const bool is_watched = __sanitizer_start_switch_fiber != nullptr;
+
+void Fiber::arrived() {
+  if (is_watched) __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+}
+
+void Fiber::switch_to(Fiber& other) {
+  if (!is_watched) return jump_to(other);
+  void* fake_stack = nullptr;
+  __sanitizer_start_switch_fiber(&fake_stack, other.stack_, other.bytes_);
+  jump_to(other);
+  __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+}
+
+}  // namespace jllm::fake

@@ -7,8 +7,6 @@
 #include <ucontext.h>
 #endif
 
-#include "tests/support/fake_cuda/report.h"
-
 namespace jllm::fake {
 
 class Fiber {
@@ -18,9 +16,11 @@ class Fiber {
   // Leaves this fiber, which is the one that runs.
   void switch_to(Fiber& other);
   // First thing of an entry, for AddressSanitizer.
-  void arrived() { finish_switch(nullptr); }
+  static void arrived();
 
  private:
+  void jump_to(Fiber& other);
+
 #if defined(__x86_64__)
   void* stack_pointer_ = nullptr;
 #else

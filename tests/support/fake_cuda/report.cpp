@@ -11,8 +11,6 @@
 extern "C" {
 __attribute__((weak)) void __asan_poison_memory_region(const volatile void*, size_t);
 __attribute__((weak)) void __asan_unpoison_memory_region(const volatile void*, size_t);
-__attribute__((weak)) void __sanitizer_start_switch_fiber(void**, const void*, size_t);
-__attribute__((weak)) void __sanitizer_finish_switch_fiber(void*, const void**, size_t*);
 }
 
 namespace jllm::fake {
@@ -60,16 +58,6 @@ void poison(const void* at, size_t bytes) {
 }
 void unpoison(const void* at, size_t bytes) {
   if (__asan_unpoison_memory_region != nullptr) __asan_unpoison_memory_region(at, bytes);
-}
-void start_switch(void** fake_stack, const void* stack, size_t bytes) {
-  if (__sanitizer_start_switch_fiber != nullptr) {
-    __sanitizer_start_switch_fiber(fake_stack, stack, bytes);
-  }
-}
-void finish_switch(void* fake_stack) {
-  if (__sanitizer_finish_switch_fiber != nullptr) {
-    __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
-  }
 }
 
 }  // namespace jllm::fake

@@ -1,5 +1,5 @@
-// Violations: loud by default (a line, then abort), collected where a test asks for that. And the
-// entry points of AddressSanitizer, which do nothing in a process that has none.
+// Violations: loud by default (a line, then abort), collected where a test asks for that. And
+// poison for AddressSanitizer, which does nothing in a process that has none.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,5 @@ std::string violation_text();  // all lines; forgets them
 
 void poison(const void* at, size_t bytes);
 void unpoison(const void* at, size_t bytes);
-void start_switch(void** fake_stack, const void* stack, size_t bytes);
-void finish_switch(void* fake_stack);
 
 }  // namespace jllm::fake

@@ -27,7 +27,9 @@ constexpr uint32_t kMaxThreads = 1024;
 constexpr uint32_t kWarpSize = 32;
 constexpr uint32_t kDynamicAddress = 1024;      // of shared memory, as kernels see it
 constexpr uint32_t kStaticAddress = 0x1000000;  // behind any dynamic size
-constexpr size_t kStackBytes = 256 << 10;
+// Neither a power of two nor whole pages: stacks would share few lines of the caches, and few
+// entries of the page tables'.
+constexpr size_t kStackBytes = (256 << 10) + 4096 + 256;
 constexpr uint32_t kMostCopies = 64;
 
 enum class State : uint8_t { kReady, kWarp, kBarrier, kGone };
@@ -162,8 +164,7 @@ void Runtime::run_block() {
     thread.warp = i / kWarpSize;
     thread.state = State::kReady;
     thread.copy_count = thread.group_count = 0;
-    // Not all at the same offset of a page: they would share few lines of the cache.
-    thread.fiber.prepare(stacks_ + i * kStackBytes, kStackBytes - i % 16 * 256, &Runtime::entry);
+    thread.fiber.prepare(stacks_ + i * kStackBytes, kStackBytes, &Runtime::entry);
   }
   for (uint32_t w = 0; w < warp_count_; ++w) {
     const uint32_t lanes = std::min(kWarpSize, thread_count_ - w * kWarpSize);
