@@ -17,6 +17,7 @@
 #include "compiler/emit/tokenizer_segment.h"
 #include "compiler/fit/advice.h"
 #include "compiler/gguf/requantise.h"
+#include "compiler/gguf/watch.h"
 #include "compiler/planner.h"
 #include "compiler/report/report.h"
 #include "compiler/support/error.h"
@@ -225,37 +226,22 @@ void print_report(ReportFormat format, const report::Facts& facts, llvm::raw_ost
   if (format == ReportFormat::kJson) report::print_json(facts, out);
 }
 
-}  // namespace
-
-llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
-  if (!options.dump_after.empty() && !llvm::is_contained(kPlanStages, options.dump_after)) {
-    return fail(ExitCode::kUsage, "--dump-after {0}: known stages are {1}", options.dump_after,
-                llvm::join(kPlanStages, ", "));
-  }
-  llvm::Expected<target::Target> target = target::find(options.target);
-  if (!target) return target.takeError();
-  if (options.desktop) {
-    if (llvm::Error error = target::use_desktop_budget(&*target)) return error;
-  }
-  if (options.dump_after.empty()) {
-    if (llvm::Error error = target::check_compilable(*target)) return error;
-  }
-  llvm::Expected<gguf::File> file = gguf::open_weights(options.input, options.weights);
-  if (!file) return file.takeError();
+llvm::Error compile_for(const target::Target& target, const CompileOptions& options,
+                        const gguf::File& file, llvm::raw_ostream& out) {
   gguf::Edits edits;
-  if (llvm::Error error = read_edits(options, *file, &edits)) return error;
+  if (llvm::Error error = read_edits(options, file, &edits)) return error;
   PlanOptions plan;
-  Planner planner(*file);
-  if (llvm::Error error = resolve_options(planner, *target, options, &plan)) return error;
+  Planner planner(file);
+  if (llvm::Error error = resolve_options(planner, target, options, &plan)) return error;
   llvm::Expected<PlannedModel> planned =
-      plan_model(*file, *target, plan, dump_observer(options.dump_after, out));
+      plan_model(file, target, plan, dump_observer(options.dump_after, out));
   if (!planned) return planned.takeError();
   if (!options.dump_after.empty()) return llvm::Error::success();
   if (llvm::Error error = check_edits(edits, planned->program)) return error;
   report::Facts facts;
   facts.edits = &edits;
   facts.planned = &*planned;
-  llvm::Expected<Footprint> footprint = planner.footprint(*target, plan, options.budget);
+  llvm::Expected<Footprint> footprint = planner.footprint(target, plan, options.budget);
   if (!footprint) return footprint.takeError();
   facts.footprint = std::move(*footprint);
   Budget& budget = facts.footprint.budget;
@@ -263,13 +249,13 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   if (!budget.fits()) return does_not_fit(planner, facts, options, plan);
 
   emit::PlanInputs inputs;
-  llvm::Expected<std::vector<uint8_t>> tokenizer = emit::build_tokenizer_segment(*file);
+  llvm::Expected<std::vector<uint8_t>> tokenizer = emit::build_tokenizer_segment(file);
   if (!tokenizer) return tokenizer.takeError();
-  const std::string tokenizer_warning = emit::tokenizer_warning(*file);
+  const std::string tokenizer_warning = emit::tokenizer_warning(file);
   if (!tokenizer_warning.empty() && !options.quiet)
     llvm::errs() << "warning: " << tokenizer_warning << "\n";
   llvm::Expected<chat::ChosenFormat> chat =
-      chat::choose_format(*file, *tokenizer, options.chat_format);
+      chat::choose_format(file, *tokenizer, options.chat_format);
   if (!chat) return chat.takeError();
   if (!chat->warning.empty()) {
     llvm::errs() << llvm::formatv("warning: {0}\n  the chat format is {1}\n", chat->warning,
@@ -279,7 +265,7 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   facts.chat_covers = chat->description.covers_text();
   facts.chat_lacks = chat->description.lacks_text();
   std::vector<std::vector<uint8_t>> modules;
-  if (!target->is_host) {
+  if (!target.is_host) {
     llvm::Expected<std::vector<std::vector<uint8_t>>> code = compile_code(options, facts, inputs);
     if (!code) return code.takeError();
     modules = std::move(*code);
@@ -322,6 +308,27 @@ llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
   }
   print_report(options.report, facts, out);
   return llvm::Error::success();
+}
+
+}  // namespace
+
+llvm::Error compile(const CompileOptions& options, llvm::raw_ostream& out) {
+  if (!options.dump_after.empty() && !llvm::is_contained(kPlanStages, options.dump_after)) {
+    return fail(ExitCode::kUsage, "--dump-after {0}: known stages are {1}", options.dump_after,
+                llvm::join(kPlanStages, ", "));
+  }
+  llvm::Expected<target::Target> target = target::find(options.target);
+  if (!target) return target.takeError();
+  if (options.desktop) {
+    if (llvm::Error error = target::use_desktop_budget(&*target)) return error;
+  }
+  if (options.dump_after.empty()) {
+    if (llvm::Error error = target::check_compilable(*target)) return error;
+  }
+  llvm::Expected<gguf::File> file = gguf::open_weights(options.input, options.weights);
+  if (!file) return file.takeError();
+  // A file that was changed on the way makes errors of all kinds.
+  return gguf::changed_source_or(compile_for(*target, options, *file, out));
 }
 
 }  // namespace jllm

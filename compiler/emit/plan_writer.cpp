@@ -11,6 +11,7 @@
 #include "compiler/budget.h"
 #include "compiler/emit/weight_file.h"
 #include "compiler/emit/weight_stream.h"
+#include "compiler/gguf/watch.h"
 #include "compiler/support/error.h"
 #include "compiler/support/output_file.h"
 #include "jllm_version.h"
@@ -81,6 +82,7 @@ class PlanWriter {
     }
     if (llvm::Error error = write_segments(*file, first)) return error;
     if (llvm::Error error = write_head(*file, first, end)) return error;
+    if (llvm::Error error = gguf::check_sources()) return error;
     if (llvm::Error error = file->commit()) return error;
     sizes.file_bytes = end;
     sizes.weight_bytes = plan_.layout.total(memory::ArenaKind::kWeights);

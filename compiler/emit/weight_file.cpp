@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "compiler/gguf/watch.h"
 #include "compiler/support/error.h"
 #include "schema/weight_file.h"
 
@@ -150,6 +151,7 @@ llvm::Expected<WrittenWeightFile> WeightFileWriter::finish() {
     if (llvm::Error error = start_writing(candidates_.front().get())) return error;
   }
   if (llvm::Error error = file_->write_at(0, head.data(), head.size())) return error;
+  if (llvm::Error error = gguf::check_sources()) return error;
   if (llvm::Error error = file_->commit_as(written.path)) return error;
   return written;
 }

@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include "compiler/gguf/watch.h"
 #include "compiler/support/error.h"
 #include "schema/checked_math.h"
 
@@ -26,16 +27,21 @@ llvm::Error system_error(llvm::StringRef path, const char* action) {
 }  // namespace
 
 Mapping::Mapping(Mapping&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      watched_(std::exchange(other.watched_, nullptr)) {}
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(watched_, other.watched_);
   return *this;
 }
 
 Mapping::~Mapping() {
-  if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
+  if (data_ == nullptr) return;
+  unwatch(watched_);
+  ::munmap(const_cast<uint8_t*>(data_), size_);
 }
 
 llvm::Expected<Mapping> Mapping::open(llvm::StringRef path) {
@@ -53,18 +59,20 @@ llvm::Expected<Mapping> Mapping::open(llvm::StringRef path) {
     return fail(ExitCode::kFailed, "{0}: is not a regular file; name a .gguf file", path);
   }
   Mapping mapping;
-  if (info.st_size > 0) {
-    const auto size = static_cast<uint64_t>(info.st_size);
-    void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data == MAP_FAILED) {
-      llvm::Error error = system_error(path, "map the file into memory");
-      ::close(fd);
-      return error;
-    }
-    mapping.data_ = static_cast<const uint8_t*>(data);
-    mapping.size_ = size;
+  if (info.st_size == 0) {
+    ::close(fd);
+    return mapping;
   }
-  ::close(fd);
+  const auto size = static_cast<uint64_t>(info.st_size);
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (data == MAP_FAILED) {
+    llvm::Error error = system_error(path, "map the file into memory");
+    ::close(fd);
+    return error;
+  }
+  mapping.data_ = static_cast<const uint8_t*>(data);
+  mapping.size_ = size;
+  mapping.watched_ = watch(path, fd, info, mapping.bytes());
   return mapping;
 }
 

@@ -1,5 +1,5 @@
 // A file mapped read-only into memory. Pages are read when they are first used, so opening a model
-// of any size costs nothing.
+// of any size costs nothing. What changes while it is mapped watch.h finds.
 #pragma once
 
 #include <llvm/ADT/ArrayRef.h>
@@ -9,6 +9,8 @@
 #include <cstdint>
 
 namespace jllm::gguf {
+
+struct Watched;
 
 class Mapping {
  public:
@@ -27,6 +29,7 @@ class Mapping {
  private:
   const uint8_t* data_ = nullptr;
   uint64_t size_ = 0;
+  Watched* watched_ = nullptr;
 };
 
 }  // namespace jllm::gguf

@@ -14,6 +14,7 @@
 
 #include "compiler/gguf/cursor.h"
 #include "compiler/gguf/type_table.h"
+#include "compiler/gguf/watch.h"
 #include "compiler/support/error.h"
 #include "schema/checked_math.h"
 
@@ -375,7 +376,9 @@ llvm::Expected<Part> read_part(llvm::StringRef path, uint32_t index, const OpenO
   Part part;
   part.path = path.str();
   part.mapping = std::move(*mapping);
-  if (llvm::Error error = PartReader(&part, index, options).read()) return error;
+  if (llvm::Error error = PartReader(&part, index, options).read()) {
+    return changed_source_or(std::move(error));
+  }
   return part;
 }
 

@@ -3,6 +3,7 @@
 #include <llvm/Support/CommandLine.h>
 #include <llvm/Support/raw_ostream.h>
 
+#include "compiler/gguf/watch.h"
 #include "compiler/support/error.h"
 #include "jllm_version.h"
 #include "tools/jllmc/commands.h"
@@ -44,6 +45,11 @@ int main(int argc, char** argv) {
     return static_cast<int>(ExitCode::kUsage);
   }
   llvm::Error error = run_command(commands);
+  // Zeros were read of what is not there any more: whatever was made of them is nothing.
+  if (llvm::Error cut = jllm::gguf::cut_source()) {
+    llvm::consumeError(std::move(error));
+    error = std::move(cut);
+  }
   if (!error) return static_cast<int>(ExitCode::kDone);
   const auto [code, text] = jllm::take_error(std::move(error));
   llvm::errs() << "jllmc: " << text << "\n";

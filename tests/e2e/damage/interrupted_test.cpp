@@ -1,6 +1,9 @@
 // A compilation that fails or is ended at any of its calls to the file system: what stood under the
-// plan's name stays as it was, or the new plan stands there whole; and nothing else is left.
+// plan's name stays as it was, or the new plan stands there whole; and nothing else is left. So it
+// is where the model changes while it is read.
 #include <gtest/gtest.h>
+#include <llvm/Support/FormatVariadic.h>
+#include <unistd.h>
 
 #include <csignal>
 
@@ -32,9 +35,10 @@ class Interrupted : public testing::Test {
             "--context",  context,
             "--selftest", "never"};
   }
-  ProcessResult compile(const std::string& fault) const {
+  ProcessResult compile(const std::string& fault, const std::string& changed_file = "") const {
     ProcessOptions options;
     options.environment = {"LD_PRELOAD=" JLLM_WRITE_FAULTS, "JLLM_FAULT=" + fault};
+    if (!changed_file.empty()) options.environment.push_back("JLLM_FAULT_FILE=" + changed_file);
     return test::jllmc(command("32"), options);
   }
   // The calls of a whole compilation; the plan that it makes is `whole`.
@@ -105,6 +109,41 @@ TEST_F(Interrupted, ASignalLeavesThePlanOfBeforeOrTheNewOneWhole) {
   EXPECT_EQ(test::jllmc(command("32")).code, 0);
   EXPECT_EQ(test::read_text(plan()), made);
   EXPECT_EQ(dir_.entries(), (Names{"model.gguf", "model.jllm"}));
+}
+
+// Cut (reading on would be SIGBUS) or written over, before whichever call.
+TEST_F(Interrupted, AModelThatChangesIsAnErrorAndNoPlan) {
+  constexpr long kLastCalls = 4;  // sync, name, rename, sync the folder: all was read
+  std::vector<uint8_t> whole;
+  const long calls = count_calls(&whole);
+  ASSERT_GT(calls, kLastCalls + 2);
+  const std::string model = dir_.file("model.gguf"), model_bytes = test::read_text(model);
+  const std::string before = llvm::formatv("{0:N}", model_bytes.size()).str();
+  const std::string half = llvm::formatv("{0:N}", model_bytes.size() / 2).str();
+  const struct {
+    const char* what;
+    std::string error;
+  } changes[] = {{"cut", "went from " + before + " to " + half + " bytes while it was read"},
+                 {"touch", "was written to while it was read"}};
+  for (const auto& [what, error] : changes) {
+    for (long call = 1; call <= calls; ++call) {
+      start_with("old");
+      test::write_text(model, model_bytes);
+      usleep(20000);  // file times are coarse
+      const ProcessResult result = compile(std::to_string(call) + ":" + what, model);
+      const std::string left = test::read_text(plan());
+      EXPECT_EQ(dir_.entries(), (Names{"model.gguf", "model.jllm"})) << what << " at call " << call;
+      if (call > calls - kLastCalls) {
+        EXPECT_EQ(result.code, 0) << what << " at call " << call << result.err;
+        EXPECT_EQ(left, std::string(whole.begin(), whole.end()));
+        continue;
+      }
+      EXPECT_EQ(result.code, 1) << what << " at call " << call;
+      EXPECT_EQ(result.err, "jllmc: " + model + ": " + error +
+                                "; let whatever writes it come to an end and try again\n");
+      EXPECT_EQ(left, "old") << what << " at call " << call;
+    }
+  }
 }
 
 TEST_F(Interrupted, OfTwoCompilationsToOneNameOneIsThereWhole) {

@@ -1,20 +1,31 @@
 // Preloaded into a program, fails or ends it at one of its calls that change files:
 // JLLM_FAULT=CALL:WHAT, counting pwrite, fsync, linkat and rename from 1. WHAT: enospc, eio, short
 // (half of a write is done, the next one is refused), int, term or kill (the signal comes before
-// the call). At the end of the program, JLLM_FAULT_COUNT names a file that gets the number of
+// the call), cut or touch (JLLM_FAULT_FILE loses its second half, or its first byte is written
+// over). At the end of the program, JLLM_FAULT_COUNT names a file that gets the number of
 // calls.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 static long calls;
 static int disk_is_full;
+
+static void change_file(const char* path, int cut) {
+  struct stat info;
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || fstat(fd, &info) != 0) abort();
+  if (cut ? ftruncate(fd, info.st_size / 2) != 0 : write(fd, "g", 1) != 1) abort();
+  close(fd);
+}
 
 // 0: go on. 1: fail with errno. 2: do half.
 static int fault(void) {
@@ -38,6 +49,11 @@ static int fault(void) {
   if (strcmp(what, "short") == 0) {
     disk_is_full = 1;
     return 2;
+  }
+  const char* file = getenv("JLLM_FAULT_FILE");
+  if (file != NULL) {
+    change_file(file, strcmp(what, "cut") == 0);
+    return 0;
   }
   raise(strcmp(what, "int") == 0 ? SIGINT : strcmp(what, "term") == 0 ? SIGTERM : SIGKILL);
   return 0;
