@@ -1,8 +1,6 @@
 // The reader on bad files: every kind of damage has its own message, and none crashes.
 #include <gtest/gtest.h>
 
-#include <random>
-
 #include "tests/compiler/gguf/raw_gguf.h"
 
 namespace jllm::gguf {
@@ -201,98 +199,6 @@ std::string case_name(const ::testing::TestParamInfo<Case>& info) { return info.
 INSTANTIATE_TEST_SUITE_P(Header, Damage, ::testing::ValuesIn(header_cases()), case_name);
 INSTANTIATE_TEST_SUITE_P(Metadata, Damage, ::testing::ValuesIn(metadata_cases()), case_name);
 INSTANTIATE_TEST_SUITE_P(Tensor, Damage, ::testing::ValuesIn(tensor_cases()), case_name);
-
-RawFile small_model() {
-  RawFile file;
-  file.values = {
-      raw_value("general.architecture", ValueType::kString, raw_string("llama")),
-      raw_value("general.alignment", ValueType::kU32, raw(uint32_t{32})),
-      raw_value("tokens", ValueType::kArray,
-                raw_array(ValueType::kString, 2, raw_string("a") + raw_string("bc"))),
-      raw_value("scores", ValueType::kArray, raw_array(ValueType::kF32, 2, raw(1.f) + raw(2.f))),
-  };
-  file.tensors = {{"a", {32, 2}, 2, 0}, {"b", {3}, 0, 64}};
-  file.data = std::string(76, 'x');
-  return file;
-}
-
-// Reads all that a file offers, as a sanitizer's bait.
-uint64_t touch_everything(const File& file) {
-  uint64_t sum = 0;
-  for (const TensorInfo& tensor : file.tensors()) {
-    for (uint8_t byte : file.data(tensor)) sum += byte;
-  }
-  for (const std::string& key : file.keys()) {
-    llvm::consumeError(file.get_u64(key).takeError());
-    llvm::consumeError(file.get_f64(key).takeError());
-    if (auto text = file.get_string(key)) {
-      for (char c : *text) sum += static_cast<uint8_t>(c);
-    } else {
-      llvm::consumeError(text.takeError());
-    }
-    if (auto texts = file.get_string_array(key)) {
-      for (llvm::StringRef text : *texts) sum += text.size();
-    } else {
-      llvm::consumeError(texts.takeError());
-    }
-    llvm::consumeError(file.get_u64_array(key).takeError());
-    llvm::consumeError(file.get_f64_array(key).takeError());
-  }
-  return sum;
-}
-
-TEST(Damage, NoTruncationPasses) {
-  TempFolder folder;
-  const std::string whole = small_model().bytes();
-  EXPECT_EQ(open_error(folder.write("whole.gguf", whole)).second, "");
-  for (size_t size = 0; size < whole.size(); ++size) {
-    const auto [code, text] = open_error(folder.write("a.gguf", whole.substr(0, size)));
-    EXPECT_EQ(code, ExitCode::kInvalidFile) << size << " bytes: " << text;
-    // Below the header's end by what is missing; behind it every message asks for the download.
-    const char* expected = size == 0    ? "is empty; is the download complete?"
-                           : size < 4   ? "is not a GGUF file"
-                           : size >= 24 ? "is the download complete?"
-                                        : "the file ends inside";
-    const bool is_counted = text.find("can hold; the file is damaged") != std::string::npos;
-    EXPECT_TRUE(is_counted || text.find(expected) != std::string::npos) << size << ": " << text;
-  }
-}
-
-TEST(Damage, NoChangedByteCrashes) {
-  TempFolder folder;
-  const std::string whole = small_model().bytes();
-  const size_t head = whole.size() - 76;
-  for (size_t i = 0; i < head; ++i) {
-    for (int value : {0x00, 0x01, 0x7f, 0x80, 0xff}) {
-      std::string bytes = whole;
-      bytes[i] = static_cast<char>(value);
-      llvm::Expected<File> file = File::open(folder.write("a.gguf", bytes));
-      if (file) {
-        touch_everything(*file);
-      } else {
-        EXPECT_EQ(take_error(file.takeError()).first, ExitCode::kInvalidFile);
-      }
-    }
-  }
-}
-
-TEST(Damage, NoRandomMutationCrashes) {
-  TempFolder folder;
-  const std::string whole = small_model().bytes();
-  std::mt19937 random(7);
-  for (int round = 0; round < 3000; ++round) {
-    std::string bytes = whole;
-    for (int change = 0; change < 1 + round % 4; ++change) {
-      bytes[8 + random() % (bytes.size() - 8)] = static_cast<char>(random());
-    }
-    llvm::Expected<File> file = File::open(folder.write("a.gguf", bytes));
-    if (file) {
-      touch_everything(*file);
-    } else {
-      EXPECT_EQ(take_error(file.takeError()).first, ExitCode::kInvalidFile);
-    }
-  }
-}
 
 }  // namespace
 }  // namespace jllm::gguf

@@ -37,6 +37,8 @@ class TempFolder {
 
   std::string file(const std::string& name) const { return path_ / name; }
   std::string write(const std::string& name, const std::string& bytes) const {
+    // Some file systems write to disk at once what is written over.
+    std::filesystem::remove(file(name));
     std::ofstream(file(name), std::ios::binary) << bytes;
     return file(name);
   }
