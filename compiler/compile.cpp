@@ -156,18 +156,11 @@ llvm::Expected<std::vector<std::vector<uint8_t>>> compile_code(const CompileOpti
   return codegen::compile_modules(facts.planned->schedule, *nvrtc, module_options);
 }
 
-// A plan of the same weights and arithmetic for the host, small but for them, is run and asked.
-llvm::Expected<std::vector<uint8_t>> make_self_test(const CompileOptions& options,
-                                                    const PlannedModel& planned) {
-  // Not beside the plan: what a killed program leaves of it is the system's to tidy up.
-  llvm::SmallString<128> folder;
-  if (const std::error_code error = llvm::sys::fs::createUniqueDirectory("jllmc", folder)) {
-    return fail(ExitCode::kFailed, "self-test: no temporary folder ($TMPDIR): {0}",
-                error.message());
-  }
-  const std::string path = (folder + "/selftest.jllm").str();
+// A plan of the same model for the host, small but for its weights.
+CompileOptions host_options(const CompileOptions& options, const PlannedModel& planned,
+                            const std::string& output) {
   CompileOptions host = options;
-  host.output = path;
+  host.output = output;
   host.target = "host";
   host.plan.context = std::min(planned.program.context, 64u);
   host.plan.kv_k = planned.options.kv_type_k;
@@ -186,15 +179,51 @@ llvm::Expected<std::vector<uint8_t>> make_self_test(const CompileOptions& option
   host.debug_info = false;
   host.self_test = SelfTestChoice::kNever;
   host.report = ReportFormat::kNone;
-  llvm::sys::RemoveFileOnSignal(path);
+  return host;
+}
+
+// Two plans for the host are run and asked: one that computes as the plan does, and one that
+// rounds otherwise.
+llvm::Expected<std::vector<uint8_t>> make_self_test(const CompileOptions& options,
+                                                    const PlannedModel& planned) {
+  // Not beside the plan: what a killed program leaves of it is the system's to tidy up.
+  llvm::SmallString<128> folder;
+  if (const std::error_code error = llvm::sys::fs::createUniqueDirectory("jllmc", folder)) {
+    return fail(ExitCode::kFailed, "self-test: no temporary folder ($TMPDIR): {0}",
+                error.message());
+  }
+  SelfTestRequest request;
+  request.exact = (folder + "/exact.jllm").str();
+  request.rough = (folder + "/rough.jllm").str();
+  for (const std::string& path : {request.exact, request.rough}) {
+    llvm::sys::RemoveFileOnSignal(path);
+  }
   const auto remove = llvm::make_scope_exit([&] {
-    llvm::sys::fs::remove(path);
+    for (const std::string& path : {request.exact, request.rough}) {
+      llvm::sys::fs::remove(path);
+      llvm::sys::DontRemoveFileOnSignal(path);
+    }
     llvm::sys::fs::remove(folder);
-    llvm::sys::DontRemoveFileOnSignal(path);
   });
-  if (llvm::Error error = compile(host, llvm::nulls())) return error;
-  const bool eight_bits = planned.select.activations == select::ActivationMode::kQ8;
-  return options.make_self_test(path, planned.program.context, eight_bits);
+  using select::ActivationMode;
+  request.context = planned.program.context;
+  request.eight_bits = planned.select.activations == ActivationMode::kQ8;
+  request.experts = planned.model.params.expert_count > 0;
+  request.cache_of_quants = block_shape(planned.options.kv_type_k).elements > 1 ||
+                            block_shape(planned.options.kv_type_v).elements > 1;
+  if (llvm::Error error = compile(host_options(options, planned, request.exact), llvm::nulls())) {
+    return error;
+  }
+  CompileOptions rough = host_options(options, planned, request.rough);
+  rough.plan.select.activations = request.eight_bits ? ActivationMode::kQ8R : ActivationMode::kQ8;
+  // Activations are integers beside quantised weights only.
+  if (rough.weights.empty()) {
+    llvm::Expected<gguf::File> quantised = gguf::open_weights(options.input, "q8_0");
+    if (quantised) rough.weights = "q8_0";
+    llvm::consumeError(quantised.takeError());  // there are no floats
+  }
+  if (llvm::Error error = compile(rough, llvm::nulls())) return error;
+  return options.make_self_test(request);
 }
 
 // Decides about the self-test, makes it, and says what was done.

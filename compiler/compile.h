@@ -20,10 +20,19 @@ namespace jllm {
 enum class SelfTestChoice { kNever, kAuto, kAlways };
 constexpr uint64_t kAutoSelfTestBytes = 1ull << 30;  // of weights
 
-// Runs the plan at `host_plan`, made of the same weights for the host, and writes down what a plan
-// with `context` positions must compute: the segment. (The compiler does not know the executor.)
-using SelfTestMaker = std::function<llvm::Expected<std::vector<uint8_t>>(
-    const std::string& host_plan, uint32_t context, bool eight_bits)>;
+// What a self-test is made from: two plans of the same model for the host.
+struct SelfTestRequest {
+  std::string exact, rough;  // rough: one operand of every product is rounded to 8 bits
+  uint32_t context = 0;      // positions of the plan that is to be tested
+  bool eight_bits = false;  // the exact one rounds so, as the plan does, and the rough one does not
+  bool experts = false;     // a router chooses some
+  bool cache_of_quants = false;  // keys or values are stored in 8 bits or fewer
+};
+
+// Runs them and writes down what the plan must compute: the segment. (The compiler does not know
+// the executor.)
+using SelfTestMaker =
+    std::function<llvm::Expected<std::vector<uint8_t>>(const SelfTestRequest& request)>;
 
 enum class ReportFormat { kNone, kText, kJson };
 

@@ -10,8 +10,8 @@ namespace jllm::tool {
 namespace {
 
 constexpr double kHalfRounding = 1.0 / 2048 / 1.7320508;
-constexpr double kEightBitRounding = 0.0057;
-constexpr double kAmplification = 32;
+constexpr double kEightBitRounding = 2.4 / 127 / 3.4641016;  // of 32 values the largest is 2.4
+constexpr double kFromLargest = 2;
 constexpr double kMostOfDeviation = 0.5;
 constexpr uint32_t kLargest = 8;  // logits that are kept: the largest
 constexpr uint32_t kSpread = 8;   // and some from all over the vocabulary
@@ -65,14 +65,16 @@ double deviation(const Row& row) {
   return std::sqrt(squares / double(row.size()));
 }
 
-double tolerance(const Row& row, uint32_t blocks, const SelfTestOptions& options) {
-  const double rounding = options.eight_bits ? kEightBitRounding : kHalfRounding;
-  const double share = kAmplification * rounding * std::sqrt(4.0 * blocks + 1);
-  return std::min(share, kMostOfDeviation) * deviation(row);
+// Of what the rough plan does to logits, as the header derives it.
+double share_of(const SelfTestOptions& options) {
+  const double share =
+      options.eight_bits ? std::sqrt(2.0) : std::sqrt(3.0) * kHalfRounding / kEightBitRounding;
+  if (options.experts) return std::max(share, 1.0);
+  return options.cache_of_quants ? std::max(share, std::sqrt(share)) : share;
 }
 
-// The largest first, then some from all over the vocabulary.
-std::vector<uint32_t> choose_ids(const Row& row) {
+// The largest first, then some from all over the vocabulary, others in each step.
+std::vector<uint32_t> choose_ids(const Row& row, uint32_t step, uint32_t steps) {
   std::vector<uint32_t> ids(row.size());
   std::iota(ids.begin(), ids.end(), 0u);
   const size_t largest = std::min<size_t>(kLargest, ids.size());
@@ -81,7 +83,8 @@ std::vector<uint32_t> choose_ids(const Row& row) {
       [&](uint32_t a, uint32_t b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });
   ids.resize(largest);
   for (uint32_t i = 0; i < kSpread; ++i) {
-    ids.push_back(static_cast<uint32_t>(row.size() * (2 * i + 1) / (2 * kSpread)));
+    const uint64_t place = uint64_t{i} * steps + step, places = uint64_t{kSpread} * steps;
+    ids.push_back(static_cast<uint32_t>(row.size() * (2 * place + 1) / (2 * places)));
   }
   return ids;
 }
@@ -123,31 +126,53 @@ const fb::SelfTest& open_segment(const std::vector<uint8_t>& bytes, const OpenPl
 
 }  // namespace
 
-std::vector<uint8_t> make_self_test(OpenPlan& plan, const SelfTestOptions& options) {
-  const fb::Model& model = *plan.view().plan().model();
+std::vector<uint8_t> make_self_test(OpenPlan& exact, OpenPlan& rough,
+                                    const SelfTestOptions& options) {
+  const fb::Model& model = *exact.view().plan().model();
   const uint32_t context = std::min({options.context, model.context(), kSelfTestContext});
   if (context < 2) throw Failure(kUnsupported, "a context of one position is too small");
   const std::vector<uint32_t> prompt =
-      make_prompt(plan, std::min(kSelfTestPrompt, std::max(1u, context / 2)));
+      make_prompt(exact, std::min(kSelfTestPrompt, std::max(1u, context / 2)));
   const uint32_t steps = std::min(kSelfTestSteps, context - static_cast<uint32_t>(prompt.size()));
-  Session session(plan, ExecutorOptions());
+  std::vector<uint32_t> tokens;
+  std::vector<Row> rows;
+  RowHash hash;
+  {
+    Session session(exact, ExecutorOptions());
+    generate(session, prompt, steps, [&](uint32_t, uint32_t token, const Row& row) {
+      hash.add(row);
+      tokens.push_back(token);
+      rows.push_back(row);
+      return token;
+    });
+  }
+  double largest = 0;  // that the rough plan moves a logit
+  {
+    Session session(rough, ExecutorOptions());
+    generate(session, prompt, steps, [&](uint32_t i, uint32_t, const Row& row) {
+      for (const uint32_t id : choose_ids(rows[i], i, steps)) {
+        largest = std::max(largest, std::fabs(double{row[id]} - double{rows[i][id]}));
+      }
+      return tokens[i];
+    });
+  }
+  const double moved = kFromLargest * share_of(options) * largest;
   flatbuffers::FlatBufferBuilder b;
   std::vector<flatbuffers::Offset<fb::SelfTestStep>> made;
-  RowHash hash;
-  generate(session, prompt, steps, [&](uint32_t, uint32_t token, const Row& row) {
-    hash.add(row);
-    const std::vector<uint32_t> ids = choose_ids(row);
+  for (uint32_t i = 0; i < steps; ++i) {
+    const Row& row = rows[i];
+    const double deviates = deviation(row);
+    // Where nothing was rounded to 8 bits, the logits themselves still are made of halves.
+    const double bound = std::clamp(moved, kHalfRounding * deviates, kMostOfDeviation * deviates);
+    const std::vector<uint32_t> ids = choose_ids(row, i, steps);
     std::vector<float> logits;
     for (const uint32_t id : ids) logits.push_back(row[id]);
     const float margin = ids.size() > 1 ? row[ids[0]] - row[ids[1]] : 0.0f;
-    const auto bound = static_cast<float>(tolerance(row, model.block_count(), options));
-    made.push_back(fb::CreateSelfTestStep(b, token, margin, bound, b.CreateVector(ids),
-                                          b.CreateVector(logits)));
-    return token;
-  });
-  const uint32_t may_miss = model.expert_count() > 0 ? steps / 4 : 0;
-  fb::FinishSelfTestBuffer(b, fb::CreateSelfTest(b, b.CreateVector(prompt), b.CreateVector(made),
-                                                 may_miss, hash.value()));
+    made.push_back(fb::CreateSelfTestStep(b, tokens[i], margin, static_cast<float>(bound),
+                                          b.CreateVector(ids), b.CreateVector(logits)));
+  }
+  fb::FinishSelfTestBuffer(
+      b, fb::CreateSelfTest(b, b.CreateVector(prompt), b.CreateVector(made), 0, hash.value()));
   return {b.GetBufferPointer(), b.GetBufferPointer() + b.GetSize()};
 }
 

@@ -5,14 +5,15 @@
 
 namespace jllm::tool {
 
-llvm::Expected<std::vector<uint8_t>> make_self_test_segment(const std::string& host_plan,
-                                                            uint32_t context, bool eight_bits) {
+llvm::Expected<std::vector<uint8_t>> make_self_test_segment(const SelfTestRequest& request) {
   try {
-    OpenPlan plan(host_plan);
+    OpenPlan exact(request.exact), rough(request.rough);
     SelfTestOptions options;
-    options.context = context;
-    options.eight_bits = eight_bits;
-    return make_self_test(plan, options);
+    options.context = request.context;
+    options.eight_bits = request.eight_bits;
+    options.experts = request.experts;
+    options.cache_of_quants = request.cache_of_quants;
+    return make_self_test(exact, rough, options);
   } catch (const Failure& failure) {
     return fail(static_cast<jllm::ExitCode>(failure.code), "self-test: {0}", failure.what());
   }

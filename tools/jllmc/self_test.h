@@ -4,13 +4,13 @@
 #include <llvm/Support/Error.h>
 
 #include <cstdint>
-#include <string>
 #include <vector>
+
+#include "compiler/compile.h"
 
 namespace jllm::tool {
 
 // A SelfTestMaker (compiler/compile.h).
-llvm::Expected<std::vector<uint8_t>> make_self_test_segment(const std::string& host_plan,
-                                                            uint32_t context, bool eight_bits);
+llvm::Expected<std::vector<uint8_t>> make_self_test_segment(const SelfTestRequest& request);
 
 }  // namespace jllm::tool
