@@ -37,9 +37,10 @@ bool may_overlap(std::string_view kernel);
 // Grid, block and dynamic shared memory of a launch. Kernels stride over their grid, so a grid is a
 // recommendation: results do not depend on it, except where a dimension is said to be fixed.
 struct LaunchShape {
-  uint32_t grid_x = 1, grid_y = 1, grid_z = 1;
+  uint32_t grid_x = 1, grid_y = 1;
   uint32_t block = 1;         // threads, in x
   uint64_t shared_bytes = 0;  // above 48 KB the function needs its attribute raised
+  uint32_t grid_z = 1;
 };
 
 // How qkv, matmul_add, gate_up and head read their vector (macro ACTIVATIONS): as f32, as int8 with

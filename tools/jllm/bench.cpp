@@ -13,6 +13,7 @@
 #include "tools/jllm/bench/print.h"
 #include "tools/jllm/bench/profile.h"
 #include "tools/jllm/bench/record.h"
+#include "tools/jllm/bench/slots.h"
 #include "tools/jllm/bench/speculation.h"
 #include "tools/jllm/commands.h"
 #include "tools/jllm/session.h"
@@ -26,6 +27,7 @@ struct BenchOptions {
   uint64_t prompt = 512, generate = 128, repetitions = 5, threads = 0, device = 0;
   bool as_json = false, as_csv = false, newer_device = false, eager = false;
   bool profile = false, per_node = false, load = false, cold = false, speculate = false;
+  bool slots = false;
 };
 
 std::vector<uint32_t> parse_depths(const std::string& text) {
@@ -48,7 +50,7 @@ bool parse(int argc, char** argv, BenchOptions* o) {
   Arguments a(
       "jllm bench PLAN.jllm [-p N] [-n N] [-d N,...] [-r N] [--json | --csv] [--svg FILE]\n"
       "                  [--peer MODEL.gguf] [--load [--cold]]\n"
-      "                  [--profile [--per-node] | --speculate]",
+      "                  [--profile [--per-node] | --speculate | --slots]",
       "Tokens per second of prompts and of generation, and what was measured beside them.\n"
       "  A prompt's time ends with the token behind it: that is the time to the first token.\n"
       "  Sampling is part of generation. p50, p99 and max are of the times between two tokens\n"
@@ -57,7 +59,9 @@ bool parse(int argc, char** argv, BenchOptions* o) {
       "With --profile: every node of a step against the time that reading its bytes takes.\n"
       "With --speculate: generation behind a prompt that repeats 32 random tokens, without\n"
       "  drafts, with those that jllm run would look up, and with drafts that all hold or all\n"
-      "  fail: the most and the least that a text can gain.");
+      "  fail: the most and the least that a text can gain.\n"
+      "With --slots: generation in 1, 2, 4, ... sequences at once, of a plan made with\n"
+      "  jllmc compile --slots N: tokens per second of all together, and of each.");
   add_plan(&a, &o->plan);
   a.integer("-p", "--n-prompt", &o->prompt, UINT32_MAX,
             "tokens of the prompt, 0: no such test (default 512)");
@@ -79,6 +83,8 @@ bool parse(int argc, char** argv, BenchOptions* o) {
   a.flag("", "--per-node", &o->per_node, "--profile node by node");
   a.flag("", "--speculate", &o->speculate,
          "what speculation gains or costs, instead of the tests' rates");
+  a.flag("", "--slots", &o->slots,
+         "what several sequences at once gain, instead of the tests' rates");
   a.integer("", "--threads", &o->threads, 64, "host plans: worker threads (default: one per CPU)");
   a.integer("", "--device", &o->device, 1023, "CUDA plans: device number (default 0)");
   a.flag("", "--eager", &o->eager, "CUDA plans: launch kernel by kernel, without graphs");
@@ -89,12 +95,17 @@ bool parse(int argc, char** argv, BenchOptions* o) {
   if (o->as_json && o->as_csv) throw Failure(kUsage, "--json or --csv, not both");
   if (o->per_node) o->profile = true;
   if (o->cold) o->load = true;
-  if (o->profile && o->speculate) throw Failure(kUsage, "--profile or --speculate, not both");
-  const char* alone = o->profile ? "--profile" : o->speculate ? "--speculate" : nullptr;
+  if (o->profile + o->speculate + o->slots > 1) {
+    throw Failure(kUsage, "--profile, --speculate or --slots: one of them at a time");
+  }
+  const char* alone = o->profile     ? "--profile"
+                      : o->speculate ? "--speculate"
+                      : o->slots     ? "--slots"
+                                     : nullptr;
   if (alone != nullptr && (o->as_csv || o->load || !o->svg.empty() || !o->peer.empty())) {
     throw Failure(kUsage, std::string(alone) + " goes with --json alone: no tests are compared");
   }
-  if (o->speculate) o->prompt = 0;
+  if (o->speculate || o->slots) o->prompt = 0;
   return true;
 }
 
@@ -211,6 +222,26 @@ int speculate(const BenchOptions& o) {
   return kDone;
 }
 
+int slots(const BenchOptions& o) {
+  OpenPlan plan(o.plan);
+  const fb::Model& model = *plan.view().plan().model();
+  Session session(plan, executor_options(o));
+  const std::vector<SlotsTest> tests =
+      SlotsBench(plan.view(), session).run(make_tests(o, model.context()), o.repetitions);
+  if (o.as_json) {
+    nlohmann::ordered_json d = describe(plan);
+    d["gpu_info"] = session.executor().device_name();
+    d["tests"] = nlohmann::ordered_json::array();
+    for (const SlotsTest& test : tests) d["tests"].push_back(slots_json(test));
+    print_json(d);
+  } else {
+    std::printf("%s on %s, plan %s\n", model.name()->c_str(), session.executor().device_name(),
+                plan_hash(plan.view()).c_str());
+    print_slots(tests);
+  }
+  return kDone;
+}
+
 // Everything that needs the executor; it is gone afterwards.
 std::vector<Record> measure(const BenchOptions& o, OpenPlan& plan, std::vector<Test>* tests,
                             Circumstances* c, double start) {
@@ -244,6 +275,7 @@ int bench_command(int argc, char** argv) {
   if (!parse(argc, argv, &options)) return kDone;
   if (options.profile) return profile(options);
   if (options.speculate) return speculate(options);
+  if (options.slots) return slots(options);
   Circumstances c;
   c.command = "jllm bench";
   for (int i = 0; i < argc; ++i) c.command += std::string(" ") + argv[i];
