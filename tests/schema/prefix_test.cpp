@@ -100,24 +100,24 @@ TEST_P(PrefixField, IsRefused) {
   EXPECT_EQ(opened.message, GetParam().message);
 }
 
-constexpr const char* kDamagedPrefix = "the plan's prefix is damaged";
-
-std::string wrong_version(int major, int minor) {
-  const std::string own = std::to_string(kPlanMajor) + ".";
+std::string other_version(int major, int minor) {
+  const std::string ours = std::to_string(kPlanMajor);
   return "plan format " + std::to_string(major) + "." + std::to_string(minor) +
-         ", this program reads " + own + "0 to " + own + std::to_string(kPlanMinor) +
+         ", this program reads " + ours + ".0 to " + ours + "." + std::to_string(kPlanMinor) +
          "; compile the model again";
 }
+
+constexpr const char* kDamagedPrefix = "the plan's prefix is damaged";
 
 const BadPrefix kBadPrefixes[] = {
     {"Magic", [](PlanPrefix* p) { p->magic ^= 1; }, Error::kNotAPlan,
      "not a plan: it does not start with \"JLLM\""},
     {"OlderMajor", [](PlanPrefix* p) { p->major = 0; }, Error::kPlanVersion,
-     wrong_version(0, kPlanMinor)},
-    {"NewerMajor", [](PlanPrefix* p) { p->major = 2; }, Error::kPlanVersion,
-     wrong_version(2, kPlanMinor)},
+     other_version(0, kPlanMinor)},
+    {"NewerMajor", [](PlanPrefix* p) { p->major = kPlanMajor + 1; }, Error::kPlanVersion,
+     other_version(kPlanMajor + 1, kPlanMinor)},
     {"NewerMinor", [](PlanPrefix* p) { p->minor = kPlanMinor + 1; }, Error::kPlanVersion,
-     wrong_version(1, kPlanMinor + 1)},
+     other_version(kPlanMajor, kPlanMinor + 1)},
     {"PrefixSize", [](PlanPrefix* p) { p->prefix_size = 72; }, Error::kPlanDamaged, kDamagedPrefix},
     {"Flags", [](PlanPrefix* p) { p->flags = 2; }, Error::kPlanDamaged, kDamagedPrefix},
     {"PlanOffsetZero", [](PlanPrefix* p) { p->plan_offset = 0; }, Error::kPlanDamaged,
