@@ -1,5 +1,3 @@
-#include <cstdlib>  // declares __GLIBC__
-
 #include "tests/support/allocation_counter.h"
 
 #include <sys/mman.h>
@@ -8,6 +6,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>  // declares __GLIBC__
 
 namespace {
 

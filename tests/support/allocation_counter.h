@@ -1,5 +1,5 @@
-// malloc, its relatives and mmap of the whole program, replaced by functions that count. Not part of
-// the support library: the source goes into programs of their own.
+// malloc, its relatives and mmap of the whole program, replaced by functions that count. Not part
+// of the support library: the source goes into programs of their own.
 #pragma once
 
 #include <cstdint>

@@ -56,7 +56,8 @@ void check_batches(RunningPlan& run, const Sampling& sampling) {
     const auto n = static_cast<uint32_t>(batch.size());
     ASSERT_EQ(run->enqueue_batch(batch.data(), n), Error::kOk) << run->last_error();
     for (const uint32_t slot : batch) {
-      SCOPED_TRACE(testing::Message() << "slot " << slot << " of " << n << ", token " << done[slot]);
+      SCOPED_TRACE(testing::Message()
+                   << "slot " << slot << " of " << n << ", token " << done[slot]);
       select(run, slot);
       check_token(run, plain[slot], done[slot]++);
       if (testing::Test::HasFatalFailure()) return;

@@ -1,10 +1,9 @@
 // Several sequences on a GPU: decoded together, copied and masked, they are what each is alone, bit
 // for bit.
-#include "tests/support/slots.h"
-
 #include <gtest/gtest.h>
 
 #include "tests/support/gpu.h"
+#include "tests/support/slots.h"
 #include "tests/support/tiny_plan.h"
 
 namespace jllm {

@@ -114,9 +114,7 @@ TEST(SlotPlans, ThatDoNotAddUpAreRefused) {
   EXPECT_EQ(refusal([](auto& plan) { plan.slots = 9; }), "plan: 9 slots");
   EXPECT_EQ(refusal([](auto& plan) { plan.bindings->mask = 8; }),
             "plan: a binding lies outside its arena");
-  const auto cache = [](auto edit) {
-    return [edit](auto& plan) { edit(*plan.caches.at(0)); };
-  };
+  const auto cache = [](auto edit) { return [edit](auto& plan) { edit(*plan.caches.at(0)); }; };
   const std::string outside = "plan: a cache lies outside its arena";
   EXPECT_EQ(refusal(cache([](auto& c) { c.arena = 99; })), outside);
   EXPECT_EQ(refusal(cache([](auto& c) { c.arena = 0; })), outside);  // weights
