@@ -261,7 +261,6 @@ struct Gemm {
   // Adds up what the warps of one tile have: those of 16 tokens end in warp m % kWarpsK.
   static JLLM_DEVICE void add_up(unsigned warp_k, Bytes* shared, float (&acc)[S::kM][S::kN][4]) {
     Float4* const shelf = (Float4*)shared + threadIdx.x % S::kTeam;
-    wait_for_copies<0>();
 #pragma unroll
     for (unsigned m = 0; m < S::kM; ++m) {
       const unsigned owner = m % S::kWarpsK;
@@ -366,6 +365,7 @@ struct Gemm {
       last = slot, slot = next, table = next_table;
     }
 
+    wait_for_copies<0>();  // of nothing, but no thread ends before its copies
     if constexpr (S::kWarpsK > 1) add_up(at.warp_k, task.shared, acc);
     const unsigned lane = threadIdx.x % kWarp;
 #pragma unroll

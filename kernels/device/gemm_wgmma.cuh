@@ -86,6 +86,7 @@ struct GroupGemm : Gemm<kType, kLength, kFull, kPairs, Shape> {
       last = slot, slot = next, table = next_table;
     }
 
+    wait_for_copies<0>();  // of nothing, but no thread ends before its copies
     const unsigned lane = threadIdx.x % kWarp, row = at.warp_row + lane / 4;
     constexpr unsigned kTogether = 16;  // tokens of a lane
 #pragma unroll

@@ -35,7 +35,7 @@ struct Model {
   bool fuse = true, graphs = true;
   uint64_t seed = 0;
   const char* target = test::kFakeTarget;
-  uint32_t capability = 87;
+  uint32_t capability = 87, chunk = 32;
 };
 void PrintTo(const Model& model, std::ostream* os) { *os << model.name; }
 
@@ -47,7 +47,12 @@ const Model kModels[] = {
     {.name = "Primitive", .type = "q8_0", .fuse = false, .graphs = false},
     {.name = "Mixture", .like = "qwen3-30b-a3b", .type = "q8_0", .seed = 3},
     {.name = "Lfm2", .like = "lfm2-1.2b", .type = "q4_k_m"},
-    {.name = "Hopper", .type = "q8_0", .seed = 4, .target = "sm_90", .capability = 90},
+    {.name = "Hopper",
+     .type = "q8_0",
+     .seed = 4,
+     .target = "sm_90",
+     .capability = 90,
+     .chunk = 128},
 };
 
 synth::SynthOptions synth_options(const Model& m) {
@@ -71,10 +76,11 @@ CompileOptions compile_options(const Model& m, bool host) {
   CompileOptions options;
   options.target = host ? "host" : m.target;
   options.plan.context = 128;
-  options.plan.prefill_chunk = 32;
+  options.plan.prefill_chunk = m.chunk;
   options.plan.speculate = 2;
   options.plan.kv_k = options.plan.kv_v = m.kv;
   options.plan.fuse = m.fuse;
+  options.debug_info = m.capability == 90;  // to see its products
   if (host) options.plan.select.activations = select::ActivationMode::kF32;
   return options;
 }
@@ -96,6 +102,16 @@ double divergence(const Logits& expected, const Logits& found) {
   return kl;
 }
 
+// Whether some kernel of the plan, which has debug information, was built with this macro.
+bool has_kernel_with(const std::vector<uint8_t>& bytes, const PlanInMemory& plan,
+                     const std::string& define) {
+  const fb::Segment* segment = plan.view().find_segment(fb::SegmentKind::Debug);
+  if (segment == nullptr) return false;
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data() + segment->offset()),
+                              segment->size());
+  return text.find("\"-D" + define + "\"") != text.npos;
+}
+
 class FakeCudaModels : public testing::TestWithParam<Model> {
  protected:
   void SetUp() override {
@@ -114,7 +130,11 @@ class FakeCudaModels : public testing::TestWithParam<Model> {
 TEST_P(FakeCudaModels, AgreeWithTheHost) {
   const Model& m = GetParam();
   const PlanInMemory host_plan(test::plan_bytes(synth_options(m), compile_options(m, true)));
-  const PlanInMemory plan(test::plan_bytes(synth_options(m), compile_options(m, false)));
+  const std::vector<uint8_t> bytes = test::plan_bytes(synth_options(m), compile_options(m, false));
+  const PlanInMemory plan(bytes);
+  if (m.capability == 90) {
+    EXPECT_TRUE(has_kernel_with(bytes, plan, "WGMMA=1"));
+  }
   RunningPlan host(host_plan);
   ExecutorOptions options;
   options.graphs = m.graphs;

@@ -92,7 +92,12 @@ const char* entry_name(Entry entry) {
 }
 
 Books& books() {
-  static Books* const the_books = new Books;
+  static Books* const the_books = [] {
+    auto* made = new Books;
+    const char* capability = std::getenv("JLLM_FAKE_CUDA_CAPABILITY");
+    if (capability != nullptr) made->capability = static_cast<uint32_t>(std::atoi(capability));
+    return made;
+  }();
   return *the_books;
 }
 

@@ -55,7 +55,12 @@ FAKE_NVRTC nvrtcDestroyProgram(Program** program) {
 FAKE_NVRTC nvrtcCompileProgram(Program* program, int count, const char* const* options) {
   for (int i = 0; i < count; ++i) {
     program->source.options.emplace_back(options[i]);
-    std::sscanf(options[i], "--gpu-architecture=sm_%u", &program->image.arch);
+    char features = 0;
+    std::sscanf(options[i], "--gpu-architecture=sm_%u%c", &program->image.arch, &features);
+    if (features == 'a') {
+      const std::string arch = std::to_string(program->image.arch);
+      program->source.options.push_back("-D__CUDA_ARCH_FEAT_SM" + arch + "_ALL");
+    }
   }
   const std::string name = jllm::fake::write_kernel(program->source, &program->log);
   if (name.empty() || jllm::fake::build_kernel(name, &program->log).empty()) return kCompilation;
