@@ -256,6 +256,28 @@ TEST_F(JllmBench, APlanWithoutVerifyGraphsHasNothingToSpeculate) {
   expect_failure(bench({"--speculate"}), 2, {"verifies no drafts", "compile it with --speculate"});
 }
 
+TEST_F(JllmBench, SlotsAreHeldAgainstOneAlone) {
+  CompileOptions options;
+  options.plan.slots = 3;
+  const std::vector<uint8_t> bytes = test::plan_bytes(test::tiny_model(), options);
+  test::write_file(plan(), bytes.data(), bytes.size());
+  const ordered_json d = document({"-n", "6", "-d", "0,40", "-r", "2", "--slots"});
+  ASSERT_EQ(d["tests"].size(), 2u);
+  EXPECT_EQ(d["tests"][0]["depth"], 1) << "something must be there to go on from";
+  EXPECT_EQ(d["tests"][1]["depth"], 40);
+  for (const ordered_json& t : d["tests"]) {
+    ASSERT_EQ(t["slots"].size(), 3u);
+    const std::vector<uint32_t> counts = {1, 2, 3};
+    for (size_t i = 0; i < 3; ++i) {
+      const ordered_json& r = t["slots"][i];
+      EXPECT_EQ(r["slots"], counts[i]);
+      ASSERT_EQ(r["seconds"].size(), 2u);
+      const double seconds = (r["seconds"][0].get<double>() + r["seconds"][1].get<double>()) / 2;
+      EXPECT_NEAR(r["total_tokens_per_second"].get<double>() * seconds, 6.0 * counts[i], 1e-6);
+    }
+  }
+}
+
 TEST_F(JllmBench, APeerRunsTheSameTestsAndStandsBeside) {
   const ProcessOptions peer = with_peer(
       "echo 'loading' >&2\n"
@@ -304,7 +326,8 @@ TEST_F(JllmBench, UsageErrorsAreCode2) {
   expect_failure(bench({"--profile", "--csv"}), 2, {"--profile"});
   expect_failure(bench({"--profile", "--peer", "m.gguf"}), 2, {"--profile"});
   expect_failure(bench({"--speculate", "--csv"}), 2, {"--speculate goes with --json alone"});
-  expect_failure(bench({"--speculate", "--profile"}), 2, {"not both"});
+  expect_failure(bench({"--speculate", "--profile"}), 2, {"one of them at a time"});
+  expect_failure(bench({"--slots"}), 2, {"room for one sequence", "--slots N"});
 }
 
 }  // namespace

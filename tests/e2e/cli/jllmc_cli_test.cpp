@@ -61,6 +61,8 @@ TEST_F(Jllmc, UsageErrorsAreCode2) {
   expect_failure(compile({"--context", "0"}), 2, {"--context 0"});
   expect_failure(compile({"--context", "100000"}), 2, {"--context 100000", "256 positions"});
   expect_failure(compile({"--speculate", "8"}), 2, {"--speculate 8", "at most 7"});
+  expect_failure(compile({"--slots", "9"}), 2, {"--slots 9", "1 to 8"});
+  expect_failure(compile({"--slots", "0"}), 2, {"--slots 0", "1 to 8"});
   expect_failure(compile({"--budget", "lots"}), 2, {"--budget lots", "3.5G"});
   expect_failure(compile({"--budget", "-1G"}), 2, {"--budget -1G"});
   expect_failure(compile({"--chat-format", "chatter"}), 2, {"--chat-format chatter", "chatml"});
@@ -115,10 +117,11 @@ TEST_F(Jllmc, HelpNamesEveryOption) {
     std::vector<const char*> words;
   };
   const Command commands[] = {
-      {"compile", {"--target",        "--context",     "--kv=",        "--kv-k",     "--kv-v",
-                   "--prefill-chunk", "--speculate",   "--budget",     "--reserve",  "--nvrtc",
-                   "--report",        "--dump-after",  "--debug-info", "--no-fuse",  "--no-cache",
-                   "--tuning",        "--chat-format", "-o=",          "MODEL.gguf", "PLAN.jllm"}},
+      {"compile",
+       {"--target",     "--context",    "--kv=",     "--kv-k",     "--kv-v",   "--prefill-chunk",
+        "--speculate",  "--slots",      "--budget",  "--reserve",  "--nvrtc",  "--report",
+        "--dump-after", "--debug-info", "--no-fuse", "--no-cache", "--tuning", "--chat-format",
+        "-o=",          "MODEL.gguf",   "PLAN.jllm"}},
       {"fit", {"--target", "--all", "--context", "--kv=", "--speculate", "--budget", "--json"}},
       {"inspect", {"--json", "--map", "--svg", "--verify"}},
       {"targets", {"--json"}},
