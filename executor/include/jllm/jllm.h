@@ -99,9 +99,10 @@ typedef struct jllm_plan_info {
   uint64_t device_bytes; /* of all arenas */
   const char* model;     /* lives as long as the plan */
   const char* architecture;
+  const char* weight_file; /* the name of a split plan's, without a folder; null: it has none */
 } jllm_plan_info;
 #define JLLM_PLAN_INFO_INIT \
-  { sizeof(jllm_plan_info), 0, 0, 0, 0, 0, 0, 0, 0 }
+  { sizeof(jllm_plan_info), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 JLLM_API jllm_error jllm_plan_describe(const jllm_plan* plan, jllm_plan_info* info);
 
@@ -126,9 +127,12 @@ typedef struct jllm_options {
   uint32_t eager;     /* CUDA: 1 launches kernel by kernel instead of by graphs (debugging) */
   void* arena_memory; /* host plans: where the arenas lie; null: mapped from the system */
   uint64_t arena_memory_size;
+  /* Path of the weight file, which split plans need (jllm_plan_info.weight_file names it); null:
+   * the plan holds its weights. Read by jllm_create() only. */
+  const char* weight_file;
 } jllm_options;
 #define JLLM_OPTIONS_INIT \
-  { sizeof(jllm_options), 0, 0, 0, 0, 0 }
+  { sizeof(jllm_options), 0, 0, 0, 0, 0, 0 }
 
 typedef struct jllm_requirements {
   uint32_t struct_size;

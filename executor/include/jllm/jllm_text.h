@@ -2,7 +2,7 @@
  * Unlike jllm.h this uses the heap, in every call. libjllm_text.
  *
  * Threads  A jllm_tokenizer never changes and may be used by any number of threads; a jllm_decoder
- *          by one at a time. */
+ *          or a jllm_chat by one at a time. */
 #ifndef JLLM_JLLM_TEXT_H_
 #define JLLM_JLLM_TEXT_H_
 
@@ -14,6 +14,7 @@ extern "C" {
 
 typedef struct jllm_tokenizer jllm_tokenizer;
 typedef struct jllm_decoder jllm_decoder;
+typedef struct jllm_chat jllm_chat;
 
 /* The tokenizer of a plan, which may be closed afterwards. */
 JLLM_API jllm_error jllm_tokenizer_open(const jllm_plan* plan, jllm_tokenizer** tokenizer,
@@ -47,6 +48,23 @@ JLLM_API jllm_error jllm_decoder_push(jllm_decoder* decoder, uint32_t token, con
 /* What is left at the end of a text; the decoder may then begin another. */
 JLLM_API jllm_error jllm_decoder_finish(jllm_decoder* decoder, const char** text, uint64_t* size);
 JLLM_API void jllm_decoder_close(jllm_decoder* decoder);
+
+/* A conversation as the model was trained on it, by the plan's chat format. It begins empty; the
+ * plan may be closed afterwards. Control tokens that are written in a message stay text. */
+JLLM_API jllm_error jllm_chat_open(const jllm_plan* plan, jllm_chat** chat, jllm_message* message);
+JLLM_API void jllm_chat_close(jllm_chat* chat); /* null is nothing */
+
+/* A system text comes first, or none; behind it the user's and the model's messages by turns. */
+enum { JLLM_ROLE_SYSTEM = 0, JLLM_ROLE_USER = 1, JLLM_ROLE_ASSISTANT = 2 };
+/* Appends a message; JLLM_BAD_ARGUMENT where it is not this role's turn. */
+JLLM_API jllm_error jllm_chat_add(jllm_chat* chat, uint32_t role, const char* text, uint64_t size);
+JLLM_API void jllm_chat_clear(jllm_chat* chat); /* of all messages */
+
+/* The whole conversation, up to where the model begins its answer, for jllm_prefill(): at most
+ * `capacity` ids to `tokens`; *count: how many there are, more than that or not. */
+JLLM_API jllm_error jllm_chat_tokens(const jllm_chat* chat, const jllm_tokenizer* tokenizer,
+                                     uint32_t* tokens, uint64_t capacity, uint64_t* count,
+                                     jllm_message* message);
 
 #ifdef __cplusplus
 }

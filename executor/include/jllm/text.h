@@ -1,4 +1,4 @@
-// jllm_text.h for C++17: the same, held by objects.
+// Tokenizers and decoders of jllm_text.h for C++17, held by objects.
 #pragma once
 
 #include <cstdint>

@@ -106,9 +106,11 @@ bool is_block(const void* memory, uint64_t size, uint64_t needed, Message* messa
   return false;
 }
 
-bool read_options(const jllm_options* given, ExecutorOptions* out) {
+// *weight_file may be null.
+bool read_options(const jllm_options* given, ExecutorOptions* out, const char** weight_file) {
   jllm_options options = JLLM_OPTIONS_INIT;
   if (given != nullptr && !jllm::c_api::take(given, &options)) return false;
+  *weight_file = options.weight_file;
   out->threads = options.threads;
   out->device = options.device;
   out->graphs = options.eager == 0;
@@ -244,6 +246,8 @@ jllm_error jllm_plan_describe(const jllm_plan* plan, jllm_plan_info* out) {
   for (const jllm::fb::Arena* arena : *tables.arenas()) info.device_bytes += arena->size();
   info.model = tables.model()->name()->c_str();
   info.architecture = tables.model()->architecture()->c_str();
+  const jllm::fb::WeightFile* weights = tables.weight_file();
+  if (weights != nullptr) info.weight_file = weights->name()->c_str();
   return jllm::c_api::give(info, out) ? JLLM_OK : JLLM_BAD_ARGUMENT;
 }
 
@@ -267,7 +271,8 @@ jllm_error jllm_plan_read_segment(const jllm_plan* plan, uint32_t kind, void* ou
 jllm_error jllm_require(const jllm_plan* plan, const jllm_options* options,
                         jllm_requirements* out) {
   ExecutorOptions taken;
-  if (!read_options(options, &taken)) return JLLM_BAD_ARGUMENT;
+  const char* weight_file = nullptr;
+  if (!read_options(options, &taken, &weight_file)) return JLLM_BAD_ARGUMENT;
   jllm_requirements requirements = JLLM_REQUIREMENTS_INIT;
   requirements.alignment = JLLM_ALIGNMENT;
   requirements.executor_bytes = Executor::required_bytes(plan->view, taken);
@@ -280,12 +285,19 @@ jllm_error jllm_create(const jllm_plan* plan, const jllm_options* options, void*
   Reason reason(message);
   *executor = nullptr;
   ExecutorOptions taken;
-  if (!read_options(options, &taken)) {
+  const char* weight_file = nullptr;
+  if (!read_options(options, &taken, &weight_file)) {
     reason.message.format(
         "jllm_options of %u bytes: begin with JLLM_OPTIONS_INIT; or was the program built for a "
         "newer library?",
         options->struct_size);
     return JLLM_BAD_ARGUMENT;
+  }
+  jllm::FileSource weights;
+  if (weight_file != nullptr) {
+    const Error error = weights.open(weight_file, &reason.message);
+    if (error != Error::kOk) return code(error);
+    taken.weights = &weights;
   }
   const Result<Executor*> created =
       Executor::create(plan->view, const_cast<jllm_plan*>(plan)->source(), memory, memory_size,

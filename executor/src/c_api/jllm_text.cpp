@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "executor/text/chat.h"
 #include "executor/text/tokenizer.h"
 
 struct jllm_tokenizer {
@@ -19,6 +20,14 @@ struct jllm_decoder {
   jllm_decoder(const jllm_tokenizer& of, bool with_special) : stream(*of.tokenizer, with_special) {}
   jllm::text::StreamDecoder stream;
   std::string text;  // of the last call
+};
+
+struct jllm_chat {
+  std::vector<uint64_t> segment;
+  std::unique_ptr<jllm::text::ChatFormat> format;
+  bool has_system = false;
+  std::string system;
+  std::vector<std::string> messages;  // the user's first, then by turns
 };
 
 namespace {
@@ -44,28 +53,55 @@ jllm_error guarded(jllm_message* message, const Work& work) {
   }
 }
 
-jllm_error open_tokenizer(const jllm_plan* plan, jllm_tokenizer** out, jllm_message* message) {
-  const uint64_t size = jllm_plan_segment_bytes(plan, JLLM_SEGMENT_TOKENIZER);
+// A whole segment, as aligned as its readers want it.
+jllm_error read_segment(const jllm_plan* plan, uint32_t kind, const char* name,
+                        std::vector<uint64_t>* segment, jllm_message* message) {
+  const uint64_t size = jllm_plan_segment_bytes(plan, kind);
   if (size == 0) {
-    say(message, "the plan has no tokenizer");
+    say(message, std::string("the plan has no ") + name);
     return JLLM_PLAN_INVALID;
   }
-  auto opened = std::make_unique<jllm_tokenizer>();
-  opened->segment.resize((size + 7) / 8);
-  const jllm_error error =
-      jllm_plan_read_segment(plan, JLLM_SEGMENT_TOKENIZER, opened->segment.data(), size);
-  if (error != JLLM_OK) {
-    say(message, "the plan's tokenizer cannot be read");
-    return error;
-  }
+  segment->resize((size + 7) / 8);
+  const jllm_error error = jllm_plan_read_segment(plan, kind, segment->data(), size);
+  if (error != JLLM_OK) say(message, std::string("the plan's ") + name + " cannot be read");
+  return error;
+}
+
+// Opens what Part::open() reads from a segment, into an object that keeps both.
+template <typename Object, typename Part>
+jllm_error open_part(const jllm_plan* plan, uint32_t kind, const char* name,
+                     std::unique_ptr<Part> Object::*part, Object** out, jllm_message* message) {
+  auto opened = std::make_unique<Object>();
+  const jllm_error error = read_segment(plan, kind, name, &opened->segment, message);
+  if (error != JLLM_OK) return error;
   std::string reason;
-  opened->tokenizer = jllm::text::Tokenizer::open(
-      reinterpret_cast<const uint8_t*>(opened->segment.data()), size, &reason);
-  if (opened->tokenizer == nullptr) {
+  opened.get()->*part = Part::open(reinterpret_cast<const uint8_t*>(opened->segment.data()),
+                                   jllm_plan_segment_bytes(plan, kind), &reason);
+  if (opened.get()->*part == nullptr) {
     say(message, reason);
     return JLLM_PLAN_DAMAGED;
   }
   *out = opened.release();
+  return JLLM_OK;
+}
+
+void give_tokens(const std::vector<uint32_t>& ids, uint32_t* tokens, uint64_t capacity,
+                 uint64_t* count) {
+  *count = ids.size();
+  const uint64_t n = ids.size() < capacity ? ids.size() : capacity;
+  if (n > 0) memcpy(tokens, ids.data(), n * sizeof(uint32_t));
+}
+
+jllm_error add_message(jllm_chat* chat, uint32_t role, std::string text) {
+  if (role == JLLM_ROLE_SYSTEM) {
+    if (chat->has_system || !chat->messages.empty()) return JLLM_BAD_ARGUMENT;
+    chat->system = std::move(text);
+    chat->has_system = true;
+    return JLLM_OK;
+  }
+  const bool users_turn = chat->messages.size() % 2 == 0;
+  if (role != (users_turn ? JLLM_ROLE_USER : JLLM_ROLE_ASSISTANT)) return JLLM_BAD_ARGUMENT;
+  chat->messages.push_back(std::move(text));
   return JLLM_OK;
 }
 
@@ -83,7 +119,10 @@ extern "C" {
 jllm_error jllm_tokenizer_open(const jllm_plan* plan, jllm_tokenizer** tokenizer,
                                jllm_message* message) {
   *tokenizer = nullptr;
-  return guarded(message, [&] { return open_tokenizer(plan, tokenizer, message); });
+  return guarded(message, [&] {
+    return open_part(plan, JLLM_SEGMENT_TOKENIZER, "tokenizer", &jllm_tokenizer::tokenizer,
+                     tokenizer, message);
+  });
 }
 
 void jllm_tokenizer_close(jllm_tokenizer* tokenizer) { delete tokenizer; }
@@ -94,9 +133,7 @@ jllm_error jllm_tokenize(const jllm_tokenizer* tokenizer, const char* text, uint
   return guarded(nullptr, [&] {
     const std::vector<uint32_t> ids = tokenizer->tokenizer->encode(
         {text, size}, {(flags & JLLM_ADD_SPECIAL) != 0, (flags & JLLM_PARSE_SPECIAL) != 0});
-    *count = ids.size();
-    const uint64_t n = ids.size() < capacity ? ids.size() : capacity;
-    if (n > 0) memcpy(tokens, ids.data(), n * sizeof(uint32_t));
+    give_tokens(ids, tokens, capacity, count);
     return JLLM_OK;
   });
 }
@@ -134,5 +171,46 @@ jllm_error jllm_decoder_finish(jllm_decoder* decoder, const char** text, uint64_
 }
 
 void jllm_decoder_close(jllm_decoder* decoder) { delete decoder; }
+
+jllm_error jllm_chat_open(const jllm_plan* plan, jllm_chat** chat, jllm_message* message) {
+  *chat = nullptr;
+  return guarded(message, [&] {
+    return open_part(plan, JLLM_SEGMENT_CHAT_FORMAT, "chat format", &jllm_chat::format, chat,
+                     message);
+  });
+}
+
+void jllm_chat_close(jllm_chat* chat) { delete chat; }
+
+jllm_error jllm_chat_add(jllm_chat* chat, uint32_t role, const char* text, uint64_t size) {
+  return guarded(nullptr, [&] { return add_message(chat, role, std::string(text, size)); });
+}
+
+void jllm_chat_clear(jllm_chat* chat) {
+  chat->has_system = false;
+  chat->messages.clear();
+}
+
+jllm_error jllm_chat_tokens(const jllm_chat* chat, const jllm_tokenizer* tokenizer,
+                            uint32_t* tokens, uint64_t capacity, uint64_t* count,
+                            jllm_message* message) {
+  *count = 0;
+  return guarded(message, [&]() -> jllm_error {
+    const std::vector<std::string_view> messages(chat->messages.begin(), chat->messages.end());
+    jllm::Conversation conversation;
+    conversation.has_system = chat->has_system;
+    conversation.system = chat->system;
+    conversation.messages = messages.data();
+    conversation.count = messages.size();
+    std::vector<uint32_t> ids;
+    std::string reason;
+    if (!chat->format->encode(*tokenizer->tokenizer, conversation, &ids, &reason)) {
+      say(message, reason);
+      return JLLM_BAD_ARGUMENT;
+    }
+    give_tokens(ids, tokens, capacity, count);
+    return JLLM_OK;
+  });
+}
 
 }  // extern "C"

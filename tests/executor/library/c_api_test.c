@@ -1,6 +1,6 @@
 /* The C interface as a C99 program meets it: every function of jllm.h, over a plan in memory and
- * over the same plan as a file, the ways that fail among them. usage: c_api_test PLAN.jllm (the
- * bundled model, for the host) */
+ * over the same plan as a file, the ways that fail among them. usage: c_api_test PLAN.jllm
+ * SPLIT.jllm (the bundled model, for the host; the same with its weights in a file beside it) */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +167,57 @@ static void test_file_and_segment(const char* path, const jllm_plan* in_memory) 
   CHECK(strstr(message.text, "/nonexistent.jllm") != NULL);
 }
 
+/* The weights stand in a file beside the plan; they are the same, and so are the tokens. */
+static void test_split_plan(const char* path, const jllm_plan* whole) {
+  const uint32_t prompt[5] = {10, 20, 30, 40, 50};
+  uint32_t expected[kMany], tokens[kMany];
+  char weights[1024] = "";
+  const char* slash = strrchr(path, '/');
+  jllm_plan_info info = JLLM_PLAN_INFO_INIT;
+  jllm_options options = JLLM_OPTIONS_INIT;
+  jllm_requirements needs = JLLM_REQUIREMENTS_INIT;
+  jllm_message message;
+  jllm_plan* plan = NULL;
+  jllm_executor* executor = NULL;
+  uint64_t bytes = 0;
+  Block tables, block;
+  Running running = start(whole, 0);
+  generate(running.executor, prompt, 5, expected);
+  stop(running);
+  CHECK_OK(jllm_plan_describe(whole, &info));
+  CHECK(info.weight_file == NULL);
+
+  CHECK_OK(jllm_plan_file_bytes(path, &bytes, &message));
+  tables = make_block(bytes);
+  CHECK_OK(jllm_plan_open_file(path, tables.memory, bytes, &plan, &message));
+  CHECK_OK(jllm_plan_describe(plan, &info));
+  CHECK(info.weight_file != NULL);
+  if (info.weight_file == NULL || slash == NULL) return;
+  snprintf(weights, sizeof weights, "%.*s/%s", (int)(slash - path), path, info.weight_file);
+  options.threads = 1;
+  CHECK_OK(jllm_require(plan, &options, &needs));
+  block = make_block(needs.executor_bytes);
+  CHECK_ERROR(jllm_create(plan, &options, block.memory, needs.executor_bytes, &executor, &message),
+              JLLM_BAD_ARGUMENT);
+  CHECK(strstr(message.text, info.weight_file) != NULL);
+  options.weight_file = "/nonexistent.jllmw";
+  CHECK_ERROR(jllm_create(plan, &options, block.memory, needs.executor_bytes, &executor, &message),
+              JLLM_READ_FAILED);
+  CHECK(strstr(message.text, "/nonexistent.jllmw") != NULL);
+  options.weight_file = path; /* another file */
+  CHECK(jllm_create(plan, &options, block.memory, needs.executor_bytes, &executor, &message) !=
+        JLLM_OK);
+  CHECK(executor == NULL);
+  options.weight_file = weights;
+  CHECK_OK(jllm_create(plan, &options, block.memory, needs.executor_bytes, &executor, &message));
+  generate(executor, prompt, 5, tokens);
+  CHECK(memcmp(tokens, expected, sizeof tokens) == 0);
+  jllm_destroy(executor);
+  jllm_plan_close(plan);
+  free(block.start);
+  free(tables.start);
+}
+
 static void test_refusals(const uint8_t* data, uint64_t size) {
   jllm_message message;
   jllm_plan* plan = NULL;
@@ -322,8 +373,8 @@ int main(int argc, char** argv) {
   uint64_t size = 0;
   Block file, handle = make_block(JLLM_PLAN_BYTES);
   const void* data;
-  if (argc != 2) {
-    printf("usage: %s PLAN.jllm\n", argv[0]);
+  if (argc != 3) {
+    printf("usage: %s PLAN.jllm SPLIT.jllm\n", argv[0]);
     return 2;
   }
   CHECK(jllm_abi_version() == JLLM_ABI_VERSION);
@@ -337,6 +388,7 @@ int main(int argc, char** argv) {
   }
   test_plan_in_memory(plan);
   test_file_and_segment(argv[1], plan);
+  test_split_plan(argv[2], plan);
   test_refusals(data, size);
   test_create(plan);
   test_step(plan);
