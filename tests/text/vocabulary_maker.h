@@ -17,6 +17,7 @@
 #include "compiler/gguf/writer.h"
 #include "compiler/support/error.h"
 #include "executor/text/tokenizer.h"
+#include "tests/text/random_text.h"
 
 namespace jllm::text {
 
@@ -71,8 +72,5 @@ OpenTokenizer make(const VocabularyMaker& maker);
 OpenTokenizer open_gguf(const std::string& path);
 // Opens a copy of `segment` with the alignment that it needs.
 OpenTokenizer open_segment(const std::vector<uint8_t>& segment);
-
-// A random text of `length` characters of every kind: ASCII, white space, marks, ideographs, emoji.
-std::string random_text(uint64_t seed, size_t length);
 
 }  // namespace jllm::text
