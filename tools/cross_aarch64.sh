@@ -3,7 +3,7 @@
 # Debian 11's glibc 2.31: the result runs on JetPack 5, 6 and 7. build-aarch64/bin/jllm is what goes to the device.
 # usage: tools/cross_aarch64.sh [--check | --sysroot | NINJA ARGUMENT...]
 #   --check    say what is missing, change nothing; exit status 1 when something is
-#   --sysroot  only fetch glibc, PCRE2 and GoogleTest for aarch64 into .deps/sysroot-aarch64
+#   --sysroot  only fetch glibc, PCRE2, libsodium and GoogleTest for aarch64 into .deps/sysroot-aarch64
 # Needs g++-aarch64-linux-gnu beside what tools/setup.sh installs, and qemu-user to run the tests.
 set -euo pipefail
 # shellcheck source=tools/common.sh

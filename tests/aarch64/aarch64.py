@@ -9,6 +9,7 @@ usage: aarch64.py --source DIR --build DIR STEP [ARGUMENT...]
   gtest NAME [ARG]  runs tests/NAME
   tokenize          every kept plan's tokenizer on the golden texts
   generate          texts and logits of the host backend
+  signed            a plan that the workstation has signed, and the same altered
 """
 import argparse
 import array
@@ -239,11 +240,30 @@ def generate(sides):
             generate_stories(sides, plan)
 
 
+def signed(sides):
+    """What the device trusts: its jllm is linked with a libsodium of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        plan, key = os.path.join(folder, "a.jllm"), os.path.join(folder, "maker")
+        shutil.copy(sides.example_plans()[0][1], plan)
+        verify = sides.on_device("bin/jllm", "verify", plan, "--trusted-key", key + ".pub")
+        for step in (["keygen", key], ["sign", plan, "--key", key + ".key"]):
+            sides.run([os.path.join(sides.build, "bin", "jllmc"), *step])
+        sides.run(verify)
+        with open(plan, "r+b") as file:
+            file.seek(os.path.getsize(plan) // 2)
+            byte = file.read(1)[0]
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte ^ 1]))
+        refused = subprocess.run(verify, text=True, capture_output=True)
+        print(refused.stderr)
+        check(refused.returncode == 4, "an altered plan is not refused")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", required=True)
     parser.add_argument("--build", required=True)
-    parser.add_argument("step", choices=("build", "plans", "elf", "gtest", "tokenize", "generate"))
+    parser.add_argument("step", choices=("build", "plans", "elf", "gtest", "tokenize", "generate", "signed"))
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     try:

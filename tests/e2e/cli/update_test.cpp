@@ -40,7 +40,7 @@ class Update : public testing::Test {
 };
 
 TEST_F(Update, SplitSignedInstalledAndBack) {
-  if (!tool::can_sign()) GTEST_SKIP() << "built without libsodium";
+  if (!tool::can_sign()) GTEST_SKIP() << "built with JLLM_SIGNATURES=OFF";
   EXPECT_EQ(compile("a.jllm", "64").err.find("nothing written"), std::string::npos);
   EXPECT_NE(compile("b.jllm", "128").err.find("nothing written"), std::string::npos);
   done(jllmc({"keygen", file("maker")}));
@@ -83,7 +83,7 @@ TEST_F(Update, WhatIsMissingIsNamed) {
 }
 
 TEST_F(Update, EveryCommandRefusesWhatIsNotSigned) {
-  if (!tool::can_sign()) GTEST_SKIP() << "built without libsodium";
+  if (!tool::can_sign()) GTEST_SKIP() << "built with JLLM_SIGNATURES=OFF";
   compile("a.jllm", "64");
   done(jllmc({"keygen", file("maker")}));
   for (const char* command : {"run", "chat", "bench", "eval", "tokenize", "verify", "selftest"}) {
@@ -124,7 +124,7 @@ TEST_F(Update, NoSelfTestIsCode5) {
 // The workstation's CPU made the test, the kernels pass it, executed by the fake driver: one way of
 // computing vouches for the other. Split and signed, as an update would come.
 TEST_F(Update, KernelsPassTheHostsSelfTest) {
-  if (!tool::can_sign()) GTEST_SKIP() << "built without libsodium";
+  if (!tool::can_sign()) GTEST_SKIP() << "built with JLLM_SIGNATURES=OFF";
   done(jllmc({"compile", file("model.gguf"), "-o", file("a.jllm"), "--target", "orin-nano-8gb",
               "--context", "64", "--speculate", "0", "--prefill-chunk", "16", "--split-weights",
               "--no-cache", "--nvrtc", JLLM_FAKE_CUDA "/nvrtc", "--selftest", "always"}));
