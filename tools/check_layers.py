@@ -8,12 +8,13 @@ import os
 import re
 import sys
 
-LAYERS = ("schema", "executor", "compiler", "kernels", "tools", "tests", "examples")
+LAYERS = ("schema", "files", "executor", "compiler", "kernels", "tools", "tests", "examples")
 MAY_INCLUDE = {
     "schema": {"schema"},
+    "files": {"files"},
     "executor": {"executor", "schema"},
     "kernels": {"kernels", "schema"},
-    "compiler": {"compiler", "kernels", "schema"},
+    "compiler": {"compiler", "files", "kernels", "schema"},
 }
 # Libraries that only some layers may know: the executor must stay small enough for a device, and device code
 # must compile with NVRTC alone. (Generated plan headers come from schema.)

@@ -1,21 +1,20 @@
-// A file that appears whole or not at all: written without a name in the target's folder (where the
-// file system cannot do that, under a temporary one), synced, and renamed to the target by
-// commit(). Nothing is left when the object goes away or a signal ends the program before that;
-// what a program that was killed in the wrong moment did leave, the next one removes.
+// A NewFile as the compiler writes it: failures are errors, and a signal that ends the program
+// leaves nothing.
 #pragma once
 
 #include <llvm/ADT/StringRef.h>
 #include <llvm/Support/Error.h>
 
 #include <cstdint>
-#include <string>
+
+#include "files/new_file.h"
 
 namespace jllm {
 
 class OutputFile {
  public:
   static llvm::Expected<OutputFile> create(llvm::StringRef path);
-  OutputFile(OutputFile&& other) noexcept;
+  OutputFile(OutputFile&& other) noexcept = default;
   OutputFile& operator=(OutputFile&&) = delete;
   ~OutputFile();
 
@@ -27,15 +26,10 @@ class OutputFile {
   llvm::Error commit_as(llvm::StringRef path);
 
  private:
-  OutputFile(std::string path, std::string temporary, int fd, bool has_name)
-      : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd), has_name_(has_name) {}
-  bool take_name();
-  void remove_temporary();
+  explicit OutputFile(llvm::StringRef path) : file_(path.str()) {}
+  llvm::Error check(FileFailure failure) const;
 
-  std::string path_;
-  std::string temporary_;
-  int fd_;
-  bool has_name_;  // the temporary one
+  NewFile file_;
   uint64_t size_ = 0;
 };
 

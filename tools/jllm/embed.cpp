@@ -1,10 +1,13 @@
 // jllm embed: a plan as a source file (or object) to link into a program, and a header that
 // declares it with the sizes of the blocks that running it takes.
+#include <unistd.h>
+
+#include <algorithm>
 #include <cctype>
-#include <cstdio>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "executor/text/tokenizer.h"
 #include "jllm_version.h"
@@ -12,6 +15,7 @@
 #include "tools/jllm/commands.h"
 #include "tools/jllm/session.h"
 #include "tools/jllm/subprocess.h"
+#include "tools/plan_file/replace_file.h"
 
 namespace jllm::tool {
 namespace {
@@ -33,13 +37,6 @@ std::string symbol_of(const std::string& name) {
 std::string upper(std::string text) {
   for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return text;
-}
-
-void write_text(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  if (!file) throw Failure(kFailed, path + ": cannot be written");
 }
 
 // What the assembler reads between quotes.
@@ -74,33 +71,53 @@ std::string assembler(const std::string& plan, const std::string& symbol) {
 }
 
 // As a string, which compilers read fast, in C's octal escapes.
-void write_c(const std::string& plan, const std::string& symbol, const std::string& output) {
-  std::ifstream in(plan, std::ios::binary);
-  FILE* out = std::fopen(output.c_str(), "w");
-  if (!in || out == nullptr) {
-    if (out != nullptr) std::fclose(out);
-    throw Failure(kFailed, (in ? output + ": cannot be written" : plan + ": cannot be read"));
-  }
-  std::fprintf(
-      out,
+void write_c(OpenPlan& plan, const std::string& symbol, ReplaceFile* out) {
+  const uint64_t size = plan.view().prefix().file_size;
+  const std::string array = "const unsigned char " + symbol + "[" + std::to_string(size) + "]";
+  out->append(
       "/* Written by jllm embed. */\n"
       "#if defined(__GNUC__)\n#pragma GCC diagnostic ignored \"-Woverlength-strings\"\n#endif\n"
-      "extern const unsigned char %s[%llu];\n"
-      "__attribute__((aligned(4096))) const unsigned char %s[%llu] =\n",
-      symbol.c_str(), static_cast<unsigned long long>(fs::file_size(plan)), symbol.c_str(),
-      static_cast<unsigned long long>(fs::file_size(plan)));
-  char block[24];
-  while (in.read(block, sizeof block), in.gcount() > 0) {
-    std::fputc('"', out);
-    for (std::streamsize i = 0; i < in.gcount(); ++i) {
-      std::fprintf(out, "\\%03o", static_cast<unsigned>(static_cast<unsigned char>(block[i])));
+      "extern " +
+      array + ";\n__attribute__((aligned(4096))) " + array + " =\n");
+  constexpr uint64_t kPiece = 1 << 20, kLine = 24;
+  std::vector<uint8_t> bytes;
+  std::string text;
+  for (uint64_t offset = 0; offset < size; offset += bytes.size()) {
+    bytes.resize(std::min(kPiece, size - offset));
+    if (plan.file().source().read(offset, bytes.size(), bytes.data()) != Error::kOk) {
+      throw Failure(kFailed, plan.file().path() + ": cannot be read");
     }
-    std::fputs("\"\n", out);
+    text.clear();
+    for (uint64_t i = 0; i < bytes.size(); ++i) {
+      if (i % kLine == 0) text += i == 0 ? "\"" : "\"\n\"";
+      const uint8_t byte = bytes[i];
+      text += '\\';
+      for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + ((byte >> shift) & 7));
+    }
+    out->append(text + "\"\n");
   }
-  std::fputs(";\n", out);
-  const bool good = std::ferror(out) == 0;
-  if (std::fclose(out) != 0 || !good) throw Failure(kFailed, output + ": cannot be written");
+  out->append(";\n");
 }
+
+// For what the compiler is given and what it makes, beside what it becomes.
+class WorkFolder {
+ public:
+  explicit WorkFolder(const std::string& beside) : path_(beside + ".XXXXXX") {
+    if (::mkdtemp(path_.data()) == nullptr) {
+      throw Failure(kFailed, path_ + ": cannot be created: " + std::strerror(errno));
+    }
+  }
+  ~WorkFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  WorkFolder(const WorkFolder&) = delete;
+  WorkFolder& operator=(const WorkFolder&) = delete;
+  std::string file(const char* name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
 
 // By the compiler that $CC names, so that cross compiling takes one word.
 void assemble(const std::string& source, const std::string& output) {
@@ -193,17 +210,25 @@ int embed_command(int argc, char** argv) {
                                     ": the plan's weights are in a file of their own; compile it "
                                     "without --split-weights to make it a part of a program");
   }
-  write_text(fs::path(target).replace_extension(".h").string(), header(plan, symbol, prompt));
-  if (kind == ".c") {
-    write_c(path, symbol, output);
-  } else if (kind == ".S") {
-    write_text(output, assembler(path, symbol));
+  ReplaceFile declaration(fs::path(target).replace_extension(".h").string());
+  declaration.append(header(plan, symbol, prompt));
+  if (kind == ".o") {
+    const WorkFolder folder(output);
+    ReplaceFile source(folder.file("plan.S"));
+    source.append(assembler(path, symbol));
+    source.commit();
+    assemble(folder.file("plan.S"), folder.file("plan.o"));
+    rename_and_sync(folder.file("plan.o"), output);
   } else {
-    const std::string source = output + ".S";
-    write_text(source, assembler(path, symbol));
-    assemble(source, output);
-    fs::remove(source);
+    ReplaceFile body(output);
+    if (kind == ".c") {
+      write_c(plan, symbol, &body);
+    } else {
+      body.append(assembler(path, symbol));
+    }
+    body.commit();
   }
+  declaration.commit();
   return kDone;
 }
 

@@ -52,7 +52,7 @@ void save_transcript(const std::string& path, bool replace, OpenPlan& plan,
   // A model's bytes may be no UTF-8.
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   ReplaceFile file(path);
-  file.write(0, text.data(), text.size());
+  file.append(text);
   file.commit();
 }
 

@@ -1,6 +1,5 @@
 #include "tools/plan_file/install.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -38,17 +37,10 @@ class FolderLock {
 
 // What interrupted installations have left of weight files, which can be large.
 void remove_remains(const std::string& current) {
-  const std::string folder = folder_of(current);
-  DIR* const entries = opendir(folder.empty() ? "." : folder.c_str());
-  if (entries == nullptr) return;
-  const std::string ending = ".jllmw.new";
-  while (const dirent* entry = readdir(entries)) {
-    const std::string name = entry->d_name;
-    if (name.size() <= ending.size() || name.substr(name.size() - ending.size()) != ending)
-      continue;
-    ::unlink((folder + name).c_str());
-  }
-  closedir(entries);
+  remove_leftovers(parent_folder(current), [](const std::string& name) {
+    const std::string ending = ".jllmw";
+    return name.size() > ending.size() && name.substr(name.size() - ending.size()) == ending;
+  });
 }
 
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
@@ -95,7 +87,7 @@ void install_plan(const PlanPaths& paths, const std::string& current) {
   copy_all(plan.path(), &copy);
   // The copies and not the originals are what will run: proved where they lie.
   PlanPaths copied = paths;
-  copied.plan = copy.temporary();
+  copied.plan = copy.readable_path();
   if (plan.weights() == nullptr) {
     PlanFile(copied).verify();
   } else {
@@ -103,7 +95,7 @@ void install_plan(const PlanPaths& paths, const std::string& current) {
     if (!exists(copied.weights) || !is_whole(copied)) {
       ReplaceFile weights(copied.weights);
       copy_all(plan.weights_path(), &weights);
-      copied.weights = weights.temporary();
+      copied.weights = weights.readable_path();
       PlanFile(copied).verify();
       weights.commit();
     }

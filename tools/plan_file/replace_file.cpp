@@ -1,8 +1,5 @@
 #include "tools/plan_file/replace_file.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -32,35 +29,22 @@ void rename_and_sync(const std::string& from, const std::string& to) {
 }
 
 void sync_folder(const std::string& path) {
-  const std::string folder = folder_of(path);
-  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) fail(folder, "open");
-  const int synced = fsync(fd);
-  ::close(fd);
-  if (synced != 0 && errno != EINVAL) fail(folder, "sync");  // EINVAL: this file system cannot
+  if (!sync_names(parent_folder(path))) fail(path, "sync the folder of");
 }
 
-ReplaceFile::ReplaceFile(const std::string& path) : path_(path), temporary_(path + ".new") {
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail(temporary_, "create");
-}
+ReplaceFile::ReplaceFile(const std::string& path) : file_(path) { check(file_.create()); }
 
-ReplaceFile::~ReplaceFile() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_.c_str());
+void ReplaceFile::check(FileFailure failure) const {
+  if (failure != nullptr) fail(file_.path(), failure);
 }
 
 void ReplaceFile::write(uint64_t offset, const void* data, uint64_t size) {
-  const auto* bytes = static_cast<const uint8_t*>(data);
-  while (size > 0) {
-    const ssize_t n = pwrite(fd_, bytes, size, static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) fail(temporary_, "write");
-    bytes += n;
-    offset += static_cast<uint64_t>(n);
-    size -= static_cast<uint64_t>(n);
-  }
+  check(file_.write_at(offset, data, size));
+}
+
+void ReplaceFile::append(std::string_view text) {
+  write(appended_, text.data(), text.size());
+  appended_ += text.size();
 }
 
 void ReplaceFile::copy(PlanSource& source, uint64_t offset, uint64_t end) {
@@ -68,20 +52,13 @@ void ReplaceFile::copy(PlanSource& source, uint64_t offset, uint64_t end) {
   for (uint64_t n = 0; offset < end; offset += n) {
     n = std::min<uint64_t>(piece.size(), end - offset);
     if (source.read(offset, n, piece.data()) != Error::kOk)
-      throw Failure(kFailed, "what is to become " + path_ + " cannot be read");
+      throw Failure(kFailed, "what is to become " + file_.path() + " cannot be read");
     write(offset, piece.data(), n);
   }
 }
 
-void ReplaceFile::sync() {
-  if (fsync(fd_) != 0) fail(temporary_, "sync");
-}
+void ReplaceFile::sync() { check(file_.sync()); }
 
-void ReplaceFile::commit() {
-  sync();
-  rename_and_sync(temporary_, path_);
-  ::close(fd_);
-  fd_ = -1;
-}
+void ReplaceFile::commit() { check(file_.commit()); }
 
 }  // namespace jllm::tool

@@ -1,11 +1,11 @@
-// A file that takes the place of another at once, or not at all: written beside it under a fixed
-// temporary name, synced, renamed, and the folder synced. What an interrupted run left is written
-// over by the next.
+// A NewFile as the programs write it: failures are thrown. And the names of files, synced.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
+#include "files/new_file.h"
 #include "jllm/plan_source.h"
 
 namespace jllm::tool {
@@ -13,22 +13,25 @@ namespace jllm::tool {
 class ReplaceFile {
  public:
   explicit ReplaceFile(const std::string& path);  // throws Failure, like the rest
-  ~ReplaceFile();                                 // without commit(): the temporary file goes
   ReplaceFile(const ReplaceFile&) = delete;
   ReplaceFile& operator=(const ReplaceFile&) = delete;
 
   void write(uint64_t offset, const void* data, uint64_t size);
+  void append(std::string_view text);  // to what was appended before
   // Bytes [offset, end) of `source`, to the same place.
   void copy(PlanSource& source, uint64_t offset, uint64_t end);
-  // On disk, under the temporary name still.
+  // On disk, without its name still.
   void sync();
-  void commit();  // sync() and the new name
+  void commit();  // sync() and the name
 
-  const std::string& temporary() const { return temporary_; }
+  // Where the unfinished file can be opened.
+  std::string readable_path() const { return file_.readable_path(); }
 
  private:
-  std::string path_, temporary_;
-  int fd_;
+  void check(FileFailure failure) const;
+
+  NewFile file_;
+  uint64_t appended_ = 0;
 };
 
 std::string folder_of(const std::string& path);  // with its slash; empty: the current one

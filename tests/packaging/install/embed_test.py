@@ -39,7 +39,21 @@ def main():
             run("sh", "-c", f"'{path(name)}' > '{path('out')}'")
             with open(path("out"), "rb") as file:
                 expect(file.read() == plan, f".{kind}: the program does not hold the plan")
-        expect(not os.path.exists(path("plan_o.o.S")), "a temporary file was left")
+        left = set(os.listdir(folder)) - {"out"}
+        wanted = {name.format(kind) for kind in "Soc" for name in ("plan_{0}.{0}", "plan_{0}.h", "plan_{0}", "main_{0}.c")}
+        expect(left == wanted, f"temporary files were left: {left ^ wanted}")
+
+        # What fails leaves the files of before, and a run that is over leaves whole ones: see ReplaceFile's tests.
+        with open(path("main_o.c"), "rb") as file:
+            no_assembler = file.read()
+        for name in ("kept.o", "kept.h"):
+            with open(path(name), "wb") as file:
+                file.write(no_assembler)
+        run(jllm, "embed", o.plan, "-o", path("kept.o"), status=1, env={**os.environ, "CC": "/bin/false"})
+        for name in ("kept.o", "kept.h"):
+            with open(path(name), "rb") as file:
+                expect(file.read() == no_assembler, f"{name} was written over by a run that failed")
+        expect(not [name for name in os.listdir(folder) if name.startswith("kept.o.")], "a temporary folder was left")
 
         # The name comes from the file where none is given.
         run(jllm, "embed", o.plan, "-o", path("my-model.S"))

@@ -174,7 +174,7 @@ TEST_F(Install, KilledAtEverySystemCall) {
     install_plan(work_.file("b.jllm"), current);
     EXPECT_EQ(test::read_file(current), bytes("b.jllm"));
     for (const std::string& name : device.entries()) {
-      EXPECT_EQ(name.find(".new"), std::string::npos) << name << ", killed at " << kill_at;
+      EXPECT_EQ(name.find(".tmp."), std::string::npos) << name << ", killed at " << kill_at;
     }
     if (*calls >= 0) break;
     ++kills;
