@@ -26,7 +26,7 @@ run_tests() {
   export JLLM_TEST_PLANS="$build_dir/test-plans"
   # Two at a time: their counters are merged under a lock.
   printf '%s\n' "${tests[@]}" |
-    xargs -I {} -P 2 "$build_coverage/tests/{}" --gtest_brief=1 || status=1
+    xargs -I {} -P 2 sh -c '"$1/tests/$2" --gtest_brief=1' run "$build_coverage" {} || status=1
   [ "$status" = 0 ] || die 'a test failed (above)'
 }
 
