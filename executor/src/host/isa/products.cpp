@@ -116,11 +116,11 @@ inline void prefetch_ahead(const uint8_t* record, unsigned g) {
   }
 }
 
-// What the weights' offset adds to a sum. The integers of activations that are no numbers mean
-// nothing and may wrap; it is their scale that makes the result a NaN.
-inline int32_t signed_offset(const ActivationGroup& in) {
-  return static_cast<int32_t>(static_cast<uint32_t>(kSignedOffset) *
-                              static_cast<uint32_t>(in.total));
+// Takes off what the weights' offset has added to a sum. The integers of activations that are no
+// numbers mean nothing and may wrap; it is their scale that makes the result a NaN.
+inline Ints without_offset(Ints sum, const ActivationGroup& in) {
+  const uint32_t offset = static_cast<uint32_t>(kSignedOffset) * static_cast<uint32_t>(in.total);
+  return (Ints)((UnsignedInts)sum - offset);
 }
 
 template <WeightType kType, unsigned kRows>
@@ -143,7 +143,7 @@ void multiply_strip(const Strip& strip, Floats* out) {
         for (unsigned f = 0; f < kPerGroup; ++f) {
           Ints sum = sum_steps<kType>(steps, in[r], f * kStepsPerFactor, (f + 1) * kStepsPerFactor,
                                       strip.two_planes);
-          if constexpr (kIsSigned<kType>) sum -= signed_offset(in[r]);
+          if constexpr (kIsSigned<kType>) sum = without_offset(sum, in[r]);
           sums[r] = add_product(sums[r], to_floats(sum), scales[g * kPerGroup + f] * in[r].scale);
           if constexpr (!kIsSigned<kType>) {
             const float all = kPerGroup == 1 ? in[r].sum : in[r].half_sums[f];
