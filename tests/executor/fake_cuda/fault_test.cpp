@@ -78,7 +78,8 @@ TEST_P(FaultLadder, EveryCallThatFailsIsReportedAndNothingLeaks) {
     const char* const failed = fake_cuda()->failed_call();
     ASSERT_NE(failed, nullptr) << k;
     // What gives back may fail without harm: nobody could do more about it.
-    const bool harmless = k > good.calls || std::strcmp(failed, "cuGraphDestroy") == 0;
+    // (Of this run's calls: one that takes long asks the driver more often.)
+    const bool harmless = k > outcome.calls || std::strcmp(failed, "cuGraphDestroy") == 0;
     if (harmless && !from_then_on) {
       EXPECT_EQ(outcome.error, Error::kOk) << k << ", " << failed << ": " << outcome.message;
     } else if (!harmless) {
