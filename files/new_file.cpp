@@ -140,7 +140,7 @@ FileFailure NewFile::commit() {
   has_name_ = false;
   ::close(fd_);  // with the lock, and not before the file has its name; its bytes are on disk
   fd_ = -1;
-  return sync_names(parent_folder(path_)) ? nullptr : "sync the folder of";
+  return nullptr;
 }
 
 FileFailure NewFile::commit_as(const std::string& path) {

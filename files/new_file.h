@@ -30,6 +30,7 @@ class NewFile {
   FileFailure write_at(uint64_t offset, const void* data, uint64_t size);
   // On disk, without its name still.
   FileFailure sync();
+  // Syncs and renames. The name itself lasts from sync_names() on.
   FileFailure commit();
   // The same under another name in the folder, for contents that say what the file is called.
   FileFailure commit_as(const std::string& path);

@@ -38,10 +38,12 @@ llvm::Error OutputFile::write(const void* data, uint64_t size) {
   return llvm::Error::success();
 }
 
-llvm::Error OutputFile::commit() { return check(file_.commit()); }
+llvm::Error OutputFile::commit() { return commit_as(file_.path()); }
 
 llvm::Error OutputFile::commit_as(llvm::StringRef path) {
-  return check(file_.commit_as(path.str()));
+  if (llvm::Error error = check(file_.commit_as(path.str()))) return error;
+  sync_names(parent_folder(file_.path()));  // the file is there: what fails here takes nothing back
+  return llvm::Error::success();
 }
 
 }  // namespace jllm

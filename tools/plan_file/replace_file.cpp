@@ -59,6 +59,9 @@ void ReplaceFile::copy(PlanSource& source, uint64_t offset, uint64_t end) {
 
 void ReplaceFile::sync() { check(file_.sync()); }
 
-void ReplaceFile::commit() { check(file_.commit()); }
+void ReplaceFile::commit() {
+  check(file_.commit());
+  sync_folder(file_.path());
+}
 
 }  // namespace jllm::tool
