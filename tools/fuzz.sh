@@ -36,10 +36,12 @@ done
 if [ "${#targets[@]}" = 0 ]; then targets=("${all_targets[@]}"); fi
 
 load_environment
-command -v clang++ >/dev/null || die 'clang++ is missing: apt-get install clang'
+command -v clang++ >/dev/null ||
+  die 'clang++ is missing: apt-get install clang. Without it, ctest -R fuzz_replay runs the committed corpora'
 run_logged fuzz-configure cmake -S "$repo" --preset fuzz
 run_logged fuzz-build ninja -C "$fuzz_dir" "${targets[@]/#/fuzz_}"
 if [ "$build_only" = 1 ]; then exit 0; fi
+say "engine: libFuzzer of $(clang++ --version | head -n 1), with AddressSanitizer and UBSan"
 
 # Runs one target; the last line that libFuzzer prints says what it did.
 fuzz() {
@@ -56,9 +58,12 @@ fuzz() {
     warn "$target: FOUND something, see $log"
     return 1
   fi
-  printf '%-10s %s runs in %s s, coverage %s\n' "$target" \
+  # "#1234 DONE cov: 56 ft: 78 corp: 9/10Kb ..."
+  local done
+  done=$(grep -aE '^#[0-9]+[[:space:]]+DONE ' "$log")
+  printf '%-10s %s runs in %s s, coverage %s edges, corpus %s inputs\n' "$target" \
     "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$seconds" \
-    "$(grep -aoE 'cov: [0-9]+' "$log" | tail -n 1 | sed 's/cov: //')"
+    "$(sed -E 's/.* cov: ([0-9]+) .*/\1/' <<<"$done")" "$(sed -E 's/.* corp: ([0-9]+)\/.*/\1/' <<<"$done")"
 }
 
 status=0
