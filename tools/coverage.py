@@ -2,10 +2,9 @@
 """Lines that tests ran, from the counters of a build with --coverage (gcov's JSON): a line a file, the lines that were not
 run, and a sum per part. Leaves with status 1 when a part named with --at-least stays below its share.
 
-usage: tools/coverage.py --source DIR --build DIR [--at-least FOLDER=PERCENT]... [--without FILE]... [--missed]
-  FOLDER     relative to the source: executor, schema
-  --without  a file that these tests cannot run
-  --missed   name the lines that were not run
+usage: tools/coverage.py --source DIR --build DIR [--at-least FOLDER=PERCENT]... [--json FILE]
+  FOLDER  relative to the source: executor, schema
+  --json  the same for programs: {"files": {NAME: {"lines", "run", "missed": [...]}}, "folders": {NAME: {"lines", "run"}}}
 """
 import argparse
 import collections
@@ -26,7 +25,7 @@ def executed_lines(source, build, gcov):
     """{file: {line: times}} of what lies below `source`. A line that several objects hold (headers, templates, one file
     compiled for several instruction sets) counts as run when it ran in any of them."""
     lines = collections.defaultdict(dict)
-    for path in counters(build):
+    for path in counters(os.path.abspath(build)):
         # --stdout prints one document a line; the folder of the object is where gcov finds its notes.
         output = subprocess.run([gcov, "--json-format", "--stdout", path], cwd=os.path.dirname(path), check=True,
                                 capture_output=True).stdout
@@ -46,7 +45,7 @@ def executed_lines(source, build, gcov):
 def ranges(numbers):
     """[1, 2, 3, 7] as "1-3 7"."""
     parts = []
-    for n in sorted(numbers):
+    for n in numbers:
         if parts and parts[-1][1] == n - 1:
             parts[-1][1] = n
         else:
@@ -60,8 +59,7 @@ def main():
     parser.add_argument("--build", required=True)
     parser.add_argument("--gcov", default="gcov")
     parser.add_argument("--at-least", action="append", default=[], metavar="FOLDER=PERCENT")
-    parser.add_argument("--without", action="append", default=[], metavar="FILE")
-    parser.add_argument("--missed", action="store_true")
+    parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
     source = os.path.realpath(arguments.source)
     lines = executed_lines(source, arguments.build, arguments.gcov)
@@ -69,18 +67,24 @@ def main():
         print("no test has left a counter: build with the preset `coverage` and run its tests")
         return 1
     totals = {part: [0, 0] for part in (entry.split("=")[0] for entry in arguments.at_least)}
+    files = {}
     for name in sorted(lines):
         parts = [part for part in totals if name.startswith(part + "/")]
-        if not parts or name in arguments.without:
+        if not parts:
             continue
         counted = lines[name]
-        missed = [n for n, count in counted.items() if count == 0]
+        missed = sorted(n for n, count in counted.items() if count == 0)
+        files[name] = {"lines": len(counted), "run": len(counted) - len(missed), "missed": missed}
         for part in parts:
             totals[part][0] += len(counted) - len(missed)
             totals[part][1] += len(counted)
         share = 100 * (1 - len(missed) / max(1, len(counted)))
         print(f"{share:6.1f} %  {len(counted):5} lines  {name}" +
-              (f"   not run: {ranges(missed)}" if arguments.missed and missed else ""))
+              (f"   not run: {ranges(missed)}" if missed else ""))
+    if arguments.json:
+        folders = {part: {"lines": of, "run": ran} for part, (ran, of) in totals.items()}
+        with open(arguments.json, "w", encoding="utf-8") as out:
+            json.dump({"files": files, "folders": folders}, out, indent=1)
     failed = False
     for entry in arguments.at_least:
         part, _, least = entry.partition("=")

@@ -181,9 +181,10 @@ SignatureBlock sign_head(const uint8_t* head, uint64_t head_size, const std::str
 
 namespace {
 [[noreturn]] void refuse() {
-  throw Failure(kUnsupported,
-                "this program was built without libsodium, which signatures need: install "
-                "libsodium-dev and build it again");
+  throw Failure(
+      kUnsupported,
+      "this program was built without signatures: install libsodium-dev and build it again "
+      "with -DJLLM_SIGNATURES=ON");
 }
 }  // namespace
 

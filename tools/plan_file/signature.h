@@ -1,5 +1,6 @@
-// Ed25519 signatures of plans, by libsodium; built without it, each of these is a Failure that says
-// so. Keys are text files of one line each: "jllm-public-key-1 HEX", "jllm-secret-key-1 HEX".
+// Ed25519 signatures of plans, by libsodium; with JLLM_SIGNATURES=OFF each of these is a Failure
+// that says so. Keys are text files of one line each: "jllm-public-key-1 HEX", "jllm-secret-key-1
+// HEX".
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,7 @@
 
 namespace jllm::tool {
 
-// Whether this program was built with libsodium.
+// Whether this program was built with JLLM_SIGNATURES.
 bool can_sign();
 
 // Throws Failure unless one of the keys in `key_file` has signed this head. `path` is for messages.

@@ -22,7 +22,7 @@ using tool::PlanPaths;
 class SignedPlans : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
-    if (!tool::can_sign()) GTEST_SKIP() << "built without libsodium";
+    if (!tool::can_sign()) GTEST_SKIP() << "built with JLLM_SIGNATURES=OFF";
     make_plan_file(plan(), {GetParam(), 64, 0});
     tool::make_keys(dir_.file("mine"));
     tool::make_keys(dir_.file("other"));
