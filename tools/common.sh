@@ -36,6 +36,30 @@ run_logged() {
   return 1
 }
 
+download() {
+  if command -v curl >/dev/null; then
+    curl -fsSL --retry 3 --connect-timeout 20 -o "$2" "$1"
+  elif command -v wget >/dev/null; then
+    wget -q -t 3 -T 20 -O "$2" "$1"
+  else
+    python3 -c 'import shutil, sys, urllib.request as u
+with u.urlopen(sys.argv[1], timeout=20) as source, open(sys.argv[2], "wb") as out: shutil.copyfileobj(source, out)' "$@"
+  fi
+}
+
+# A release leaves the first mirror for the second some day; checksums hold for both.
+debian_mirrors=("${JLLM_DEBIAN_MIRROR:-http://deb.debian.org/debian}" http://archive.debian.org/debian)
+
+# fetch_from_debian SHA256 PATH FILE: a file of Debian's archive.
+fetch_from_debian() {
+  local sum=$1 path=$2 to=$3 mirror
+  for mirror in "${debian_mirrors[@]}"; do
+    if download "$mirror/$path" "$to" && echo "$sum  $to" | sha256sum -c --status; then return 0; fi
+  done
+  die "none of ${debian_mirrors[*]} gives $path with the checksum that it should have. \
+JLLM_DEBIAN_MIRROR names another mirror of Debian"
+}
+
 # Tools and libraries that setup.sh unpacked for a user without root rights come in by this file.
 load_environment() {
   # shellcheck disable=SC1091

@@ -14,9 +14,6 @@ list="$repo/cmake/aarch64-sysroot.sha256"
 floor="$repo/cmake/aarch64-glibc-floor.c"
 build_aarch64="$repo/build-aarch64"
 
-# Debian 11 will leave the first for the second some day; the checksums hold for both.
-mirrors=("${JLLM_DEBIAN_MIRROR:-http://deb.debian.org/debian}" http://archive.debian.org/debian)
-
 # What decides what the sysroot holds; a change of it makes a new one.
 identity() { cat "$list" "$floor" "${BASH_SOURCE[0]}" | sha256sum | cut -c 1-64; }
 have_sysroot() { [ "$(cat "$sysroot/complete" 2>/dev/null)" = "$(identity)" ]; }
@@ -30,23 +27,6 @@ find_missing() {
   fi
   command -v dpkg-deb >/dev/null || missing+=(dpkg)
   command -v curl >/dev/null || command -v wget >/dev/null || missing+=(curl)
-}
-
-download() {
-  if command -v curl >/dev/null; then
-    curl -fsSL --retry 3 --connect-timeout 20 -o "$2" "$1"
-  else
-    wget -q -t 3 -T 20 -O "$2" "$1"
-  fi
-}
-
-fetch_package() {
-  local sum=$1 path=$2 to=$3 mirror
-  for mirror in "${mirrors[@]}"; do
-    if download "$mirror/$path" "$to" && echo "$sum  $to" | sha256sum -c --status; then return 0; fi
-  done
-  die "none of ${mirrors[*]} gives $path with the checksum of ${list#"$repo/"}. \
-JLLM_DEBIAN_MIRROR names another mirror of Debian"
 }
 
 # A header-only library is the workstation's own: it must fit the flatc that the workstation runs.
@@ -70,7 +50,7 @@ make_sysroot() {
   while read -r sum path; do
     case "$sum" in '' | '#'*) continue ;; esac
     package="$new/packages/${path##*/}"
-    fetch_package "$sum" "$path" "$package"
+    fetch_from_debian "$sum" "$path" "$package"
     dpkg-deb --fsys-tarfile "$package" | tar -x -C "$new" --keep-directory-symlink --no-same-owner \
       --exclude='./usr/share' --exclude='./usr/bin' --exclude='./etc'
   done <"$list"

@@ -321,6 +321,9 @@ main() {
     if [ "$round" = 3 ]; then die "still missing after installing: ${missing[*]}. $(administrator_line)"; fi
     install_missing
   done
+  # Nothing else needs it: without, jllm has no `serve`, and says so when it is configured.
+  "$repo/tools/get_httplib.sh" --check || [ "$check_only" = 1 ] || "$repo/tools/get_httplib.sh" ||
+    warn '      cpp-httplib could not be had: jllm will be built without `serve`'
   say "      everything that building needs is here ($(seconds_since "$start"))"
 }
 

@@ -53,6 +53,7 @@ class Guard {
   bool has_room_for(uint64_t bytes) const;
 
   const GuardReport& report() const { return report_; }
+  uint32_t level() const { return level_; }  // of backing off, at the last look
   // What is watched, for people: one line a sensor, with its steps.
   std::vector<std::string> watched() const;
 

@@ -11,6 +11,7 @@ int embed_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
 int install_command(int argc, char** argv);
 int selftest_command(int argc, char** argv);
+int serve_command(int argc, char** argv);  // where built with JLLM_SERVE
 int tokenize_command(int argc, char** argv);
 int verify_command(int argc, char** argv);
 

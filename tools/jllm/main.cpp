@@ -18,6 +18,9 @@ struct Command {
 constexpr Command kCommands[] = {
     {"run", jllm::tool::run_command, "continue a prompt"},
     {"chat", jllm::tool::chat_command, "talk with a model, several turns"},
+#ifdef JLLM_SERVE
+    {"serve", jllm::tool::serve_command, "a model behind OpenAI's HTTP API"},
+#endif
     {"bench", jllm::tool::bench_command, "time prompts and generation"},
     {"eval", jllm::tool::eval_command, "perplexity and raw logits of a text"},
     {"embed", jllm::tool::embed_command, "a plan as a part of a program: assembler, object or C"},

@@ -1,0 +1,36 @@
+// The Engine of a Session.
+#pragma once
+
+#include "tools/jllm/serve/engine.h"
+#include "tools/jllm/session.h"
+
+namespace jllm::serve {
+
+class ExecutorEngine final : public Engine {
+ public:
+  explicit ExecutorEngine(tool::Session& session)
+      : session_(session), executor_(session.executor()) {}
+
+  uint32_t slots() const override { return 1; }
+  uint32_t context() const override { return executor_.context(); }
+  uint32_t vocab_size() const override { return executor_.vocab_size(); }
+  uint32_t most_batched() const override { return 1; }
+  bool copies_prefixes() const override { return false; }
+  bool masks() const override { return false; }
+
+  void rewind(uint32_t slot, uint32_t count) override;
+  void copy_prefix(uint32_t slot, uint32_t from, uint32_t count) override;
+  void begin(uint32_t slot, const Sampling& sampling, const uint32_t* tokens, uint32_t n) override;
+  uint32_t consume(uint32_t slot) override;
+  SampledToken generate(uint32_t slot, bool speculates, uint32_t wanted) override;
+  bool has_tokens(uint32_t slot) override;
+  void decode(const uint32_t* slots, uint32_t n, SampledToken* tokens) override;
+  void set_mask(uint32_t slot, const uint32_t* words) override;
+  void read_logits(uint32_t slot, float* logits) override;
+
+ private:
+  tool::Session& session_;
+  Executor& executor_;
+};
+
+}  // namespace jllm::serve
