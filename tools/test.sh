@@ -19,6 +19,11 @@ load_environment
 "$repo/tools/get_nvrtc.sh" --major 12 >/dev/null || true
 "$repo/tools/get_cuda_header.sh" >/dev/null || true
 "$repo/tools/cross_aarch64.sh" --sysroot || true
+# OpenAI's client, which `jllm serve` is tested with, for the tests alone; without it that test is skipped.
+if [ ! -d "$deps/openai/openai" ] && find_pip; then
+  run_logged openai-pip "${pip[@]}" install --target "$deps/openai" --only-binary :all: --retries 1 --timeout 30 \
+    --disable-pip-version-check 'openai>=1,<4' || true
+fi
 
 say 'build'
 build all || die 'the build failed; nothing was tested'

@@ -151,6 +151,42 @@ std::vector<CoolingDevice> Sysfs::cooling_devices() const {
   return devices;
 }
 
+// hwmonN/name says which chip. The INA3221's channels are in1 to in3 (mV) and curr1 to curr3 (mA),
+// with labels; what else it has, as the sum of shunt voltages, is no rail.
+std::vector<PowerRail> Sysfs::power_rails() const {
+  std::vector<PowerRail> rails;
+  const std::string all = root_ + "/sys/class/hwmon";
+  for (const std::string& name : names_in(all, "hwmon")) {
+    const std::string folder = all + "/" + name;
+    const std::string chip = first_line(folder + "/name");
+    for (int i = 1; chip == "ina3221" && i <= 3; ++i) {
+      const std::string n = std::to_string(i);
+      const std::string label = first_line(folder + "/in" + n + "_label");
+      if (label.empty() || label == "NC" || !number_in(folder + "/curr" + n + "_input")) continue;
+      rails.push_back({label, folder + "/in" + n + "_input", folder + "/curr" + n + "_input", ""});
+    }
+    if (chip == "ina238" && number_in(folder + "/power1_input")) {
+      const std::string label = first_line(folder + "/label");
+      rails.push_back({label.empty() ? "VIN" : label, "", "", folder + "/power1_input"});
+    }
+  }
+  return rails;
+}
+
+bool PowerRail::is_total() const { return name == "VDD_IN" || name == "VIN"; }
+
+std::optional<double> Sysfs::watts(const PowerRail& rail) const {
+  if (!rail.watts_file.empty()) {
+    const std::optional<int64_t> microwatts = number_in(rail.watts_file);
+    if (!microwatts || *microwatts < 0) return std::nullopt;
+    return static_cast<double>(*microwatts) / 1e6;
+  }
+  const std::optional<int64_t> millivolts = number_in(rail.volts_file);
+  const std::optional<int64_t> milliamperes = number_in(rail.amperes_file);
+  if (!millivolts || !milliamperes || *millivolts < 0 || *milliamperes < 0) return std::nullopt;
+  return static_cast<double>(*millivolts) / 1e3 * (static_cast<double>(*milliamperes) / 1e3);
+}
+
 std::optional<double> Sysfs::temperature(const ThermalZone& zone) const {
   return celsius_in(zone.folder + "/temp");
 }

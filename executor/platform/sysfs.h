@@ -34,6 +34,15 @@ struct GpuClock {
   double cap_mhz = 0;  // what the power mode allows; 0: unknown
 };
 
+// A supply of the module, as an INA3221 (Orin) or INA238 (Thor) measures it.
+struct PowerRail {
+  std::string name;                                  // "VDD_IN", "VDD_CPU_GPU_CV"
+  std::string volts_file, amperes_file, watts_file;  // the first two, or the last
+
+  // What the whole module takes; the others are parts of it.
+  bool is_total() const;
+};
+
 class Sysfs {
  public:
   // `root` is put in front of /proc and /sys: a folder of tests, or where a container has the
@@ -46,10 +55,12 @@ class Sysfs {
   // What there is; none of it changes while a machine runs.
   std::vector<ThermalZone> zones() const;
   std::vector<CoolingDevice> cooling_devices() const;
+  std::vector<PowerRail> power_rails() const;
 
   // Degrees Celsius now; none for sensors that are switched off.
   std::optional<double> temperature(const ThermalZone& zone) const;
   std::optional<uint64_t> state(const CoolingDevice& device) const;
+  std::optional<double> watts(const PowerRail& rail) const;
   std::optional<GpuClock> gpu_clock() const;
   std::optional<double> cpu_mhz() const;  // of the first CPU
 

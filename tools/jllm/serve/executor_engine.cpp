@@ -18,7 +18,7 @@ uint32_t ExecutorEngine::consume(uint32_t) {
 }
 
 SampledToken ExecutorEngine::generate(uint32_t, bool speculates, uint32_t wanted) {
-  executor_.set_speculation(speculates ? UINT32_MAX : 0);
+  executor_.set_speculation(speculates ? most_drafted_ : 0);
   const Result<SampledToken> token = executor_.generate(wanted);
   session_.check(token.error());
   return token.value();

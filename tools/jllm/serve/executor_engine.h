@@ -8,8 +8,9 @@ namespace jllm::serve {
 
 class ExecutorEngine final : public Engine {
  public:
-  explicit ExecutorEngine(tool::Session& session)
-      : session_(session), executor_(session.executor()) {}
+  // `most_drafted`: tokens that a step guesses at most, where one text runs alone; 0: none.
+  ExecutorEngine(tool::Session& session, uint32_t most_drafted)
+      : session_(session), executor_(session.executor()), most_drafted_(most_drafted) {}
 
   uint32_t slots() const override { return 1; }
   uint32_t context() const override { return executor_.context(); }
@@ -31,6 +32,7 @@ class ExecutorEngine final : public Engine {
  private:
   tool::Session& session_;
   Executor& executor_;
+  uint32_t most_drafted_;
 };
 
 }  // namespace jllm::serve

@@ -47,19 +47,16 @@ bool peer_is_gone(int socket) {
 // must be here. Reads ahead, across requests.
 class Connection final : public httplib::Stream {
  public:
-  Connection(int socket, const HttpOptions& options) : socket_(socket), options_(options) {}
+  Connection(int socket, const HttpOptions& options, std::function<bool()> is_stopping)
+      : socket_(socket), options_(options), is_stopping_(std::move(is_stopping)) {}
 
   // Waits for a request to begin; false where none comes in time.
-  bool next_request(const std::function<bool()>& is_stopping) {
-    const double end = seconds_now() + options_.idle_seconds;
-    while (begin_ == end_ && !is_stopping()) {
-      if (wait_for(socket_, POLLIN, 0.2)) break;
-      if (seconds_now() > end) return false;
-    }
+  bool next_request() {
+    if (begin_ == end_ && !wait_unless_stopping(POLLIN, options_.idle_seconds)) return false;
     head_left_ = options_.max_header;
     in_head_ = true;
     read_by_ = seconds_now() + options_.header_seconds;
-    return !is_stopping();
+    return !is_stopping_();
   }
   void head_is_read() { in_head_ = false; }
   bool has_head() const { return !in_head_; }
@@ -92,7 +89,7 @@ class Connection final : public httplib::Stream {
       if (sent >= 0) return sent;
       if (errno == EINTR) continue;
       if ((errno != EAGAIN && errno != EWOULDBLOCK) ||
-          !wait_for(socket_, POLLOUT, options_.write_seconds)) {
+          !wait_unless_stopping(POLLOUT, options_.write_seconds)) {
         closes_ = true;
         return -1;
       }
@@ -123,8 +120,16 @@ class Connection final : public httplib::Stream {
   static constexpr double kLingerSeconds = 1;
   static constexpr double kSecondsPerByte = 1.0 / (64 << 10);
 
+  bool wait_unless_stopping(short what, double seconds) const {
+    constexpr double kLookSeconds = 0.2;
+    const double end = seconds_now() + seconds;
+    do {
+      if (wait_for(socket_, what, std::min(kLookSeconds, end - seconds_now()))) return true;
+    } while (seconds_now() < end && !is_stopping_());
+    return false;
+  }
   bool fill() {
-    if (!wait_for(socket_, POLLIN, read_by_ - seconds_now())) {
+    if (!wait_unless_stopping(POLLIN, read_by_ - seconds_now())) {
       closes_ = true;
       return false;
     }
@@ -141,6 +146,7 @@ class Connection final : public httplib::Stream {
 
   int socket_;
   const HttpOptions& options_;
+  std::function<bool()> is_stopping_;
   char buffer_[16 << 10];
   size_t begin_ = 0, end_ = 0;
   uint64_t head_left_ = 0;
@@ -179,6 +185,7 @@ HttpRequest request_of(const httplib::Request& from) {
   request.path = from.path;
   request.authorization = from.get_header_value("Authorization");
   request.origin = from.get_header_value("Origin");
+  request.host = from.get_header_value("Host");
   return request;
 }
 
@@ -190,6 +197,11 @@ class HttpServer::Impl : public httplib::Server {
     new_task_queue = [this] { return new httplib::ThreadPool(options_.connections); };
     set_payload_max_length(options.max_body);
     set_tcp_nodelay(true);
+    // The library's own choice would let two servers share a port.
+    set_socket_options([](socket_t socket) {
+      const int yes = 1;
+      setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    });
     set_keep_alive_max_count(kRequestsPerConnection);
     set_pre_routing_handler([this](const httplib::Request& from, httplib::Response& to) {
       return before_body(from, to);
@@ -281,12 +293,11 @@ class HttpServer::Impl : public httplib::Server {
   }
 
   bool process_and_close_socket(socket_t socket) override {
-    Connection connection(socket, options_);
-    const auto is_stopping = [this] { return svr_sock_ == INVALID_SOCKET; };
+    Connection connection(socket, options_, [this] { return svr_sock_ == INVALID_SOCKET; });
     current = &connection;
     bool good = true;
-    for (size_t left = kRequestsPerConnection;
-         good && left > 0 && connection.next_request(is_stopping); --left) {
+    for (size_t left = kRequestsPerConnection; good && left > 0 && connection.next_request();
+         --left) {
       bool closed = false;
       answered_ = false;
       good = process_request(connection, left == 1, closed, nullptr) && !closed &&

@@ -15,7 +15,7 @@ namespace jllm::serve {
 
 struct HttpRequest {
   std::string method, path;
-  std::string authorization, origin;  // headers; empty where the request has none
+  std::string authorization, origin, host;  // headers; empty where the request has none
   std::string body;
 };
 

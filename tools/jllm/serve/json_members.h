@@ -81,8 +81,17 @@ class Members {
   std::string where_;
 };
 
+// Deeper ones would let a request overflow the stack of whoever walks through it.
+constexpr int kDeepest = 100;
+
 inline Json parse_body(std::string_view body) {
-  Json json = Json::parse(body, nullptr, false);
+  const auto check_depth = [](int depth, Json::parse_event_t, Json&) {
+    if (depth > kDeepest) {
+      throw ApiError{400, "The request's body is nested deeper than 100", "", "invalid_json"};
+    }
+    return true;
+  };
+  Json json = Json::parse(body, check_depth, false);
   if (json.is_discarded()) {
     throw ApiError{400, "The request's body is not valid JSON", "", "invalid_json"};
   }

@@ -22,6 +22,7 @@ Monitor::Monitor(ModelFacts facts, platform::Guard guard, double now)
     : facts_(std::move(facts)),
       sysfs_(platform::sysfs_root()),
       zones_(sysfs_.zones()),
+      rails_(sysfs_.power_rails()),
       started_(now),
       guard_(std::move(guard)) {}
 
@@ -41,6 +42,7 @@ platform::Guard::Verdict Monitor::care(double now) {
 
 std::string Monitor::health_json(const Scheduler::State& scheduler, const Metrics& metrics) const {
   const tool::HostMemory memory = tool::host_memory();
+  const uint64_t available = sysfs_.mem_available().value_or(0);
   Json json = {{"status", status_of(scheduler)}};
   if (scheduler.failed) json["failure"] = scheduler.failure;
   json["uptime_seconds"] = tool::now_seconds() - started_;
@@ -58,7 +60,7 @@ std::string Monitor::health_json(const Scheduler::State& scheduler, const Metric
                     {"cached", metrics.cached_tokens.load()},
                     {"generated", metrics.generated_tokens.load()},
                     {"per_second_of_a_request", rate(metrics.each_token)}};
-  json["memory"] = {{"available_bytes", memory.available},
+  json["memory"] = {{"available_bytes", available},
                     {"resident_bytes", memory.resident},
                     {"plan",
                      {{"weights_bytes", facts_.memory.weights},
@@ -70,6 +72,11 @@ std::string Monitor::health_json(const Scheduler::State& scheduler, const Metric
   for (const platform::ThermalZone& zone : zones_) {
     const std::optional<double> celsius = sysfs_.temperature(zone);
     if (celsius) json["thermal"].push_back({{"zone", zone.type}, {"celsius", *celsius}});
+  }
+  json["power"] = Json::array();
+  for (const platform::PowerRail& rail : rails_) {
+    const std::optional<double> watts = sysfs_.watts(rail);
+    if (watts) json["power"].push_back({{"rail", rail.name}, {"watts", *watts}});
   }
   const std::lock_guard<std::mutex> lock(mutex_);
   json["device_care"] = Json::parse(report_.json());
@@ -92,7 +99,8 @@ void Monitor::write(const Scheduler::State& scheduler, const Metrics& metrics,
   gauge("jllm_queue_limit", "Requests that may wait.", scheduler.queue_limit);
   gauge("jllm_tokens_per_second", "Tokens a second that a request got on average.",
         rate(metrics.each_token));
-  gauge("jllm_memory_available_bytes", "MemAvailable of the system.", double(memory.available));
+  gauge("jllm_memory_available_bytes", "MemAvailable of the system.",
+        double(sysfs_.mem_available().value_or(0)));
   gauge("jllm_resident_bytes", "Resident memory of the server.", double(memory.resident));
   text->metric("jllm_plan_bytes", "gauge", "Memory that the plan has taken.");
   text->sample(double(facts_.memory.weights), label({{"part", "weights"}}));
@@ -102,7 +110,14 @@ void Monitor::write(const Scheduler::State& scheduler, const Metrics& metrics,
   text->metric("jllm_temperature_celsius", "gauge", "Thermal zones of the system.");
   for (const platform::ThermalZone& zone : zones_) {
     const std::optional<double> celsius = sysfs_.temperature(zone);
-    if (celsius) text->sample(*celsius, label({{"zone", zone.type}, {"folder", zone.folder}}));
+    // Types may be the same, and Prometheus takes no two samples of the same labels.
+    const std::string folder = zone.folder.substr(zone.folder.rfind('/') + 1);
+    if (celsius) text->sample(*celsius, label({{"zone", zone.type}, {"sensor", folder}}));
+  }
+  text->metric("jllm_power_watts", "gauge", "What the rails of the module take.");
+  for (const platform::PowerRail& rail : rails_) {
+    const std::optional<double> watts = sysfs_.watts(rail);
+    if (watts) text->sample(*watts, label({{"rail", rail.name}}));
   }
   const std::lock_guard<std::mutex> lock(mutex_);
   gauge("jllm_backoff_level", "Steps of temperature that are reached now; each doubles the pause.",

@@ -33,6 +33,7 @@ class Monitor {
   const ModelFacts facts_;
   const platform::Sysfs sysfs_;
   const std::vector<platform::ThermalZone> zones_;
+  const std::vector<platform::PowerRail> rails_;
   const double started_;
   platform::Guard guard_;  // of the scheduler's thread, and so are
   uint64_t looks_ = 0;     // its looks that report_ has

@@ -157,11 +157,12 @@ int run_server(ServeOptions& o, OpenPlan& plan, Session& session) {
   if (o.service.model.empty()) o.service.model = plan.view().plan().model()->name()->str();
   o.service.fingerprint = fingerprint_of(plan.view());
   o.service.defaults.sampling = sampling_of(o.generation);
+  if (!o.generation.seed_text.empty()) o.service.seed = o.generation.seed;
   o.service.defaults.max_tokens = static_cast<uint32_t>(o.generation.max_tokens);
 
   Metrics metrics;
   Monitor monitor(facts_of(plan, session, o.service.model), make_guard(o.care), now_seconds());
-  serve::ExecutorEngine engine(session);
+  serve::ExecutorEngine engine(session, o.generation.speculate);
   Scheduler scheduler(
       engine, metrics, [&monitor](double now) { return monitor.care(now); },
       static_cast<uint32_t>(o.queue));
@@ -183,6 +184,10 @@ int run_server(ServeOptions& o, OpenPlan& plan, Session& session) {
   std::thread transport([&server] { server.run(); });
   serve_until_told(scheduler, server, o.drain_timeout);
   scheduler.stop();
+  // What was ended just now is still to be said.
+  constexpr double kLastWords = 1;
+  const double end = now_seconds() + kLastWords;
+  while (server.busy() > 0 && now_seconds() < end) wait_for_signal(0.01);
   server.stop();
   transport.join();
   const Scheduler::State state = scheduler.state();

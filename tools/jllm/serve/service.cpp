@@ -146,6 +146,13 @@ std::optional<HttpReply> Service::admit(const HttpRequest& head) {
                      {"Access-Control-Max-Age", "86400"}};
     return finished(std::move(reply), head);
   }
+  // A page of somewhere else: its scripts may send requests without reading replies.
+  const bool is_own = head.origin == "http://" + head.host || head.origin == "https://" + head.host;
+  if (!head.origin.empty() && !is_own && options_.cors_origin != "*" &&
+      head.origin != options_.cors_origin) {
+    return failed({403, "Pages of " + head.origin + " may not use this server (--cors-origin)", "",
+                   "forbidden_origin"});
+  }
   if (head.path != "/health" && !has_key(head)) {
     return finished(failed({401,
                             head.authorization.empty()
@@ -335,7 +342,8 @@ HttpReply Service::complete(const CompletionRequest& request, std::vector<uint32
   auto job = std::make_shared<Job>();
   job->prompt = std::move(prompt);
   job->sampling = request.sampling;
-  job->sampling.seed = request.seed ? *request.seed : random_seed();
+  const std::optional<uint64_t> seed = request.seed ? request.seed : options_.seed;
+  job->sampling.seed = seed ? *seed : random_seed();
   job->max_tokens = request.max_tokens;
   job->logprobs = request.logprobs;
   job->top_logprobs = request.top_logprobs;
@@ -361,7 +369,14 @@ HttpReply Service::complete(const CompletionRequest& request, std::vector<uint32
   HttpReply reply;
   reply.type = "text/event-stream";
   reply.headers.emplace_back("Cache-Control", "no-cache");
-  reply.stream = [this, task](HttpWriter& writer) { stream(*task, writer); };
+  reply.stream = [this, task](HttpWriter& writer) {
+    try {
+      stream(*task, writer);
+    } catch (const std::exception& failure) {
+      task->job->cancelled = true;
+      std::fprintf(stderr, "jllm serve: a stream failed: %s\n", failure.what());
+    }
+  };
   return reply;
 }
 

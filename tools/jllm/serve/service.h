@@ -22,7 +22,8 @@ struct ServiceOptions {
   std::string cors_origin;  // empty: no other page's scripts may read replies
   double timeout = 600;     // seconds for a request
   RequestDefaults defaults;
-  bool verbose = false;  // a line on standard error for each request
+  std::optional<uint64_t> seed;  // of requests that bring none; none: a new one each
+  bool verbose = false;          // a line on standard error for each request
 };
 
 class Service final : public HttpHandler {

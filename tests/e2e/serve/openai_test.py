@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""OpenAI's own Python client, unmodified, against jllm serve with the bundled model, and against a server whose
+model says what it is told, for calls of tools. Skipped (status 77) where the client is not installed.
+
+usage: openai_test.py JLLM JLLMC MODEL.gguf WORK_FOLDER SCRIPTED_SERVER
+"""
+import asyncio
+import os
+import subprocess
+import sys
+import unittest
+
+try:
+    import openai
+except ImportError:
+    print("skipped: python3 has no package openai (tools/test.sh installs it)")
+    sys.exit(77)
+
+from servers import serving
+
+JLLM, JLLMC, MODEL, WORK, SCRIPTED = sys.argv[1:6]
+PLAN = os.path.join(WORK, "openai_test.jllm")
+TOOLS_PLAN = os.path.join(WORK, "openai_tools_test.jllm")
+ANSWER_BEGINS = "Unplug it first and look inside."
+USER = [{"role": "user", "content": "My lamp stays dark. What should I do?"}]
+KEY = "the-key"
+# ChatML with tools in the way of Hermes.
+TEMPLATE = (
+    "{% if tools %}<|im_start|>system\n{% for t in tools %}{{ t | tojson }}\n{% endfor %}<|im_end|>\n"
+    "{% endif %}{% for m in messages %}{% if m.role == 'tool' %}<|im_start|>user\n<res>{{ m.content }}</res>"
+    "{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}<tool_call>{\"name\": \"{{ c.function.name }}\", \"arguments\": "
+    "{{ c.function.arguments | tojson }}}</tool_call>{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+TOOLS = [{"type": "function", "function": {
+    "name": "weather", "description": "The weather of a town.",
+    "parameters": {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}}}]
+CALL = '<tool_call>{"name": "weather", "arguments": {"town": "%s"}}</tool_call>'
+
+
+def compile_plan(plan, *options):
+    return subprocess.run([JLLMC, "compile", MODEL, "--target", "host", "-o", plan, *options],
+                          stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def client_of(server, key=KEY, **options):
+    return openai.OpenAI(base_url=server.url + "/v1", api_key=key, max_retries=0, timeout=60, **options)
+
+
+class Model(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        assert compile_plan(PLAN)
+        cls._block = serving(JLLM, "serve", PLAN, "--port", "0", "--threads", "1", "--api-key", KEY,
+                             "--max-body", "64K")
+        cls.server = cls._block.__enter__()
+        cls.client = client_of(cls.server)
+        cls.model = cls.client.models.list().data[0].id
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        code = cls.server.end()
+        cls._block.__exit__(None, None, None)
+        assert code == 0, cls.server.log
+
+    def chat(self, **more):
+        return self.client.chat.completions.create(model=self.model, messages=USER,
+                                                   **{"temperature": 0, **more})
+
+    def test_chat(self):
+        reply = self.chat()
+        self.assertTrue(reply.choices[0].message.content.startswith(ANSWER_BEGINS))
+        self.assertEqual(reply.choices[0].finish_reason, "stop")
+        self.assertEqual(reply.usage.total_tokens,
+                         reply.usage.prompt_tokens + reply.usage.completion_tokens)
+        again = self.chat()
+        self.assertEqual(again.choices[0].message.content, reply.choices[0].message.content)
+        self.assertGreater(again.usage.prompt_tokens_details.cached_tokens, 0)
+
+    def test_stream(self):
+        whole = self.chat().choices[0].message.content
+        chunks = list(self.chat(stream=True, stream_options={"include_usage": True}))
+        self.assertEqual("".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]), whole)
+        self.assertEqual(chunks[0].choices[0].delta.role, "assistant")
+        self.assertEqual(chunks[-2].choices[0].finish_reason, "stop")
+        self.assertEqual(chunks[-1].usage.total_tokens, self.chat().usage.total_tokens)
+
+    def test_stream_helper(self):
+        with self.client.chat.completions.stream(model=self.model, messages=USER, temperature=0) as stream:
+            for _ in stream:
+                pass
+            final = stream.get_final_completion()
+        self.assertTrue(final.choices[0].message.content.startswith(ANSWER_BEGINS))
+
+    def test_several_at_once(self):
+        async def all_of_them():
+            async with openai.AsyncOpenAI(base_url=self.server.url + "/v1", api_key=KEY, max_retries=0,
+                                          timeout=60) as client:
+                return await asyncio.gather(*[client.chat.completions.create(
+                    model=self.model, messages=USER, temperature=0, max_tokens=10) for _ in range(6)])
+        texts = {reply.choices[0].message.content for reply in asyncio.run(all_of_them())}
+        self.assertEqual(len(texts), 1)
+
+    def test_stop_logprobs_seed(self):
+        reply = self.chat(stop=["first"], logprobs=True, top_logprobs=2)
+        self.assertEqual(reply.choices[0].message.content, "Unplug it ")
+        self.assertTrue(reply.choices[0].logprobs.content[0].top_logprobs[0].logprob <= 0)
+        said = [self.chat(temperature=1.5, seed=7, max_tokens=20).choices[0].message.content
+                for _ in range(2)]
+        self.assertEqual(said[0], said[1])
+
+    def test_completions(self):
+        reply = self.client.completions.create(model=self.model, prompt="Tom was", max_tokens=5,
+                                               temperature=0, logprobs=1)
+        self.assertEqual(len(reply.choices[0].logprobs.tokens), 5)
+        chunks = self.client.completions.create(model=self.model, prompt="Tom was", max_tokens=5,
+                                                temperature=0, stream=True)
+        self.assertEqual("".join(chunk.choices[0].text for chunk in chunks), reply.choices[0].text)
+
+    def test_errors(self):
+        with client_of(self.server, "wrong") as client:
+            with self.assertRaises(openai.AuthenticationError):
+                client.models.list()
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.chat(n=2)
+        self.assertEqual(caught.exception.param, "n")
+        with self.assertRaises(openai.NotFoundError):
+            self.client.chat.completions.create(model="nothing", messages=USER)
+        with self.assertRaises(openai.APIStatusError) as caught:
+            self.client.chat.completions.create(
+                model=self.model, messages=[{"role": "user", "content": "x" * 100000}])
+        self.assertEqual(caught.exception.status_code, 413)
+
+    def test_stream_given_up(self):
+        stream = self.chat(stream=True, temperature=1, max_tokens=400, extra_body={"ignore_end": True})
+        next(iter(stream))
+        stream.close()
+        self.assertTrue(self.chat(max_tokens=3).choices[0].message.content)
+
+
+class Tools(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        template = os.path.join(WORK, "tools.jinja")
+        with open(template, "w", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+        if subprocess.run([sys.executable, "-c", "import jinja2"], check=False,
+                          stderr=subprocess.DEVNULL).returncode != 0:
+            raise unittest.SkipTest("python3 has no jinja2")
+        assert compile_plan(TOOLS_PLAN, "--chat-format", template)
+
+    def ask(self, server, messages=None, **more):
+        with client_of(server) as client:
+            reply = client.chat.completions.create(model="scripted", messages=messages or USER, tools=TOOLS,
+                                                   **more)
+            return list(reply) if more.get("stream") else reply
+
+    def test_call_and_result(self):
+        with serving(SCRIPTED, TOOLS_PLAN, 1, CALL % "Kiel", "It rains in Kiel.") as server:
+            reply = self.ask(server)
+            choice = reply.choices[0]
+            self.assertEqual(choice.finish_reason, "tool_calls")
+            self.assertIsNone(choice.message.content)
+            call = choice.message.tool_calls[0]
+            self.assertEqual((call.function.name, call.function.arguments), ("weather", '{"town": "Kiel"}'))
+            # As clients do: the message goes back as it came, and the result behind it.
+            messages = USER + [choice.message, {"role": "tool", "tool_call_id": call.id, "content": "rain"}]
+            final = self.ask(server, messages)
+            self.assertEqual(final.choices[0].message.content, "It rains in Kiel.")
+            self.assertIsNone(final.choices[0].message.tool_calls)
+            self.assertEqual(server.end(), 0)
+
+    def test_streamed_calls(self):
+        said = "Let me look. " + CALL % "Kiel" + CALL % "Bonn"
+        with serving(SCRIPTED, TOOLS_PLAN, 1, said) as server:
+            text, calls, finish = "", {}, None
+            for chunk in self.ask(server, stream=True):
+                delta = chunk.choices[0].delta
+                text += delta.content or ""
+                for call in delta.tool_calls or []:
+                    calls[call.index] = (call.id, call.function.name, call.function.arguments)
+                finish = chunk.choices[0].finish_reason or finish
+            self.assertEqual(text, "Let me look. ")
+            self.assertEqual([calls[i][2] for i in range(2)], ['{"town": "Kiel"}', '{"town": "Bonn"}'])
+            self.assertEqual(len({calls[i][0] for i in range(2)}), 2)
+            self.assertEqual(finish, "tool_calls")
+            only = self.ask(server, parallel_tool_calls=False).choices[0].message
+            self.assertEqual(len(only.tool_calls), 1)
+
+    def test_what_is_no_call(self):
+        broken = '<tool_call>{"name": "weather", "arg'
+        with serving(SCRIPTED, TOOLS_PLAN, 1, broken, CALL % "Kiel") as server:
+            choice = self.ask(server).choices[0]
+            self.assertEqual((choice.message.content, choice.finish_reason), (broken, "stop"))
+            # Without tools nothing is a call.
+            choice = self.ask(server, tool_choice="none").choices[0]
+            self.assertEqual(choice.message.content, CALL % "Kiel")
+            with self.assertRaises(openai.BadRequestError):
+                self.ask(server, tool_choice="required")
+
+    def test_slots(self):
+        """Several texts at once, each with an answer of its own."""
+        async def all_of_them(url):
+            async with openai.AsyncOpenAI(base_url=url + "/v1", api_key=KEY, max_retries=0,
+                                          timeout=60) as client:
+                return await asyncio.gather(*[client.chat.completions.create(
+                    model="scripted", messages=USER) for _ in range(8)])
+        replies = [f"This is the answer with the number {i}, and it is not short." for i in range(8)]
+        with serving(SCRIPTED, TOOLS_PLAN, 4, *replies) as server:
+            got = [reply.choices[0].message.content for reply in asyncio.run(all_of_them(server.url))]
+        self.assertEqual(sorted(got), replies)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0]] + sys.argv[6:], verbosity=2)

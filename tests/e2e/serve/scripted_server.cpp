@@ -1,0 +1,60 @@
+// A server whose model says what the command line wants, for what a small model never says by
+// itself: calls of tools, control tokens, half characters. Its transport, API and scheduler are
+// those of jllm serve.
+// usage: scripted_server PLAN SLOTS REPLY...      (ends with SIGTERM, as jllm serve does)
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <thread>
+
+#include "tests/tools/serve/scripted_engine.h"
+#include "tools/jllm/serve/service.h"
+#include "tools/jllm/session.h"
+
+using namespace jllm;
+using namespace jllm::serve;
+
+int main(int argc, char** argv) {
+  if (argc < 4) return 2;
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  tool::PlanPaths paths;
+  paths.plan = argv[1];
+  tool::OpenPlan plan(paths);
+  const text::Tokenizer& tokenizer = plan.tokenizer();
+  const uint32_t context = plan.view().plan().model()->context();
+  test::ScriptedEngine engine(static_cast<uint32_t>(std::atoi(argv[2])), context,
+                              tokenizer.vocab_size());
+  engine.replies.clear();
+  for (int i = 3; i < argc; ++i) engine.replies.push_back(tokenizer.encode(argv[i], {false, true}));
+
+  ServiceOptions options;
+  options.model = "scripted";
+  options.defaults.tools = plan.chat_format().notation() != text::ToolNotation::kNone;
+  Metrics metrics;
+  ModelFacts facts;
+  facts.model = options.model;
+  Monitor monitor(facts, platform::Guard(platform::Sysfs(), {}), tool::now_seconds());
+  Scheduler scheduler(
+      engine, metrics, [&](double now) { return monitor.care(now); }, 16);
+  Service service(options, tokenizer, &plan.chat_format(), context, &scheduler, &metrics, &monitor);
+  HttpOptions http;
+  http.port = 0;
+  HttpServer server(http, &service);
+  std::string why;
+  const int port = server.bind(&why);
+  if (port == 0) return 1;
+  std::printf("listening on http://127.0.0.1:%d\n", port);
+  std::fflush(stdout);
+  std::thread transport([&] { server.run(); });
+  timespec limit = {600, 0};  // nobody leaves it behind
+  sigtimedwait(&signals, nullptr, &limit);
+  scheduler.stop();
+  server.stop();
+  transport.join();
+  return 0;
+}

@@ -1,0 +1,441 @@
+// Who gets the model when: over an engine without a model.
+#include "tools/jllm/serve/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "tests/tools/serve/scripted_engine.h"
+#include "tools/jllm/session.h"
+
+namespace jllm::serve {
+namespace {
+
+using test::ScriptedEngine;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+constexpr double kLimit = 60;  // seconds that anything here may take
+constexpr uint32_t kContext = 200, kVocab = 100;
+
+// Keeps what it gets. A test can hold it up, or have it end its text at a token.
+class Collector final : public TokenSink {
+ public:
+  void start(uint32_t cached) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    cached_ = cached;
+  }
+  bool has_room() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return choices_.size() < room_;
+  }
+  bool push(const TokenChoice& choice) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    choices_.push_back(choice);
+    changed_.notify_all();
+    return choice.token != stop_at;
+  }
+  void finish(Finish why) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    why_ = why;
+    ended_ = true;
+    changed_.notify_all();
+  }
+
+  void set_room(size_t tokens) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    room_ = tokens;
+  }
+  Finish wait() {
+    wait_for([this] { return ended_; });
+    return why_;
+  }
+  void wait_for_tokens(size_t count) {
+    wait_for([this, count] { return choices_.size() >= count; });
+  }
+  std::vector<TokenChoice> choices() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return choices_;
+  }
+  std::vector<uint32_t> tokens() const {
+    std::vector<uint32_t> tokens;
+    for (const TokenChoice& choice : choices()) tokens.push_back(choice.token);
+    return tokens;
+  }
+  uint32_t cached() const { return cached_; }
+
+  uint32_t stop_at = UINT32_MAX;
+
+ private:
+  template <typename Condition>
+  void wait_for(Condition condition) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (!changed_.wait_for(lock, std::chrono::duration<double>(kLimit), condition)) {
+      ADD_FAILURE() << "nothing came";
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<TokenChoice> choices_;
+  size_t room_ = SIZE_MAX;
+  uint32_t cached_ = 0;
+  Finish why_ = Finish::kStop;
+  bool ended_ = false;
+};
+
+struct Request {
+  std::shared_ptr<Job> job = std::make_shared<Job>();
+  std::shared_ptr<Collector> sink = std::make_shared<Collector>();
+
+  explicit Request(std::vector<uint32_t> prompt) {
+    job->prompt = std::move(prompt);
+    job->deadline = tool::now_seconds() + kLimit;
+    job->sink = sink;
+  }
+};
+
+// `count` tokens, each `first` plus its place.
+std::vector<uint32_t> counting(uint32_t count, uint32_t first = 10) {
+  std::vector<uint32_t> tokens(count);
+  for (uint32_t i = 0; i < count; ++i) tokens[i] = first + i % 50;
+  return tokens;
+}
+
+class SchedulerTest : public testing::Test {
+ protected:
+  explicit SchedulerTest(uint32_t slots = 2) : engine(slots, kContext, kVocab) {
+    engine.replies = {{5, 6, 7}};
+  }
+  Scheduler& start(uint32_t queue = 8) {
+    scheduler = std::make_unique<Scheduler>(
+        engine, metrics, [this](double) { return verdict(); }, queue);
+    return *scheduler;
+  }
+  void expect_queued(const Request& request) {
+    EXPECT_EQ(scheduler->submit(request.job), Scheduler::Admission::kQueued);
+  }
+  // None begins before all are there.
+  void submit_at_once(const std::vector<Request>& requests) {
+    const std::lock_guard<std::mutex> lock(engine.gate);
+    for (const Request& request : requests) expect_queued(request);
+  }
+  void run(const Request& request, Finish why = Finish::kStop) {
+    expect_queued(request);
+    EXPECT_EQ(request.sink->wait(), why);
+  }
+  void wait_until_idle() {
+    const double end = tool::now_seconds() + kLimit;
+    while (scheduler->state().busy > 0 && tool::now_seconds() < end) std::this_thread::yield();
+  }
+
+  ScriptedEngine engine;
+  Metrics metrics;
+  std::function<platform::Guard::Verdict()> verdict = [] { return platform::Guard::Verdict(); };
+  std::unique_ptr<Scheduler> scheduler;  // the last, and so the first to go
+};
+
+class OneSlot : public SchedulerTest {
+ protected:
+  OneSlot() : SchedulerTest(1) {}
+};
+
+TEST_F(OneSlot, ATextIsConsumedAndThenMade) {
+  start();
+  const Request request(counting(20));
+  run(request);
+  EXPECT_THAT(request.sink->tokens(), ElementsAre(5, 6, 7));
+  EXPECT_THAT(engine.calls(), ElementsAre("rewind 0 to 0", "consume 0", "consume 0", "generate 0",
+                                          "generate 0", "generate 0", "generate 0"));
+  EXPECT_EQ(metrics.generated_tokens, 4u);  // with that which ends it
+  EXPECT_EQ(metrics.prompt_tokens, 20u);
+  EXPECT_EQ(metrics.first_token.count(), 1u);
+  EXPECT_EQ(metrics.each_token.count(), 3u);
+}
+
+TEST_F(OneSlot, WhatAPromptHasInCommonWithTheSlotIsKept) {
+  start();
+  run(Request(counting(20)));
+  std::vector<uint32_t> longer = counting(20);
+  longer.insert(longer.end(), {5, 6, 7, 90, 91});  // the answer, the end of which is not 90
+  const Request request(longer);
+  run(request);
+  EXPECT_EQ(request.sink->cached(), 23u);
+  EXPECT_EQ(metrics.cached_tokens, 23u);
+  // The same again: its last token is left, for the logits behind it.
+  const Request again(longer);
+  run(again);
+  EXPECT_EQ(again.sink->cached(), longer.size() - 1);
+  EXPECT_TRUE(engine.called("rewind 0 to 24"));
+}
+
+TEST_F(OneSlot, TextsEndAtTheirLimits) {
+  engine.replies = {std::vector<uint32_t>(kContext, 5)};
+  start();
+  Request few(counting(20));
+  few.job->max_tokens = 2;
+  run(few, Finish::kLength);
+  EXPECT_THAT(few.sink->tokens(), ElementsAre(5, 5));
+  const Request full(counting(190, 20));
+  run(full, Finish::kContext);
+  EXPECT_EQ(full.sink->tokens().size(), 11u);
+  engine.replies = {{5, 6, 7}};
+  Request stopped(counting(30, 40));
+  stopped.sink->stop_at = 6;
+  run(stopped);
+  EXPECT_THAT(stopped.sink->tokens(), ElementsAre(5, 6));
+}
+
+TEST_F(OneSlot, RequestsWaitInTheirOrderAndNoMoreThanTheQueueTakes) {
+  engine.replies = {{5, 5, 5}, {6}, {7}};
+  start(2);
+  const Request first(counting(20));
+  first.sink->set_room(1);
+  expect_queued(first);
+  first.sink->wait_for_tokens(1);
+  const Request second(counting(20, 20)), third(counting(20, 30)), fourth(counting(20, 40));
+  expect_queued(second);
+  expect_queued(third);
+  EXPECT_EQ(scheduler->submit(fourth.job), Scheduler::Admission::kFull);
+  EXPECT_EQ(scheduler->state().queued, 2u);
+  EXPECT_EQ(metrics.refused_full, 1u);
+  EXPECT_GE(scheduler->retry_after(), 1u);
+  first.sink->set_room(9);
+  EXPECT_EQ(third.sink->wait(), Finish::kStop);
+  EXPECT_THAT(second.sink->tokens(), ElementsAre(6));
+  EXPECT_THAT(third.sink->tokens(), ElementsAre(7));
+  EXPECT_THAT(fourth.sink->tokens(), IsEmpty());
+}
+
+TEST_F(OneSlot, CancelledAndLateRequestsEndWhereverTheyAre) {
+  engine.replies = {std::vector<uint32_t>(150, 5)};
+  start();
+  Request running(counting(20)), waiting(counting(20, 30)), late(counting(20, 40));
+  running.sink->set_room(3);
+  late.job->deadline = tool::now_seconds() + 0.05;
+  expect_queued(running);
+  running.sink->wait_for_tokens(3);
+  expect_queued(waiting);
+  expect_queued(late);
+  waiting.job->cancelled = true;
+  EXPECT_EQ(waiting.sink->wait(), Finish::kCancelled);
+  EXPECT_EQ(late.sink->wait(), Finish::kTimeout);
+  running.job->cancelled = true;
+  EXPECT_EQ(running.sink->wait(), Finish::kCancelled);
+  EXPECT_EQ(running.sink->tokens().size(), 3u);
+  EXPECT_EQ(metrics.cancelled, 2u);
+  EXPECT_EQ(metrics.timed_out, 1u);
+}
+
+TEST_F(OneSlot, LowMemoryEndsWhatIsThere) {
+  std::atomic<bool> low{false};
+  verdict = [&low] {
+    platform::Guard::Verdict v;
+    v.stop = low;
+    return v;
+  };
+  engine.replies = {std::vector<uint32_t>(150, 5)};
+  start();
+  const Request running(counting(20)), waiting(counting(20, 30));
+  running.sink->set_room(3);
+  expect_queued(running);
+  running.sink->wait_for_tokens(3);
+  expect_queued(waiting);
+  low = true;
+  running.sink->set_room(9);
+  EXPECT_EQ(running.sink->wait(), Finish::kMemory);
+  EXPECT_EQ(waiting.sink->wait(), Finish::kMemory);
+  EXPECT_EQ(metrics.ended_by_memory, 2u);
+  low = false;
+  engine.replies = {{8}};
+  run(Request(counting(20, 40)));
+}
+
+TEST_F(OneSlot, DrainingFinishesWhatWasTaken) {
+  start();
+  const Request running(counting(20)), waiting(counting(20, 30)), refused(counting(20));
+  running.sink->set_room(1);
+  expect_queued(running);
+  running.sink->wait_for_tokens(1);
+  expect_queued(waiting);
+  scheduler->drain();
+  EXPECT_EQ(scheduler->submit(refused.job), Scheduler::Admission::kDraining);
+  running.sink->set_room(9);
+  EXPECT_EQ(running.sink->wait(), Finish::kStop);
+  EXPECT_EQ(waiting.sink->wait(), Finish::kStop);
+}
+
+TEST_F(OneSlot, StoppingEndsEverything) {
+  engine.replies = {std::vector<uint32_t>(150, 5)};
+  start();
+  const Request running(counting(20)), waiting(counting(20, 30));
+  running.sink->set_room(1);
+  expect_queued(running);
+  running.sink->wait_for_tokens(1);
+  expect_queued(waiting);
+  scheduler->stop();
+  EXPECT_EQ(running.sink->wait(), Finish::kShutdown);
+  EXPECT_EQ(waiting.sink->wait(), Finish::kShutdown);
+  EXPECT_EQ(scheduler->submit(Request(counting(3)).job), Scheduler::Admission::kDraining);
+}
+
+TEST_F(OneSlot, AFailureOfTheDeviceEndsTheService) {
+  engine.fails = true;
+  start();
+  run(Request(counting(20)), Finish::kFailed);
+  EXPECT_TRUE(scheduler->state().failed);
+  EXPECT_EQ(scheduler->state().failure, "the device is gone");
+  EXPECT_EQ(scheduler->submit(Request(counting(3)).job), Scheduler::Admission::kFailed);
+}
+
+TEST_F(OneSlot, LogProbabilitiesAreThoseOfTheLogits) {
+  engine.replies = {{5}};
+  start();
+  Request request(counting(20));
+  request.job->logprobs = true;
+  request.job->top_logprobs = 3;
+  run(request);
+  const TokenChoice choice = request.sink->choices().at(0);
+  // One logit of 10 among zeros.
+  const double sum = std::exp(10.0) + (kVocab - 1);
+  EXPECT_NEAR(choice.logprob, 10 - std::log(sum), 1e-6);
+  ASSERT_EQ(choice.top.size(), 3u);
+  EXPECT_EQ(choice.top[0].first, 5u);
+  EXPECT_EQ(choice.top[1].first, 0u);  // equals in the order of the tokens
+  EXPECT_NEAR(choice.top[1].second, -std::log(sum), 1e-5);
+}
+
+// Allows token 40 and then 41 only.
+class Two final : public Constraint {
+ public:
+  void fill(uint32_t* words, uint32_t count) override {
+    std::fill(words, words + count, 0u);
+    const uint32_t token = 40 + taken_;
+    words[token / 32] |= 1u << (token % 32);
+  }
+  bool accept(uint32_t token) override { return token == 40 + taken_++; }
+  bool done() const override { return taken_ == 2; }
+
+ private:
+  uint32_t taken_ = 0;
+};
+
+TEST_F(OneSlot, AConstraintDecidesWhatComes) {
+  start();
+  Request request(counting(20));
+  request.job->constraint = std::make_unique<Two>();
+  run(request);
+  EXPECT_THAT(request.sink->tokens(), ElementsAre(40, 41));
+  const Request free(counting(20, 30));  // the mask is gone with it
+  run(free);
+  EXPECT_THAT(free.sink->tokens(), ElementsAre(5, 6, 7));
+}
+
+TEST_F(SchedulerTest, TextsGoOnWhileAPromptIsConsumedAndThenTogether) {
+  engine.replies = {{5, 5, 5, 5, 5, 5}, {6, 6}};
+  start();
+  const Request first(counting(10)), second(counting(60, 30));
+  submit_at_once({first, second});
+  EXPECT_EQ(first.sink->wait(), Finish::kStop);
+  EXPECT_EQ(second.sink->wait(), Finish::kStop);
+  EXPECT_THAT(engine.calls(),
+              ElementsAre("rewind 0 to 0", "rewind 1 to 0", "consume 0", "generate 0",  //
+                          "consume 1", "generate 0", "consume 1", "generate 0",         //
+                          "consume 1", "generate 0", "consume 1", "decode 0 1",         //
+                          "decode 0 1", "decode 0 1"));
+  EXPECT_THAT(first.sink->tokens(), ElementsAre(5, 5, 5, 5, 5, 5));
+  EXPECT_THAT(second.sink->tokens(), ElementsAre(6, 6));
+}
+
+TEST_F(SchedulerTest, PromptsTakeTurns) {
+  start();
+  const Request first(counting(40)), second(counting(40, 30));
+  submit_at_once({first, second});
+  first.sink->wait();
+  second.sink->wait();
+  std::vector<std::string> calls = engine.calls();
+  calls.resize(8);
+  EXPECT_THAT(calls, ElementsAre("rewind 0 to 0", "rewind 1 to 0", "consume 0", "consume 1",
+                                 "consume 0", "consume 1", "consume 0", "generate 0"));
+}
+
+TEST_F(SchedulerTest, TheSlotWithTheLongestPrefixIsTaken) {
+  start();
+  const Request first(counting(40, 10)), second(counting(40, 30));
+  submit_at_once({first, second});  // in two slots
+  first.sink->wait();
+  second.sink->wait();
+  for (const uint32_t begin : {10u, 30u}) {
+    wait_until_idle();
+    const Request again(counting(45, begin));
+    run(again);
+    EXPECT_EQ(again.sink->cached(), 40u);
+  }
+}
+
+TEST_F(SchedulerTest, APrefixInABusySlotIsCopied) {
+  engine.replies = {std::vector<uint32_t>(100, 5), {6}};
+  start();
+  const Request first(counting(60));
+  first.sink->set_room(2);
+  expect_queued(first);
+  first.sink->wait_for_tokens(2);
+  std::vector<uint32_t> prompt = counting(50);
+  prompt.push_back(99);
+  const Request second(prompt);
+  run(second);
+  EXPECT_EQ(second.sink->cached(), 50u);
+  EXPECT_TRUE(engine.called("copy 1 from 0: 50"));
+  first.job->cancelled = true;
+  first.sink->wait();
+}
+
+TEST_F(SchedulerTest, AShortPrefixIsNotWorthCopying) {
+  engine.replies = {std::vector<uint32_t>(100, 5), {6}};
+  start();
+  const Request first(counting(60));
+  first.sink->set_room(2);
+  expect_queued(first);
+  first.sink->wait_for_tokens(2);
+  std::vector<uint32_t> prompt = counting(20);
+  prompt.push_back(99);
+  const Request second(prompt);
+  run(second);
+  EXPECT_EQ(second.sink->cached(), 0u);
+}
+
+TEST_F(SchedulerTest, APromptThatIsNotConsumedYetIsNoPrefix) {
+  start();
+  const Request first(counting(60)), second(counting(60));
+  submit_at_once({first, second});
+  EXPECT_EQ(first.sink->wait(), Finish::kStop);
+  EXPECT_EQ(second.sink->wait(), Finish::kStop);
+  EXPECT_EQ(second.sink->cached(), 0u);
+}
+
+class ManySlots : public SchedulerTest {
+ protected:
+  ManySlots() : SchedulerTest(12) {}
+};
+
+TEST_F(ManySlots, BatchesHaveNoMoreThanTheEngineTakes) {
+  engine.replies.clear();
+  for (uint32_t i = 0; i < 40; ++i) engine.replies.push_back(std::vector<uint32_t>(20, 5 + i));
+  start(40);
+  std::vector<Request> requests;
+  for (uint32_t i = 0; i < 40; ++i) requests.emplace_back(counting(10 + i, i));
+  submit_at_once(requests);
+  for (const Request& request : requests) EXPECT_EQ(request.sink->wait(), Finish::kStop);
+  for (uint32_t i = 0; i < 40; ++i) {
+    EXPECT_EQ(requests[i].sink->tokens(), std::vector<uint32_t>(20, 5 + i)) << i;
+  }
+  const std::vector<std::string> calls = engine.calls();
+  EXPECT_TRUE(std::any_of(calls.begin(), calls.end(), [](const std::string& call) {
+    return call.rfind("decode", 0) == 0 && std::count(call.begin(), call.end(), ' ') == 8;
+  })) << "no batch of eight";
+}
+
+}  // namespace
+}  // namespace jllm::serve
