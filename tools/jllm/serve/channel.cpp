@@ -21,7 +21,7 @@ bool Channel::push(const TokenChoice& choice) {
     shown_.push_back(std::move(shown));
   }
   const bool goes_on = answer_.push(choice.token);
-  put(answer_.take());
+  if (streams_) put(answer_.take());
   return goes_on;
 }
 
@@ -37,11 +37,11 @@ void Channel::put(std::string text) {
 
 void Channel::finish(Finish why) {
   answer_.finish();
-  put(answer_.take());
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    // Tokens without a text of their own: of a stop string, or a call.
-    if (!shown_.empty()) pieces_.push_back({"", std::move(shown_)});
+    // There may be tokens without a text of their own: of a stop string, or a call.
+    std::string rest = answer_.take();
+    if (!rest.empty() || !shown_.empty()) pieces_.push_back({std::move(rest), std::move(shown_)});
     why_ = why;
     ended_ = true;
   }

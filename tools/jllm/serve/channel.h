@@ -16,11 +16,14 @@ namespace jllm::serve {
 
 class Channel final : public TokenSink {
  public:
+  // `streams`: pieces are wanted as they come; else all of the text is one piece at the end, and
+  // the reader is not woken for less.
   Channel(const text::Tokenizer& tokenizer, text::ToolNotation notation,
-          std::vector<std::string> stops, bool logprobs)
+          std::vector<std::string> stops, bool logprobs, bool streams)
       : tokenizer_(tokenizer),
         answer_(tokenizer, notation, std::move(stops)),
-        logprobs_(logprobs) {}
+        logprobs_(logprobs),
+        streams_(streams) {}
 
   void start(uint32_t cached) override;
   bool has_room() override;
@@ -48,7 +51,7 @@ class Channel final : public TokenSink {
 
   const text::Tokenizer& tokenizer_;
   Answer answer_;
-  bool logprobs_;
+  const bool logprobs_, streams_;
   std::vector<ShownToken> shown_;  // of tokens whose text is not certain yet
   uint32_t cached_ = 0, made_ = 0;
   Finish why_ = Finish::kStop;

@@ -348,7 +348,8 @@ HttpReply Service::complete(const CompletionRequest& request, std::vector<uint32
   job->logprobs = request.logprobs;
   job->top_logprobs = request.top_logprobs;
   job->deadline = tool::now_seconds() + options_.timeout;
-  auto channel = std::make_shared<Channel>(tokenizer_, notation, request.stop, request.logprobs);
+  auto channel = std::make_shared<Channel>(tokenizer_, notation, request.stop, request.logprobs,
+                                           request.stream);
   job->sink = channel;
   ReplyFormat format(kind, random_id(is_chat ? "chatcmpl-" : "cmpl-", 24), std::time(nullptr),
                      options_.model, options_.fingerprint);
