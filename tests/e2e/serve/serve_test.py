@@ -20,6 +20,7 @@ from servers import serving
 
 JLLM, JLLMC, MODEL, WORK = sys.argv[1:5]
 PLAN = os.path.join(WORK, "serve_test.jllm")
+SLOTS_PLAN = os.path.join(WORK, "serve_slots_test.jllm")
 QUESTION = "My lamp stays dark. What should I do?"
 ANSWER_BEGINS = "Unplug it first and look inside."
 CHAT = "/v1/chat/completions"
@@ -67,9 +68,9 @@ class Machine:
         self.set("proc/meminfo", f"MemTotal: 8000000 kB\nMemAvailable: {mib * 1024} kB")
 
     @contextlib.contextmanager
-    def serve(self, *options):
+    def serve(self, *options, plan=PLAN):
         try:
-            with serving(JLLM, "serve", PLAN, "--port", "0", "--threads", "1", *options,
+            with serving(JLLM, "serve", plan, "--port", "0", "--threads", "1", *options,
                          environment={"JLLM_SYSFS_ROOT": self.folder}) as server:
                 yield server
         finally:
@@ -77,12 +78,13 @@ class Machine:
 
 
 class Base(unittest.TestCase):
+    PLAN = PLAN
     OPTIONS = ()
     CELSIUS = 20.0
 
     @classmethod
     def setUpClass(cls):
-        cls._block = Machine(cls.CELSIUS).serve(*cls.OPTIONS)
+        cls._block = Machine(cls.CELSIUS).serve(*cls.OPTIONS, plan=cls.PLAN)
         cls.server = cls._block.__enter__()
 
     @classmethod
@@ -438,6 +440,45 @@ class Queue(Base):
         self.assertEqual(self.server.post(CHAT, ask(max_tokens=2))[0], 200)
 
 
+class Slots(Base):
+    PLAN = SLOTS_PLAN
+
+    def test_texts_do_not_depend_on_each_other(self):
+        def say(i):
+            return self.server.post("/v1/completions", {
+                "prompt": f"One day {'a boy ' * i}", "temperature": 1, "seed": i, "max_tokens": 30 + 10 * i})
+        alone = [say(i) for i in range(8)]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(say, range(8)))
+        self.assertEqual({status for status, _ in alone + together}, {200})
+        for one, other in zip(alone, together):
+            self.assertEqual(one[1]["choices"], other[1]["choices"])
+        self.assertGreater(len({reply["choices"][0]["text"] for _, reply in alone}), 4)
+
+
+class BusySlots(Base):
+    PLAN = SLOTS_PLAN
+    OPTIONS = HOT
+    CELSIUS = 70.0
+
+    def test_prefix_of_a_running_text(self):
+        prompt = "Tom and Mia went to the old barn behind the house. " * 5
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            running = pool.submit(self.server.post, "/v1/completions", {**LONG, "prompt": prompt})
+            self.server.wait_until(lambda: self.server.metric("jllm_generated_tokens_total") > 2, "no tokens")
+            body = {"prompt": prompt + "There", "temperature": 0, "max_tokens": 8}
+            status, reply = self.server.post("/v1/completions", body)
+            self.assertEqual(self.server.get("/health")[1]["slots"]["busy"], 1)
+            self.assertEqual(running.result()[0], 200)
+        self.assertEqual(status, 200)
+        usage = reply["usage"]
+        self.assertGreater(usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"] - 5)
+        # What was copied is what would have been computed.
+        for word in ("Once", "Then", "Now"):
+            self.server.post("/v1/completions", {**body, "prompt": word + " " + prompt, "max_tokens": 1})
+        self.assertEqual(self.server.post("/v1/completions", body)[1]["choices"], reply["choices"])
+
+
 class Timeouts(Base):
     OPTIONS = ("--timeout", "0.5", *HOT)
     CELSIUS = 70.0
@@ -544,6 +585,7 @@ class Ends(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    subprocess.run([JLLMC, "compile", MODEL, "--target", "host", "-o", PLAN], check=True,
-                   stdout=subprocess.DEVNULL)
+    for path, slots in ((PLAN, "1"), (SLOTS_PLAN, "3")):
+        subprocess.run([JLLMC, "compile", MODEL, "--target", "host", "--slots", slots, "-o", path], check=True,
+                       stdout=subprocess.DEVNULL)
     unittest.main(argv=[sys.argv[0]] + sys.argv[5:], verbosity=2)

@@ -229,6 +229,22 @@ TEST_F(OneSlot, CancelledAndLateRequestsEndWhereverTheyAre) {
   EXPECT_EQ(metrics.timed_out, 1u);
 }
 
+TEST_F(OneSlot, APromptThatIsGivenUpLeavesWhatWasConsumed) {
+  start();
+  Request request(counting(60));
+  {
+    const std::lock_guard<std::mutex> lock(engine.gate);
+    expect_queued(request);
+    while (scheduler->state().queued > 0) std::this_thread::yield();
+    request.job->cancelled = true;  // it has its slot
+  }
+  EXPECT_EQ(request.sink->wait(), Finish::kCancelled);
+  EXPECT_THAT(engine.calls(), ElementsAre("rewind 0 to 0", "consume 0", "rewind 0 to 16"));
+  const Request again(counting(60));
+  run(again);
+  EXPECT_EQ(again.sink->cached(), 16u);
+}
+
 TEST_F(OneSlot, LowMemoryEndsWhatIsThere) {
   std::atomic<bool> low{false};
   verdict = [&low] {

@@ -43,18 +43,18 @@ class ScriptedEngine : public serve::Engine {
   uint32_t vocab_size() const override { return vocab_size_; }
   uint32_t most_batched() const override { return most_batched_; }
   bool copies_prefixes() const override { return copies_; }
-  bool masks() const override { return true; }
 
   void rewind(uint32_t slot, uint32_t count) override {
     const std::lock_guard<std::mutex> lock(gate);
     note("rewind " + std::to_string(slot) + " to " + std::to_string(count));
     require(count <= slots_[slot].count);
     slots_[slot].count = count;
+    slots_[slot].to_consume = 0;
   }
   void copy_prefix(uint32_t slot, uint32_t from, uint32_t count) override {
     note("copy " + std::to_string(slot) + " from " + std::to_string(from) + ": " +
          std::to_string(count));
-    require(count <= slots_[from].count);
+    require(slots_[from].to_consume == 0 && count <= slots_[from].count);
     slots_[slot].count = count;
   }
   void begin(uint32_t slot, const Sampling&, const uint32_t*, uint32_t n) override {

@@ -19,7 +19,8 @@ class Engine {
 
   // The slot keeps the first `count` of its tokens.
   virtual void rewind(uint32_t slot, uint32_t count) = 0;
-  // The slot gets the first `count` tokens of another in place of its own.
+  // The slot gets the first `count` tokens of another, which must have consumed its prompt and not
+  // has_tokens(), in place of its own.
   virtual void copy_prefix(uint32_t slot, uint32_t from, uint32_t count) = 0;
   // Puts tokens behind the slot's sequence, for consume() to work through.
   virtual void begin(uint32_t slot, const Sampling& sampling, const uint32_t* tokens,
@@ -36,7 +37,6 @@ class Engine {
 
   // Which tokens may come next in the slot, a bit each; null: all.
   virtual void set_mask(uint32_t slot, const uint32_t* words) = 0;
-  virtual bool masks() const = 0;
   // Behind the last token of generate() without speculation, or of decode(): vocab_size() floats.
   virtual void read_logits(uint32_t slot, float* logits) = 0;
 };

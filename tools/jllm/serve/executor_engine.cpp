@@ -2,38 +2,61 @@
 
 namespace jllm::serve {
 
-void ExecutorEngine::rewind(uint32_t, uint32_t count) { session_.check(executor_.rewind(count)); }
+ExecutorEngine::ExecutorEngine(tool::Session& session, const PlanView& plan, uint32_t most_drafted)
+    : session_(session),
+      executor_(session.executor()),
+      most_drafted_(most_drafted),
+      copies_prefixes_(executor_.slots() > 1 && plan.plan().caches() != nullptr) {}
 
-void ExecutorEngine::copy_prefix(uint32_t, uint32_t, uint32_t) {}
+Executor& ExecutorEngine::selected(uint32_t slot) {
+  session_.check(executor_.select(slot));
+  return executor_;
+}
 
-void ExecutorEngine::begin(uint32_t, const Sampling& sampling, const uint32_t* tokens, uint32_t n) {
-  session_.check(executor_.set_sampling(sampling));
+void ExecutorEngine::rewind(uint32_t slot, uint32_t count) {
+  session_.check(selected(slot).rewind(count));
+}
+
+void ExecutorEngine::copy_prefix(uint32_t slot, uint32_t from, uint32_t count) {
+  session_.check(selected(slot).copy_prefix(from, count));
+}
+
+void ExecutorEngine::begin(uint32_t slot, const Sampling& sampling, const uint32_t* tokens,
+                           uint32_t n) {
+  session_.check(selected(slot).set_sampling(sampling));
   session_.check(executor_.begin(tokens, n));
 }
 
-uint32_t ExecutorEngine::consume(uint32_t) {
-  const Result<Progress> progress = executor_.step();
+uint32_t ExecutorEngine::consume(uint32_t slot) {
+  const Result<Progress> progress = selected(slot).step();
   session_.check(progress.error());
   return progress.value().total - progress.value().consumed;
 }
 
-SampledToken ExecutorEngine::generate(uint32_t, bool speculates, uint32_t wanted) {
+SampledToken ExecutorEngine::generate(uint32_t slot, bool speculates, uint32_t wanted) {
   executor_.set_speculation(speculates ? most_drafted_ : 0);
-  const Result<SampledToken> token = executor_.generate(wanted);
+  const Result<SampledToken> token = selected(slot).generate(wanted);
   session_.check(token.error());
   return token.value();
 }
 
-bool ExecutorEngine::has_tokens(uint32_t) { return executor_.in_flight() > 0; }
+bool ExecutorEngine::has_tokens(uint32_t slot) { return selected(slot).in_flight() > 0; }
 
 void ExecutorEngine::decode(const uint32_t* slots, uint32_t n, SampledToken* tokens) {
-  for (uint32_t i = 0; i < n; ++i) tokens[i] = generate(slots[i], false, 1);
+  session_.check(executor_.enqueue_batch(slots, n));
+  for (uint32_t i = 0; i < n; ++i) {
+    const Result<SampledToken> token = selected(slots[i]).next();
+    session_.check(token.error());
+    tokens[i] = token.value();
+  }
 }
 
-void ExecutorEngine::set_mask(uint32_t, const uint32_t*) {}
+void ExecutorEngine::set_mask(uint32_t slot, const uint32_t* words) {
+  session_.check(selected(slot).set_mask(words));
+}
 
-void ExecutorEngine::read_logits(uint32_t, float* logits) {
-  session_.check(executor_.read_logits(logits));
+void ExecutorEngine::read_logits(uint32_t slot, float* logits) {
+  session_.check(selected(slot).read_logits(logits));
 }
 
 }  // namespace jllm::serve

@@ -9,15 +9,13 @@ namespace jllm::serve {
 class ExecutorEngine final : public Engine {
  public:
   // `most_drafted`: tokens that a step guesses at most, where one text runs alone; 0: none.
-  ExecutorEngine(tool::Session& session, uint32_t most_drafted)
-      : session_(session), executor_(session.executor()), most_drafted_(most_drafted) {}
+  ExecutorEngine(tool::Session& session, const PlanView& plan, uint32_t most_drafted);
 
-  uint32_t slots() const override { return 1; }
+  uint32_t slots() const override { return executor_.slots(); }
   uint32_t context() const override { return executor_.context(); }
   uint32_t vocab_size() const override { return executor_.vocab_size(); }
-  uint32_t most_batched() const override { return 1; }
-  bool copies_prefixes() const override { return false; }
-  bool masks() const override { return false; }
+  uint32_t most_batched() const override { return executor_.slots(); }
+  bool copies_prefixes() const override { return copies_prefixes_; }
 
   void rewind(uint32_t slot, uint32_t count) override;
   void copy_prefix(uint32_t slot, uint32_t from, uint32_t count) override;
@@ -30,9 +28,12 @@ class ExecutorEngine final : public Engine {
   void read_logits(uint32_t slot, float* logits) override;
 
  private:
+  Executor& selected(uint32_t slot);
+
   tool::Session& session_;
   Executor& executor_;
-  uint32_t most_drafted_;
+  const uint32_t most_drafted_;
+  const bool copies_prefixes_;
 };
 
 }  // namespace jllm::serve

@@ -217,10 +217,8 @@ void Scheduler::reuse(uint32_t index, const std::vector<uint32_t>& prompt, uint3
   uint32_t from = index, longest = *kept;
   for (uint32_t i = 0; engine_.copies_prefixes() && i < slots_.size(); ++i) {
     const Slot& other = slots_[i];
-    if (i == index || other.tokens.empty()) continue;
-    // A running text's last token, and what of a prompt is not consumed yet, is not in the cache.
-    const size_t there = other.tokens.size() - std::max<size_t>(other.to_consume, 1);
-    const uint32_t common = common_prefix(other.tokens, prompt, std::min(prompt.size() - 1, there));
+    if (i == index || other.to_consume > 0 || engine_.has_tokens(i)) continue;
+    const uint32_t common = common_prefix(other.tokens, prompt, prompt.size() - 1);
     if (common > longest) {
       from = i;
       longest = common;
@@ -350,8 +348,11 @@ TokenChoice Scheduler::choice(uint32_t index, uint32_t token) {
 
 void Scheduler::finish(uint32_t index, Finish why) {
   Slot& slot = slots_[index];
-  // A prompt that was given up half way: only its consumed part is in the cache.
-  slot.tokens.resize(slot.tokens.size() - slot.to_consume);
+  // What of a prompt was not consumed, and what was speculated beyond the end, is given up.
+  const bool ends = why == Finish::kFailed || why == Finish::kShutdown;
+  const auto kept = static_cast<uint32_t>(slot.tokens.size()) - slot.to_consume;
+  if (!ends && (slot.to_consume > 0 || engine_.has_tokens(index))) engine_.rewind(index, kept);
+  slot.tokens.resize(kept);
   slot.to_consume = 0;
   const std::shared_ptr<Job> job = std::move(slot.job);
   slot.job = nullptr;

@@ -162,7 +162,7 @@ int run_server(ServeOptions& o, OpenPlan& plan, Session& session) {
 
   Metrics metrics;
   Monitor monitor(facts_of(plan, session, o.service.model), make_guard(o.care), now_seconds());
-  serve::ExecutorEngine engine(session, o.generation.speculate);
+  serve::ExecutorEngine engine(session, plan.view(), o.generation.speculate);
   Scheduler scheduler(
       engine, metrics, [&monitor](double now) { return monitor.care(now); },
       static_cast<uint32_t>(o.queue));
