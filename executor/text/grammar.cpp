@@ -126,7 +126,7 @@ GrammarStates::State GrammarStates::step(State state, std::string_view text) {
   return state;
 }
 
-bool GrammarStates::must_end(State state) {
+bool GrammarStates::must_end(State state) const {
   return states_[state].may_end && states_[state].places.empty();
 }
 

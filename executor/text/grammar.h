@@ -68,7 +68,7 @@ class GrammarStates {
   // Whether a text that has led here may end.
   bool may_end(State state) const { return states_[state].may_end; }
   // Whether it must.
-  bool must_end(State state);
+  bool must_end(State state) const;
   size_t size() const { return states_.size(); }
 
  private:

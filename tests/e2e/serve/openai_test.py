@@ -5,13 +5,16 @@ model says what it is told, for calls of tools. Skipped (status 77) where the cl
 usage: openai_test.py JLLM JLLMC MODEL.gguf WORK_FOLDER SCRIPTED_SERVER
 """
 import asyncio
+import json
 import os
 import subprocess
 import sys
+import typing
 import unittest
 
 try:
     import openai
+    import pydantic  # which openai stands on
 except ImportError:
     print("skipped: python3 has no package openai (tools/test.sh installs it)")
     sys.exit(77)
@@ -109,6 +112,35 @@ class Model(unittest.TestCase):
         said = [self.chat(temperature=1.5, seed=7, max_tokens=20).choices[0].message.content
                 for _ in range(2)]
         self.assertEqual(said[0], said[1])
+
+    def test_json_of_a_schema(self):
+        class Pet(pydantic.BaseModel):
+            name: typing.Annotated[str, pydantic.Field(max_length=12)]
+            legs: int
+            colour: typing.Literal["red", "blue"]
+            toys: typing.Annotated[list[str], pydantic.Field(max_length=2)]
+
+        # The model knows nothing of JSON, and is drawn from wildly: only the mask makes it right.
+        for seed in range(6):
+            reply = self.client.chat.completions.parse(
+                model=self.model, messages=USER, temperature=1.5, seed=seed, max_tokens=200, response_format=Pet)
+            pet = reply.choices[0].message.parsed
+            if reply.choices[0].finish_reason == "stop":
+                self.assertIn(pet.colour, ("red", "blue"))
+        # One token of a streamed answer at a time, beside free text in another request.
+        chunks = self.chat(stream=True, max_tokens=60, temperature=1, seed=3, response_format={
+            "type": "json_schema", "json_schema": {"name": "n", "schema": {"enum": [["a", 1], {"b": None}]}}})
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        self.assertIn(json.loads(text), (["a", 1], {"b": None}))
+
+    def test_any_json_object(self):
+        for seed in range(4):
+            reply = self.chat(temperature=1, seed=seed, max_tokens=120, response_format={"type": "json_object"})
+            text = reply.choices[0].message.content
+            self.assertTrue(text.startswith("{"), text)
+            if reply.choices[0].finish_reason == "stop":
+                self.assertIsInstance(json.loads(text), dict)
+        self.assertTrue(self.chat().choices[0].message.content.startswith(ANSWER_BEGINS))
 
     def test_completions(self):
         reply = self.client.completions.create(model=self.model, prompt="Tom was", max_tokens=5,

@@ -320,7 +320,9 @@ class Refusals(Base):
             ({"messages": user, "top_logprobs": 2}, ["top_logprobs", "logprobs"]),
             ({"messages": user, "presence_penalty": 1}, ["presence_penalty", "repeat_penalty"]),
             ({"messages": user, "stream_options": {}}, ["stream_options", "stream"]),
-            ({"messages": user, "response_format": {"type": "json_object"}}, ["response_format"]),
+            ({"messages": user, "response_format": {"type": "yaml"}}, ["response_format.type"]),
+            ({"messages": user, "response_format": {"type": "json_schema", "json_schema": {
+                "name": "n", "schema": {"type": "string", "pattern": "a"}}}}, ["'pattern' is not supported"]),
             ({"messages": user, "tools": [{"type": "function", "function": {"name": "f"}}]},
              ["tools", "chat format"]),
             ({"messages": [{"role": "user", "content": "word " * 600}]}, ["tokens", "512"]),

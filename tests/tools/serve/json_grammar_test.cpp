@@ -163,7 +163,8 @@ TEST_P(Schemas, EveryTextOfTheGrammarIsJsonThatFits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Schemas, testing::ValuesIn(kSchemas));
+INSTANTIATE_TEST_SUITE_P(All, Schemas, testing::ValuesIn(kSchemas),
+                         [](const auto& test) { return "Schema" + std::to_string(test.index); });
 
 TEST(JsonGrammar, WhatDoesNotFitIsNotTaken) {
   const Grammar grammar = serve::json_schema_grammar(parse(

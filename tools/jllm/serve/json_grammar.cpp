@@ -397,8 +397,9 @@ class SchemaCompiler {
       }
       required.insert(name.get<std::string>());
     }
-    const ordered_json others =
-        schema.contains("additionalProperties") ? schema["additionalProperties"] : ordered_json(true);
+    const ordered_json others = schema.contains("additionalProperties")
+                                    ? schema["additionalProperties"]
+                                    : ordered_json(true);
     if (properties.empty() && others != false) {
       return free_object(
           others == true ? json_.value() : rule_of(place + "/additionalProperties", others), next);

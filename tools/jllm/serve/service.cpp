@@ -4,6 +4,7 @@
 #include <ctime>
 #include <random>
 
+#include "tools/jllm/serve/json_grammar.h"
 #include "tools/jllm/session.h"
 
 namespace jllm::serve {
@@ -104,6 +105,7 @@ Service::Service(const ServiceOptions& options, const text::Tokenizer& tokenizer
                  Metrics* metrics, Monitor* monitor)
     : options_(options),
       tokenizer_(tokenizer),
+      json_(tokenizer),
       format_(format),
       context_(context),
       scheduler_(scheduler),
@@ -317,6 +319,23 @@ HttpReply Service::completion(const HttpRequest& request, const HttpPeer& peer) 
                   true, peer);
 }
 
+std::unique_ptr<Constraint> Service::constraint(const CompletionRequest& request) const {
+  switch (request.form) {
+    case CompletionRequest::Form::kText:
+      return nullptr;
+    case CompletionRequest::Form::kJsonObject:
+      return json_.object();
+    case CompletionRequest::Form::kJsonSchema:
+      break;
+  }
+  try {
+    return json_.schema(request.schema);
+  } catch (const SchemaError& error) {
+    throw ApiError{400, std::string("The schema cannot be followed: ") + error.what(),
+                   "response_format.json_schema.schema", "unsupported_schema"};
+  }
+}
+
 HttpReply Service::complete(const CompletionRequest& request, std::vector<uint32_t> prompt,
                             ReplyFormat::Kind kind, text::ToolNotation notation,
                             bool parallel_calls, const HttpPeer& peer) {
@@ -326,10 +345,6 @@ HttpReply Service::complete(const CompletionRequest& request, std::vector<uint32
     throw ApiError{
         404, "There is no model '" + request.model + "'; this server has '" + options_.model + "'",
         "model", "model_not_found"};
-  }
-  if (request.form != CompletionRequest::Form::kText) {
-    throw ApiError{400, "'response_format' of JSON is not supported yet", "response_format",
-                   "unsupported_value"};
   }
   if (prompt.empty()) throw ApiError{400, "The prompt is empty", param};
   if (prompt.size() >= context_) {
@@ -341,6 +356,7 @@ HttpReply Service::complete(const CompletionRequest& request, std::vector<uint32
   }
   auto job = std::make_shared<Job>();
   job->prompt = std::move(prompt);
+  job->constraint = constraint(request);
   job->sampling = request.sampling;
   const std::optional<uint64_t> seed = request.seed ? request.seed : options_.seed;
   job->sampling.seed = seed ? *seed : random_seed();

@@ -10,6 +10,7 @@
 #include "tools/jllm/serve/api.h"
 #include "tools/jllm/serve/channel.h"
 #include "tools/jllm/serve/http.h"
+#include "tools/jllm/serve/json_constraint.h"
 #include "tools/jllm/serve/monitor.h"
 #include "tools/jllm/serve/scheduler.h"
 
@@ -56,6 +57,7 @@ class Service final : public HttpHandler {
   HttpReply complete(const CompletionRequest& request, std::vector<uint32_t> prompt,
                      ReplyFormat::Kind kind, text::ToolNotation notation, bool parallel_calls,
                      const HttpPeer& peer);
+  std::unique_ptr<Constraint> constraint(const CompletionRequest& request) const;
   void stream(Task& task, HttpWriter& writer);
   HttpReply whole(Task& task, const HttpPeer& peer);
   // Follows the task's channel; `put` gets each piece and returns false where nobody wants more.
@@ -63,6 +65,7 @@ class Service final : public HttpHandler {
 
   const ServiceOptions options_;
   const text::Tokenizer& tokenizer_;
+  const JsonConstraints json_;
   const text::ChatFormat* format_;
   const uint32_t context_;
   Scheduler* scheduler_;
