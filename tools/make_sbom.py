@@ -22,6 +22,7 @@ COMPONENTS = {
                     ("FLATBUFFERS_VERSION_MAJOR", "FLATBUFFERS_VERSION_MINOR", "FLATBUFFERS_VERSION_REVISION")),
     "nlohmann-json": ("MIT", r"/nlohmann/", r"$^", "nlohmann/detail/abi_macros.hpp",
                       ("NLOHMANN_JSON_VERSION_MAJOR", "NLOHMANN_JSON_VERSION_MINOR", "NLOHMANN_JSON_VERSION_PATCH")),
+    "cpp-httplib": ("MIT", r"/httplib\.h$", r"$^", "httplib.h", ("CPPHTTPLIB_VERSION",)),
     "pcre2": ("BSD-3-Clause", r"/pcre2\.h$", r"pcre2-8", "pcre2.h", ("PCRE2_MAJOR", "PCRE2_MINOR")),
     "libsodium": ("ISC", r"/sodium(\.h$|/)", r"sodium", "sodium/version.h", ("SODIUM_VERSION_STRING",)),
     "llvm": ("Apache-2.0 WITH LLVM-exception", r"/llvm(-c)?/", r"LLVM\w*", "llvm/Config/llvm-config.h",
@@ -38,7 +39,7 @@ COMPONENTS = {
     "glibc": ("LGPL-2.1-or-later", r"/include/([\w-]+-linux-gnu/)?(bits|sys|gnu|asm|asm-generic|linux|net|netinet|arpa|rpc)/|"
               r"/include/([\w-]+-linux-gnu/)?(alloca|assert|byteswap|ctype|dirent|dlfcn|elf|endian|errno|fcntl|features|"
               r"features-time64|fenv|float|ifaddrs|inttypes|langinfo|libgen|libintl|limits|link|locale|malloc|math|memory|"
-              r"mntent|netdb|nl_types|poll|pthread|pwd|regex|sched|search|semaphore|setjmp|signal|spawn|stdc-predef|stdint|"
+              r"mntent|netdb|nl_types|poll|pthread|pwd|regex|resolv|sched|search|semaphore|setjmp|signal|spawn|stdc-predef|stdint|"
               r"stdio|stdlib|string|strings|syscall|sysexits|termios|time|ucontext|unistd|utime|utmp|wchar|wctype|xlocale)"
               r"\.h$", r"c|m|dl|rt|pthread|ld-linux\S*|c_nonshared", "features.h", ("__GLIBC__", "__GLIBC_MINOR__")),
 }
