@@ -2,19 +2,17 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
 #include <utility>
 
+#include "executor/platform/files.h"
+
 namespace jllm::platform {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* kThermal = "/sys/class/thermal";
 
@@ -33,46 +31,12 @@ bool contains_any(const std::string& text, std::initializer_list<const char*> wo
                      [&](const char* word) { return text.find(word) != std::string::npos; });
 }
 
-// The first line of a file; empty when it cannot be read.
-std::string first_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  while (!line.empty() && std::isspace(static_cast<unsigned char>(line.back()))) line.pop_back();
-  return line;
-}
-
-// A file with one whole number and nothing else.
-std::optional<int64_t> number_in(const std::string& path) {
-  const std::string line = first_line(path);
-  char* end = nullptr;
-  errno = 0;
-  const long long value = std::strtoll(line.c_str(), &end, 10);
-  if (line.empty() || *end != 0 || errno != 0) return std::nullopt;
-  return value;
-}
-
 std::optional<double> celsius_in(const std::string& path) {
   const std::optional<int64_t> value = number_in(path);
   if (!value) return std::nullopt;
   const double celsius = static_cast<double>(*value) / 1000;
   if (!(celsius > kColdest && celsius < kHottest)) return std::nullopt;
   return celsius;
-}
-
-// Names in a folder that begin with `prefix`; those that end in numbers in the numbers' order.
-std::vector<std::string> names_in(const std::string& folder, const std::string& prefix) {
-  std::vector<std::string> names;
-  std::error_code error;
-  fs::directory_iterator entry(folder, error);
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (name.rfind(prefix, 0) == 0) names.push_back(name);
-  }
-  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
-    return a.size() != b.size() ? a.size() < b.size() : a < b;
-  });
-  return names;
 }
 
 // The lowest trip point of this type.
@@ -149,42 +113,6 @@ std::vector<CoolingDevice> Sysfs::cooling_devices() const {
     if (!device.type.empty()) devices.push_back(std::move(device));
   }
   return devices;
-}
-
-// hwmonN/name says which chip. The INA3221's channels are in1 to in3 (mV) and curr1 to curr3 (mA),
-// with labels; what else it has, as the sum of shunt voltages, is no rail.
-std::vector<PowerRail> Sysfs::power_rails() const {
-  std::vector<PowerRail> rails;
-  const std::string all = root_ + "/sys/class/hwmon";
-  for (const std::string& name : names_in(all, "hwmon")) {
-    const std::string folder = all + "/" + name;
-    const std::string chip = first_line(folder + "/name");
-    for (int i = 1; chip == "ina3221" && i <= 3; ++i) {
-      const std::string n = std::to_string(i);
-      const std::string label = first_line(folder + "/in" + n + "_label");
-      if (label.empty() || label == "NC" || !number_in(folder + "/curr" + n + "_input")) continue;
-      rails.push_back({label, folder + "/in" + n + "_input", folder + "/curr" + n + "_input", ""});
-    }
-    if (chip == "ina238" && number_in(folder + "/power1_input")) {
-      const std::string label = first_line(folder + "/label");
-      rails.push_back({label.empty() ? "VIN" : label, "", "", folder + "/power1_input"});
-    }
-  }
-  return rails;
-}
-
-bool PowerRail::is_total() const { return name == "VDD_IN" || name == "VIN"; }
-
-std::optional<double> Sysfs::watts(const PowerRail& rail) const {
-  if (!rail.watts_file.empty()) {
-    const std::optional<int64_t> microwatts = number_in(rail.watts_file);
-    if (!microwatts || *microwatts < 0) return std::nullopt;
-    return static_cast<double>(*microwatts) / 1e6;
-  }
-  const std::optional<int64_t> millivolts = number_in(rail.volts_file);
-  const std::optional<int64_t> milliamperes = number_in(rail.amperes_file);
-  if (!millivolts || !milliamperes || *millivolts < 0 || *milliamperes < 0) return std::nullopt;
-  return static_cast<double>(*millivolts) / 1e3 * (static_cast<double>(*milliamperes) / 1e3);
 }
 
 std::optional<double> Sysfs::temperature(const ThermalZone& zone) const {

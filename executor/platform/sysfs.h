@@ -34,12 +34,15 @@ struct GpuClock {
   double cap_mhz = 0;  // what the power mode allows; 0: unknown
 };
 
-// A supply of the module, as an INA3221 (Orin) or INA238 (Thor) measures it.
+// A supply of the module or of a part of it, measured by an INA3221 (Jetsons up to Orin, and Thor)
+// or an INA238 (Thor).
 struct PowerRail {
-  std::string name;                                  // "VDD_IN", "VDD_CPU_GPU_CV"
-  std::string volts_file, amperes_file, watts_file;  // the first two, or the last
+  std::string name;                   // "VDD_IN", "VDD_CPU_GPU_CV"
+  std::string milliwatts_file;        // JetPack 4
+  std::string microwatts_file;        // INA238
+  std::string volts_file, amps_file;  // in thousandths; where there is neither of the above
 
-  // What the whole module takes; the others are parts of it.
+  // Of all that the module takes; the others are then parts of it.
   bool is_total() const;
 };
 
@@ -60,7 +63,7 @@ class Sysfs {
   // Degrees Celsius now; none for sensors that are switched off.
   std::optional<double> temperature(const ThermalZone& zone) const;
   std::optional<uint64_t> state(const CoolingDevice& device) const;
-  std::optional<double> watts(const PowerRail& rail) const;
+  std::optional<double> watts(const PowerRail& rail) const;  // now
   std::optional<GpuClock> gpu_clock() const;
   std::optional<double> cpu_mhz() const;  // of the first CPU
 

@@ -24,6 +24,16 @@ struct FakeDevice {
   const char* cur_state;
 };
 
+struct FakeRail {
+  const char* label;
+  int millivolts, milliamperes;
+};
+
+struct FakePowerChip {
+  const char* name;  // "ina3221", "ina238"; "ina3221x" is a device of industrial I/O
+  std::vector<FakeRail> rails;
+};
+
 struct FakeLayout {
   const char* name;
   const char* compatible;  // with '|' for NUL
@@ -31,9 +41,10 @@ struct FakeLayout {
   std::vector<FakeDevice> devices;
   const char* gpu_folder;  // below the root: where cur_freq and max_freq are
   bool gpu_in_class;       // also seen in /sys/class/devfreq
+  std::vector<FakePowerChip> power = {};
 };
 
-// Orin on 5, 6 and 7, Thor on 7, and the Nano of JetPack 4.
+// Orin on 5, 6 and 7, Thor on 7, and the Nano of JetPack 4; Orin Nanos but for the last, an AGX.
 const std::vector<FakeLayout>& jetpack_layouts();
 
 // For INSTANTIATE_TEST_SUITE_P.
@@ -50,8 +61,13 @@ class FakeSysfs {
   void set_available_mib(uint64_t mib) const;
   void set_zone(const std::string& type, const std::string& temp) const;
   void set_device(const std::string& type, const std::string& state) const;
+  // Of the rail with this label, in an INA3221.
+  void set_milliamperes(const std::string& label, const std::string& current) const;
 
  private:
+  std::string power_folder(size_t chip) const;
+  void put_power(size_t chip, const std::string& folder) const;
+
   TempDir dir_;
   const FakeLayout layout_;
 };
