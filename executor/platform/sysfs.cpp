@@ -140,7 +140,9 @@ std::optional<GpuClock> Sysfs::gpu_clock() const {
     const std::optional<int64_t> hertz = number_in(folder + "/cur_freq");
     if (!hertz || *hertz < 0) continue;
     const int64_t cap = number_in(folder + "/max_freq").value_or(0);
-    return GpuClock{static_cast<double>(*hertz) / 1e6, static_cast<double>(cap) / 1e6};
+    const int64_t min = number_in(folder + "/min_freq").value_or(0);
+    return GpuClock{static_cast<double>(*hertz) / 1e6, static_cast<double>(cap) / 1e6,
+                    static_cast<double>(min) / 1e6};
   }
   return std::nullopt;
 }

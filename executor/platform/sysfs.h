@@ -32,6 +32,7 @@ struct CoolingDevice {
 struct GpuClock {
   double mhz = 0;      // now
   double cap_mhz = 0;  // what the power mode allows; 0: unknown
+  double min_mhz = 0;  // as high as the cap where clocks are pinned
 };
 
 // A supply of the module or of a part of it, measured by an INA3221 (Jetsons up to Orin, and Thor)

@@ -5,10 +5,10 @@
 
 #include <cstdio>
 #include <ctime>
-#include <fstream>
 
 #include "jllm_version.h"
 #include "tools/jllm/device_facts.h"
+#include "tools/jllm/doctor/machine.h"
 #include "tools/jllm/memory_table.h"
 
 namespace jllm::tool {
@@ -29,18 +29,6 @@ std::string host_name() {
 std::string system_name() {
   utsname system = {};
   return uname(&system) == 0 ? std::string(system.sysname) + " " + system.release : "";
-}
-
-// "model name" on x86, "Model" or "Hardware" on some Arm boards.
-std::string cpu_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    for (const char* key : {"model name", "Model", "Hardware"}) {
-      const size_t colon = line.find(": ");
-      if (line.rfind(key, 0) == 0 && colon != std::string::npos) return line.substr(colon + 2);
-    }
-  }
-  return "";
 }
 
 // The number, or null.
@@ -144,7 +132,7 @@ Record make_record(const Test& test, OpenPlan& plan, Session& session, const Cir
   d["host"] = host_name();
   d["system"] = system_name();
   d["backends"] = c.is_host ? "host" : "CUDA";
-  d["cpu_info"] = cpu_name();
+  d["cpu_info"] = cpu_name("");
   d["gpu_info"] = session.executor().device_name();
   d["driver_version"] =
       c.is_host ? Record() : Record(read_device_attributes(c.device).driver_version);
