@@ -4,7 +4,7 @@
 #   otherwise              the same packages, unpacked into .deps/root (no rights needed, nothing outside changes)
 # usage: tools/setup.sh [--device] [--gates] [--check]
 #   --device   only what the executor needs (no LLVM, NVRTC or tests): for building on the Jetson itself
-#   --gates    also what only the project's own gates need: the cross compiler for aarch64, qemu-user, clang, clang-tidy
+#   --gates    also what only the project's own gates need: the cross compiler for aarch64, qemu-user, clang, clang-tidy, shellcheck
 #   --check    say what is missing, install nothing; exit status 1 when something is
 # JLLM_NO_SUDO=1 makes it leave sudo alone.
 set -euo pipefail
@@ -119,6 +119,7 @@ find_missing() {
     need_command qemu-aarch64 qemu-user
     need_command clang-tidy clang-tidy
     need_command clang++ clang
+    need_command shellcheck shellcheck
   fi
 }
 
