@@ -9,6 +9,7 @@ int bench_command(int argc, char** argv);
 int doctor_command(int argc, char** argv);
 int embed_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
+int health_command(int argc, char** argv);  // where built with JLLM_SERVE
 int install_command(int argc, char** argv);
 int selftest_command(int argc, char** argv);
 int serve_command(int argc, char** argv);  // where built with JLLM_SERVE

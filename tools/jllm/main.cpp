@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     {"chat", jllm::tool::chat_command, "talk with a model, several turns"},
 #ifdef JLLM_SERVE
     {"serve", jllm::tool::serve_command, "a model behind OpenAI's HTTP API"},
+    {"health", jllm::tool::health_command, "how a server of `jllm serve` is"},
 #endif
     {"bench", jllm::tool::bench_command, "time prompts and generation"},
     {"eval", jllm::tool::eval_command, "perplexity and raw logits of a text"},

@@ -245,6 +245,30 @@ TEST_F(OneSlot, APromptThatIsGivenUpLeavesWhatWasConsumed) {
   EXPECT_EQ(again.sink->cached(), 16u);
 }
 
+TEST_F(OneSlot, TheHeartBeatsWhileItsThreadDoesNotHang) {
+  std::atomic<int> beats{0};
+  scheduler = std::make_unique<Scheduler>(
+      engine, metrics, [this](double) { return verdict(); }, 8, [&beats](double) { ++beats; });
+  const auto expect_beats = [&beats](int more) {
+    const int before = beats;
+    const double end = tool::now_seconds() + kLimit;
+    while (beats < before + more && tool::now_seconds() < end) std::this_thread::yield();
+    EXPECT_GE(beats, before + more);
+  };
+  expect_beats(2);  // nothing to do
+  const Request request(counting(20));
+  {
+    const std::lock_guard<std::mutex> lock(engine.gate);  // the engine hangs
+    expect_queued(request);
+    while (scheduler->state().queued > 0) std::this_thread::yield();
+    const int before = beats;
+    std::this_thread::sleep_for(std::chrono::duration<double>(1.5 * Scheduler::kBeatSeconds));
+    EXPECT_EQ(beats, before);
+  }
+  EXPECT_EQ(request.sink->wait(), Finish::kStop);
+  expect_beats(1);
+}
+
 TEST_F(OneSlot, LowMemoryEndsWhatIsThere) {
   std::atomic<bool> low{false};
   verdict = [&low] {

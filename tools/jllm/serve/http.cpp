@@ -325,4 +325,23 @@ void HttpServer::run() { impl_->listen_after_bind(); }
 void HttpServer::stop() { impl_->stop(); }
 unsigned HttpServer::busy() const { return impl_->busy(); }
 
+int http_get(const std::string& url, const char* path, double seconds, std::string* body) {
+  httplib::Client client(url);
+  if (!client.is_valid()) {
+    *body = "expected an address such as http://127.0.0.1:8080";
+    return 0;
+  }
+  const auto time = std::chrono::microseconds(static_cast<int64_t>(seconds * 1e6));
+  client.set_connection_timeout(time);
+  client.set_read_timeout(time);
+  client.set_write_timeout(time);
+  const httplib::Result result = client.Get(path);
+  if (!result) {
+    *body = httplib::to_string(result.error());
+    return 0;
+  }
+  *body = result->body;
+  return result->status;
+}
+
 }  // namespace jllm::serve

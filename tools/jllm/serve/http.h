@@ -83,4 +83,8 @@ class HttpServer {
   std::unique_ptr<Impl> impl_;
 };
 
+// GET URL/path, URL being http://HOST:PORT: the status and the body; 0 where no reply came, with
+// the reason as the body.
+int http_get(const std::string& url, const char* path, double seconds, std::string* body);
+
 }  // namespace jllm::serve

@@ -26,10 +26,11 @@ uint32_t common_prefix(const std::vector<uint32_t>& a, const std::vector<uint32_
 
 }  // namespace
 
-Scheduler::Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue_limit)
+Scheduler::Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue_limit, Beat beat)
     : engine_(engine),
       metrics_(metrics),
       care_(std::move(care)),
+      beat_(std::move(beat)),
       slots_(engine.slots()),
       logits_(engine.vocab_size()),
       mask_((engine.vocab_size() + 31) / 32) {
@@ -91,6 +92,7 @@ void Scheduler::run() {
   Finish end = Finish::kShutdown;
   try {
     while (wait()) {
+      if (beat_) beat_(now_seconds());
       end_unwanted();
       admit();
       const bool consumed = consume();
@@ -112,7 +114,14 @@ bool Scheduler::wait() {
   std::unique_lock<std::mutex> lock(mutex_);
   const bool busy = std::any_of(slots_.begin(), slots_.end(),
                                 [](const Slot& slot) { return slot.job != nullptr; });
-  if (!busy) changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+  const auto wanted = [this] { return stopping_ || !queue_.empty(); };
+  if (!busy && !beat_) changed_.wait(lock, wanted);
+  while (!busy && beat_ &&
+         !changed_.wait_for(lock, std::chrono::duration<double>(kBeatSeconds), wanted)) {
+    lock.unlock();
+    beat_(now_seconds());
+    lock.lock();
+  }
   return !stopping_;
 }
 

@@ -62,7 +62,11 @@ class Scheduler {
   using Care = std::function<platform::Guard::Verdict(double now)>;
 
   // `care` is asked before each step that makes tokens.
-  Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue_limit);
+  // `beat` is called by the thread that owns the engine, between two steps and at least every
+  // kBeatSeconds while there is nothing to do: where it is not, that thread hangs.
+  using Beat = std::function<void(double now)>;
+  static constexpr double kBeatSeconds = 1;
+  Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue_limit, Beat beat = nullptr);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -118,6 +122,7 @@ class Scheduler {
   Engine& engine_;
   Metrics& metrics_;
   Care care_;
+  Beat beat_;
   std::vector<Slot> slots_;
   std::vector<float> logits_;
   std::vector<uint32_t> mask_;

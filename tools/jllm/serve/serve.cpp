@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <thread>
 
@@ -11,6 +12,7 @@
 #include "tools/jllm/commands.h"
 #include "tools/jllm/generation.h"
 #include "tools/jllm/serve/executor_engine.h"
+#include "tools/jllm/serve/notify.h"
 #include "tools/jllm/serve/service.h"
 
 namespace jllm::tool {
@@ -21,6 +23,7 @@ using serve::HttpServer;
 using serve::Metrics;
 using serve::ModelFacts;
 using serve::Monitor;
+using serve::Notify;
 using serve::Scheduler;
 using serve::Service;
 using serve::ServiceOptions;
@@ -50,7 +53,9 @@ constexpr const char* kSummary =
     "\n"
     "Requests that find no free slot wait in a queue; one that finds it full gets 429 and when to\n"
     "try again. SIGTERM and SIGINT end the server when what runs is done; a second one ends it at\n"
-    "once. docs/server.md has the whole of it. What a request does not say, these options do:";
+    "once. docs/server.md has the whole of it, docs/operation.md how to run it as a service. What "
+    "a\n"
+    "request does not say, these options do:";
 
 bool parse(int argc, char** argv, ServeOptions* o) {
   Arguments a("jllm serve PLAN.jllm [--host ADDRESS] [--port N] [--api-key-file FILE] [options]",
@@ -61,7 +66,8 @@ bool parse(int argc, char** argv, ServeOptions* o) {
   a.integer("", "--port", &o->port, 65535, "port; 0 takes a free one and prints it (default 8080)");
   a.text("", "--model-id", &o->service.model, "the model's name in the API (default: the plan's)");
   a.text("", "--api-key", &o->service.api_key,
-         "requests must bring this key; others see it in the list of processes, so rather");
+         "requests must bring this key; others see it in the list of processes, so rather set "
+         "JLLM_API_KEY in the environment, or");
   a.text("", "--api-key-file", &o->key_file, "the same, from the first line of a file");
   a.text("", "--cors-origin", &o->service.cors_origin,
          "let scripts of this web page's origin read replies, as https://example.org; * is any "
@@ -90,6 +96,8 @@ bool parse(int argc, char** argv, ServeOptions* o) {
     o->service.api_key = text.substr(0, text.find_first_of("\r\n"));
     if (o->service.api_key.empty()) throw Failure(kUsage, o->key_file + ": no key in it");
   }
+  const char* key = std::getenv("JLLM_API_KEY");
+  if (key != nullptr && o->service.api_key.empty()) o->service.api_key = key;
   return true;
 }
 
@@ -133,12 +141,14 @@ int wait_for_signal(double seconds) {
 }
 
 // Until a signal comes or the device fails; then until the requests under way are done.
-void serve_until_told(Scheduler& scheduler, const HttpServer& server, double drain_timeout) {
+void serve_until_told(Scheduler& scheduler, const HttpServer& server, const Notify& notify,
+                      double drain_timeout) {
   constexpr double kLookSeconds = 0.05;
   while (wait_for_signal(kLookSeconds) == 0) {
     if (scheduler.state().failed) return;
   }
   scheduler.drain();
+  notify.stopping();
   std::fprintf(stderr, "ending when the requests under way are done; again: at once\n");
   const double end = now_seconds() + drain_timeout;
   while (now_seconds() < end && wait_for_signal(kLookSeconds) == 0) {
@@ -163,9 +173,11 @@ int run_server(ServeOptions& o, OpenPlan& plan, Session& session) {
   Metrics metrics;
   Monitor monitor(facts_of(plan, session, o.service.model), make_guard(o.care), now_seconds());
   serve::ExecutorEngine engine(session, plan.view(), o.generation.speculate);
+  Notify notify;
+  const Scheduler::Beat beat = [&notify](double now) { notify.beat(now); };
   Scheduler scheduler(
       engine, metrics, [&monitor](double now) { return monitor.care(now); },
-      static_cast<uint32_t>(o.queue));
+      static_cast<uint32_t>(o.queue), notify.beat_seconds() > 0 ? beat : nullptr);
   Service service(o.service, plan.tokenizer(), format, session.executor().context(), &scheduler,
                   &metrics, &monitor);
   // One thread for each request that may wait or run, and some for those that are answered at once.
@@ -182,7 +194,8 @@ int run_server(ServeOptions& o, OpenPlan& plan, Session& session) {
   std::fflush(stdout);
 
   std::thread transport([&server] { server.run(); });
-  serve_until_told(scheduler, server, o.drain_timeout);
+  notify.ready("listening on http://" + o.http.host + ":" + std::to_string(port));
+  serve_until_told(scheduler, server, notify, o.drain_timeout);
   scheduler.stop();
   // What was ended just now is still to be said.
   constexpr double kLastWords = 1;
