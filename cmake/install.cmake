@@ -36,6 +36,16 @@ foreach(component device dev workstation)
   install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/jllm/${component} COMPONENT ${component})
 endforeach()
 
+# The service, where jllm can serve. It is started by install_service.sh, never by the installation of a package.
+if(JLLM_SERVE)
+  install(FILES packaging/systemd/jllm.service DESTINATION lib/systemd/system COMPONENT device)
+  install(FILES packaging/systemd/jllm.sysusers DESTINATION lib/sysusers.d RENAME jllm.conf COMPONENT device)
+  install(FILES packaging/systemd/jllm.env DESTINATION ${CMAKE_INSTALL_DATADIR}/jllm COMPONENT device)
+  install(PROGRAMS tools/install_service.sh DESTINATION ${CMAKE_INSTALL_DATADIR}/jllm COMPONENT device)
+  set(CPACK_DEBIAN_DEVICE_PACKAGE_CONTROL_EXTRA
+      "${PROJECT_SOURCE_DIR}/packaging/debian/postinst;${PROJECT_SOURCE_DIR}/packaging/debian/prerm")
+endif()
+
 if(JLLM_BUILD_COMPILER)
   install(TARGETS jllmc RUNTIME COMPONENT workstation)
   install(PROGRAMS tools/get_nvrtc.sh DESTINATION ${CMAKE_INSTALL_DATADIR}/jllm/tools

@@ -7,4 +7,4 @@ if ! command -v shellcheck >/dev/null; then
   exit 77
 fi
 cd "$1"
-shellcheck -x tools/*.sh
+shellcheck -x tools/*.sh packaging/debian/*
