@@ -59,11 +59,11 @@ fuzz() {
     return 1
   fi
   # "#1234 DONE cov: 56 ft: 78 corp: 9/10Kb ..."
-  local done
-  done=$(grep -aE '^#[0-9]+[[:space:]]+DONE ' "$log")
+  local last
+  last=$(grep -aE '^#[0-9]+[[:space:]]+DONE ' "$log")
   printf '%-10s %s runs in %s s, coverage %s edges, corpus %s inputs\n' "$target" \
     "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$seconds" \
-    "$(sed -E 's/.* cov: ([0-9]+) .*/\1/' <<<"$done")" "$(sed -E 's/.* corp: ([0-9]+)\/.*/\1/' <<<"$done")"
+    "$(sed -E 's/.* cov: ([0-9]+) .*/\1/' <<<"$last")" "$(sed -E 's/.* corp: ([0-9]+)\/.*/\1/' <<<"$last")"
 }
 
 status=0

@@ -324,7 +324,7 @@ main() {
   done
   # Nothing else needs it: without, jllm has no `serve`, and says so when it is configured.
   "$repo/tools/get_httplib.sh" --check || [ "$check_only" = 1 ] || "$repo/tools/get_httplib.sh" ||
-    warn '      cpp-httplib could not be had: jllm will be built without `serve`'
+    warn '      cpp-httplib could not be had: jllm will be built without "serve"'
   say "      everything that building needs is here ($(seconds_since "$start"))"
 }
 
