@@ -42,6 +42,7 @@ if(JLLM_SERVE)
   install(FILES packaging/systemd/jllm.sysusers DESTINATION lib/sysusers.d RENAME jllm.conf COMPONENT device)
   install(FILES packaging/systemd/jllm.env DESTINATION ${CMAKE_INSTALL_DATADIR}/jllm COMPONENT device)
   install(PROGRAMS tools/install_service.sh DESTINATION ${CMAKE_INSTALL_DATADIR}/jllm COMPONENT device)
+  install(FILES docs/operation.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/jllm COMPONENT device)
   set(CPACK_DEBIAN_DEVICE_PACKAGE_CONTROL_EXTRA
       "${PROJECT_SOURCE_DIR}/packaging/debian/postinst;${PROJECT_SOURCE_DIR}/packaging/debian/prerm")
 endif()

@@ -72,6 +72,10 @@ PANELS = (("resident_kib", "resident memory, MiB", 1 / 1024, "#1f6fb4"), ("gpu_m
           ("tokens_per_second", "tokens/s", 1, "#2a8f4f"), ("hottest_celsius", "hottest sensor, Celsius", 1, "#c2452d"))
 
 
+def length(hours):
+    return f"{hours:.1f} h" if hours >= 10 else f"{hours * 60:.1f} min"
+
+
 def panel(rows, column, title, scale, colour, top, fit):
     """One row of the chart: the samples, and where there is one the fitted line behind them."""
     series = [(x, y * scale) for x, y in points(rows, column)]
@@ -90,7 +94,7 @@ def panel(rows, column, title, scale, colour, top, fit):
         y = top + PANEL * (1 - share)
         out.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{low + share * (high - low):.1f}</text>')
         out.append(f'<text x="{LEFT + share * (WIDTH - LEFT - RIGHT):.1f}" y="{top + PANEL + 15}" text-anchor="middle">'
-                   f'{share * end:.2f} h</text>')
+                   f'{length(share * end)}</text>')
     out.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.2" points="'
                + " ".join(place(x, y) for x, y in series[::step]) + '"/>')
     if fit:

@@ -1,4 +1,5 @@
 """jllm serve as systemd sees it: datagrams to its socket; and `jllm health` as a container does."""
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import unittest
 from servers import LIMIT, serving
 
 JLLM, JLLMC, MODEL, WORK = sys.argv[1:5]
+REPOSITORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../..")
 PLAN = os.path.join(WORK, "service_test.jllm")
 
 
@@ -62,6 +64,18 @@ class Service(unittest.TestCase):
             self.assertEqual(server.request("GET", "/v1/models", headers={"Authorization": "Bearer secret"})[0], 200)
             # Whether it is well is no secret.
             self.assertEqual(self.health(server.url).returncode, 0)
+
+    def test_soak(self):
+        """All that tools/soak.sh asks is answered as it expects; seconds say nothing about memory, so any growth is let pass."""
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([os.path.join(REPOSITORY, "tools/soak.sh"), "--plan", PLAN, "--jllm", JLLM,
+                                   "--serve-option=--threads=1", "--minutes", "0.15", "--interval", "0.5", "--bound", "1e12",
+                                   "-o", folder], capture_output=True, text=True, check=False, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with open(os.path.join(folder, "report.json"), encoding="utf-8") as file:
+                report = json.load(file)
+            self.assertGreater(report["requests"], 5)
+            self.assertGreater(report["slopes_per_hour"]["descriptors"]["start"], 3)
 
     def test_health(self):
         with self.serve() as server:

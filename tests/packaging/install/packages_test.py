@@ -50,6 +50,22 @@ def check_files(packages, root):
             expect(os.path.exists(file), f"{file} leads nowhere")
 
 
+def check_service(package, root, jllm):
+    """The service is there where jllm can serve, and its installer takes the package's unit."""
+    installer = os.path.join(root, "usr/share/jllm/install_service.sh")
+    serves = re.search(r"^  serve ", run(jllm, "--help"), re.MULTILINE) is not None
+    expect(os.path.exists(installer) == serves, f"jllm serves: {serves}, but {installer}")
+    if not serves:
+        return
+    for file in ("lib/systemd/system/jllm.service", "lib/sysusers.d/jllm.conf", "share/jllm/jllm.env",
+                 "share/doc/jllm/operation.md"):
+        expect(os.path.exists(os.path.join(root, "usr", file)), f"the package lacks {file}")
+    for script in ("postinst", "prerm"):
+        expect("systemctl" in run("dpkg-deb", "--info", package, script), script)
+    text = run("bash", installer, env=environment(JLLM_ROOT=root))
+    expect("the unit is the package's" in text and "/etc/jllm/jllm.env" in text, text)
+
+
 def main():
     o = options()
     for tool in ("dpkg-deb", "cpack", "dpkg-shlibdeps"):
@@ -67,6 +83,7 @@ def main():
 
         # From GGUF to text by what was unpacked.
         jllm, jllmc = (os.path.join(root, "usr", "bin", name) for name in ("jllm", "jllmc"))
+        check_service(packages["jllm"], root, jllm)
         plan = os.path.join(folder, "plan.jllm")
         run(jllmc, "compile", os.path.join(o.source, "examples/models/tiny-workshop-5m.q4_k_m.gguf"), "--target",
             "host", "-o", plan)
