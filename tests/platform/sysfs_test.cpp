@@ -108,36 +108,6 @@ TEST(Sysfs, GarbledFilesHaveNoValue) {
   EXPECT_FALSE(sysfs.gpu_clock().has_value());
 }
 
-TEST(Sysfs, PowerRailsOfOrinAndThor) {
-  const FakeSysfs fake(jetpack_layouts()[0]);
-  const std::string orin = "sys/class/hwmon/hwmon4/";
-  fake.put(orin + "name", "ina3221\n");
-  const char* labels[] = {"VDD_IN", "VDD_CPU_GPU_CV", "NC"};
-  for (int i = 0; i < 3; ++i) {
-    const std::string n = std::to_string(i + 1);
-    fake.put(orin + "in" + n + "_label", std::string(labels[i]) + "\n");
-    fake.put(orin + "in" + n + "_input", "5000\n");
-    fake.put(orin + "curr" + n + "_input", std::to_string(1000 + 500 * i) + "\n");
-  }
-  fake.put(orin + "in7_label", "sum of shunt voltages\n");
-  fake.put("sys/class/hwmon/hwmon0/name", "nvme\n");
-  fake.put("sys/class/hwmon/hwmon10/name", "ina238\n");
-  fake.put("sys/class/hwmon/hwmon10/power1_input", "41250000\n");
-  const Sysfs sysfs(fake.root());
-  const std::vector<PowerRail> rails = sysfs.power_rails();
-  ASSERT_EQ(rails.size(), 3u);
-  EXPECT_EQ(rails[0].name, "VDD_IN");
-  EXPECT_TRUE(rails[0].is_total());
-  EXPECT_DOUBLE_EQ(sysfs.watts(rails[0]).value_or(0), 5.0);
-  EXPECT_EQ(rails[1].name, "VDD_CPU_GPU_CV");
-  EXPECT_FALSE(rails[1].is_total());
-  EXPECT_DOUBLE_EQ(sysfs.watts(rails[1]).value_or(0), 7.5);
-  EXPECT_EQ(rails[2].name, "VIN");
-  EXPECT_DOUBLE_EQ(sysfs.watts(rails[2]).value_or(0), 41.25);
-  fake.put(orin + "curr1_input", "nonsense\n");
-  EXPECT_FALSE(sysfs.watts(rails[0]).has_value());
-}
-
 TEST(Sysfs, TripPointsThatCannotBeAreIgnored) {
   const FakeSysfs fake(jetpack_layouts()[2]);
   for (const char* text : {"0\n", "-1\n", "999000\n", "warm\n"}) {
