@@ -92,7 +92,9 @@ Error Executor::launch_batch(const uint32_t* slots, uint32_t n) {
     return Error::kOk;
   }
   sequence_ = sequences_;  // a batch counts its strides from slot 0
-  if (memcmp(&batch, &batch_, sizeof batch) != 0) {
+  const bool same_rows = batch.rows.count == batch_.rows.count &&
+                         memcmp(batch.slots, batch_.slots, sizeof batch.slots) == 0;
+  if (!same_rows) {
     const fb::Bindings& bindings = *view_.plan().bindings();
     batch_ = batch;
     const Error error =
