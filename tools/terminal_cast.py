@@ -134,7 +134,9 @@ class Screen:
                 last[4] += character
             else:
                 runs.append([row, column, seconds, colour, character])
-        return [run for run in runs if run[4].strip()]
+        # Without the blanks around them: not every viewer keeps those, and all stretch what is left.
+        return [[row, column + len(text) - len(text.lstrip()), seconds, colour, text.strip()]
+                for row, column, seconds, colour, text in runs if text.strip()]
 
 
 def draw(o):
