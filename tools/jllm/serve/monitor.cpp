@@ -12,6 +12,10 @@ const char* status_of(const Scheduler::State& state) {
   return state.failed ? "failed" : state.draining ? "draining" : "ok";
 }
 
+// Between two looks at the rails: sensors on I2C take a while to answer.
+constexpr double kMeterSeconds = 0.25;
+constexpr double kLongestPause = 1;
+
 double rate(const Histogram& each_token) {
   return each_token.sum() > 0 ? double(each_token.count()) / each_token.sum() : 0;
 }
@@ -22,11 +26,35 @@ Monitor::Monitor(ModelFacts facts, platform::Guard guard, double now)
     : facts_(std::move(facts)),
       sysfs_(platform::sysfs_root()),
       zones_(sysfs_.zones()),
-      rails_(sysfs_.power_rails()),
       started_(now),
-      guard_(std::move(guard)) {}
+      guard_(std::move(guard)),
+      meter_(sysfs_, kLongestPause) {}
 
-platform::Guard::Verdict Monitor::care(double now) {
+std::optional<double> Monitor::Metered::tokens_per_joule() const {
+  if (!(energy.joules > 0)) return std::nullopt;
+  return double(tokens) / energy.joules;
+}
+
+Monitor::Metered Monitor::metered() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return metered_;
+}
+
+void Monitor::meter(double now, uint64_t generated) {
+  if (meter_.rails().empty() || now - metered_at_ < kMeterSeconds) return;
+  const double known = meter_.energy().seconds;
+  meter_.sample(now);
+  metered_at_ = now;
+  const uint64_t made = generated - metered_tokens_;
+  metered_tokens_ = generated;
+  if (!(meter_.energy().seconds > known)) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  metered_.energy = meter_.energy();
+  metered_.tokens += made;
+}
+
+platform::Guard::Verdict Monitor::care(double now, uint64_t generated) {
+  meter(now, generated);
   platform::Guard::Verdict verdict = guard_.check(now);
   if (!verdict.notice.empty()) {
     std::fprintf(stderr, "[device care: %s]\n", verdict.notice.c_str());
@@ -74,9 +102,17 @@ std::string Monitor::health_json(const Scheduler::State& scheduler, const Metric
     if (celsius) json["thermal"].push_back({{"zone", zone.type}, {"celsius", *celsius}});
   }
   json["power"] = Json::array();
-  for (const platform::PowerRail& rail : rails_) {
+  for (const platform::PowerRail& rail : meter_.rails()) {
     const std::optional<double> watts = sysfs_.watts(rail);
     if (watts) json["power"].push_back({{"rail", rail.name}, {"watts", *watts}});
+  }
+  json["energy"] = nullptr;
+  const Metered made = metered();
+  if (made.tokens_per_joule()) {
+    json["energy"] = {
+        {"of", meter_.source()},          {"joules", made.energy.joules},
+        {"seconds", made.energy.seconds}, {"mean_watts", *made.energy.mean_watts()},
+        {"tokens", made.tokens},          {"tokens_per_joule", *made.tokens_per_joule()}};
   }
   const std::lock_guard<std::mutex> lock(mutex_);
   json["device_care"] = Json::parse(report_.json());
@@ -115,9 +151,17 @@ void Monitor::write(const Scheduler::State& scheduler, const Metrics& metrics,
     if (celsius) text->sample(*celsius, label({{"zone", zone.type}, {"sensor", folder}}));
   }
   text->metric("jllm_power_watts", "gauge", "What the rails of the module take.");
-  for (const platform::PowerRail& rail : rails_) {
+  for (const platform::PowerRail& rail : meter_.rails()) {
     const std::optional<double> watts = sysfs_.watts(rail);
     if (watts) text->sample(*watts, label({{"rail", rail.name}}));
+  }
+  if (!meter_.rails().empty()) {
+    const Metered made = metered();
+    text->metric("jllm_energy_joules_total", "counter",
+                 "What the module took while tokens were made.");
+    text->sample(made.energy.joules);
+    text->metric("jllm_energy_tokens_total", "counter", "Tokens that were made of that.");
+    text->sample(double(made.tokens));
   }
   const std::lock_guard<std::mutex> lock(mutex_);
   gauge("jllm_backoff_level", "Steps of temperature that are reached now; each doubles the pause.",

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "executor/platform/guard.h"
+#include "executor/platform/power.h"
 #include "tools/jllm/serve/metrics.h"
 #include "tools/jllm/serve/scheduler.h"
 
@@ -22,25 +23,40 @@ class Monitor {
  public:
   Monitor(ModelFacts facts, platform::Guard guard, double now);
 
-  // Asks the guard, and keeps what it saw. For the scheduler's thread.
-  platform::Guard::Verdict care(double now);
+  // Asks the guard, and keeps what it saw; reads the rails now and then. `generated`: tokens so
+  // far. For the scheduler's thread, before each step that makes tokens.
+  platform::Guard::Verdict care(double now, uint64_t generated);
 
   // {"status": "ok", ...}; the status is "draining" or "failed" where the scheduler is.
   std::string health_json(const Scheduler::State& scheduler, const Metrics& metrics) const;
   void write(const Scheduler::State& scheduler, const Metrics& metrics, PrometheusText* text) const;
 
  private:
+  // What the module took while it made tokens. Time without requests does not count, but for
+  // pauses of up to a second.
+  struct Metered {
+    platform::Energy energy;
+    uint64_t tokens = 0;  // generated meanwhile
+
+    std::optional<double> tokens_per_joule() const;
+  };
+  void meter(double now, uint64_t generated);
+  Metered metered() const;
+
   const ModelFacts facts_;
   const platform::Sysfs sysfs_;
   const std::vector<platform::ThermalZone> zones_;
-  const std::vector<platform::PowerRail> rails_;
   const double started_;
   platform::Guard guard_;  // of the scheduler's thread, and so are
   uint64_t looks_ = 0;     // its looks that report_ has
+  platform::PowerMeter meter_;
+  double metered_at_ = 0;        // when meter_ was asked last,
+  uint64_t metered_tokens_ = 0;  // and the tokens by then
 
   mutable std::mutex mutex_;
   platform::GuardReport report_;  // of guard_, for the others
   uint32_t level_ = 0;
+  Metered metered_;
 };
 
 }  // namespace jllm::serve

@@ -176,7 +176,8 @@ int run_server(ServeOptions& o, OpenPlan& plan, Session& session) {
   Notify notify;
   const Scheduler::Beat beat = [&notify](double now) { notify.beat(now); };
   Scheduler scheduler(
-      engine, metrics, [&monitor](double now) { return monitor.care(now); },
+      engine, metrics,
+      [&](double now) { return monitor.care(now, metrics.generated_tokens.load()); },
       static_cast<uint32_t>(o.queue), notify.beat_seconds() > 0 ? beat : nullptr);
   Service service(o.service, plan.tokenizer(), format, session.executor().context(), &scheduler,
                   &metrics, &monitor);
