@@ -439,6 +439,8 @@ class Queue(Base):
             self.server.wait_until(lambda: self.server.metric("jllm_cancelled_total") == before + 2,
                                    "a request of a client that is gone goes on")
             self.assertEqual(self.server.get("/health")[1]["slots"]["busy"], 0)
+        self.server.wait_until(lambda: 'code="499"} 2' in self.server.request("GET", "/metrics")[2],
+                               "requests without a client are not counted as such")
         self.assertEqual(self.server.post(CHAT, ask(max_tokens=2))[0], 200)
 
 

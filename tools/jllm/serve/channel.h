@@ -38,7 +38,7 @@ class Channel final : public TokenSink {
   std::optional<Piece> next(double seconds);
   bool ended() const;
 
-  // Behind the end.
+  // Only once it has ended(): until then they are the scheduler's.
   Finish why() const { return why_; }
   uint32_t cached() const { return cached_; }
   uint32_t made() const { return made_; }

@@ -411,11 +411,14 @@ bool Service::follow(Task& task, const HttpPeer& peer,
 HttpReply Service::whole(Task& task, const HttpPeer& peer) {
   std::string text;
   std::vector<ShownToken> tokens;
-  follow(task, peer, [&](Channel::Piece& piece) {
+  const bool ended = follow(task, peer, [&](Channel::Piece& piece) {
     text += piece.text;
     std::move(piece.tokens.begin(), piece.tokens.end(), std::back_inserter(tokens));
     return true;
   });
+  // Nobody reads it, and the scheduler may not be done with the channel.
+  constexpr int kClientGone = 499;  // as nginx counts them
+  if (!ended) throw ApiError{kClientGone, "The client is gone"};
   const Finish why = task.channel->why();
   if (task.channel->made() == 0) {
     if (const std::optional<ApiError> error = empty_answer(why)) throw *error;
