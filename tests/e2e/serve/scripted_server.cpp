@@ -40,7 +40,7 @@ int main(int argc, char** argv) {
   facts.model = options.model;
   Monitor monitor(facts, platform::Guard(platform::Sysfs(), {}), tool::now_seconds());
   Scheduler scheduler(
-      engine, metrics, [&](double now) { return monitor.care(now); }, 16);
+      engine, metrics, [&](double now) { return monitor.care(now, 0); }, 16);
   Service service(options, tokenizer, &plan.chat_format(), context, &scheduler, &metrics, &monitor);
   HttpOptions http;
   http.port = 0;

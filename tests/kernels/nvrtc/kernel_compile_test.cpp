@@ -1,9 +1,11 @@
 // Compiles every kernel x type x representative shape with NVRTC for Orin (sm_87) and Hopper
 // (sm_90), and checks that the matrix-vector kernels keep their loads in registers. Needs no GPU.
+// JLLM_KERNEL_CASES=TEXT takes only those whose kernel and macros contain the text.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -46,7 +48,13 @@ TEST_P(KernelCompile, EveryKernelTypeAndShape) {
   const unsigned arch = GetParam();
   llvm::Expected<Nvrtc> nvrtc = Nvrtc::open({"", 0, arch});
   if (!nvrtc) GTEST_SKIP() << take_error(nvrtc.takeError()).second;
-  const std::vector<KernelCase> cases = all_kernel_cases();
+  std::vector<KernelCase> cases = all_kernel_cases();
+  if (const char* wanted = std::getenv("JLLM_KERNEL_CASES")) {
+    std::erase_if(cases, [&](const KernelCase& test) {
+      return test.label().find(wanted) == std::string::npos;
+    });
+    ASSERT_FALSE(cases.empty()) << "no case contains " << wanted;
+  }
   std::atomic<size_t> next{0};
   std::mutex mutex;
   std::vector<std::string> problems;
