@@ -67,7 +67,7 @@ def text(report):
 
 # --- the chart --------------------------------------------------------------------------------------
 
-WIDTH, PANEL, LEFT, RIGHT, TOP, GAP = 860, 130, 90, 20, 44, 46
+WIDTH, PANEL, LEFT, RIGHT, TOP, GAP = 860, 130, 90, 34, 44, 46
 PANELS = (("resident_kib", "resident memory, MiB", 1 / 1024, "#1f6fb4"), ("gpu_mib", "GPU memory, MiB", 1, "#6a3d9a"),
           ("tokens_per_second", "tokens/s", 1, "#2a8f4f"), ("hottest_celsius", "hottest sensor, Celsius", 1, "#c2452d"))
 
@@ -82,7 +82,7 @@ def panel(rows, column, title, scale, colour, top, fit):
     end = max(series[-1][0], 1e-9)
     low, high = min(y for _, y in series), max(y for _, y in series)
     room = max((high - low) * 0.1, abs(high) * 0.005, 0.5)
-    low, high = low - room, high + room
+    low, high = max(low - room, 0.0) if low >= 0 else low - room, high + room
 
     def place(x, y):
         return f"{LEFT + x / end * (WIDTH - LEFT - RIGHT):.1f},{top + PANEL - (y - low) / (high - low) * PANEL:.1f}"
