@@ -247,6 +247,40 @@ TEST(Guard, AReportOfNothingIsWhole) {
   EXPECT_TRUE(json.at("hottest_celsius").is_null());
 }
 
+// jllm info prints these.
+TEST(Guard, TellsWhatItWatches) {
+  const FakeLayout layout = {
+      "Watched",
+      "nvidia,tegra234|",
+      {{"cpu-thermal", "51250", 99000, 105000}, {"gpu-thermal", "-256000", 99000, 0}},
+      {{"gpu-throttle-alert", "0"}, {"hot-surface-alert", "1"}},
+      "sys/x",
+      false};
+  const FakeSysfs fake(layout);
+  const Guard guard(Sysfs(fake.root()), {});
+  EXPECT_EQ(guard.watched(),
+            (std::vector<std::string>{"cpu-thermal       51.2 degrees; backs off at 90 93 96",
+                                      "gpu-thermal        off degrees; backs off at 90 93 96",
+                                      "gpu-throttle-alert   off", "hot-surface-alert    on"}));
+  fake.set_device("hot-surface-alert", "?");
+  EXPECT_EQ(guard.watched().back(), "hot-surface-alert   unreadable");
+}
+
+// Names that no JSON string may hold as they are: a driver's name is not ours.
+TEST(Guard, AReportIsJsonWhateverSensorsAreCalled) {
+  GuardReport report;
+  report.hottest = 90;
+  report.hottest_zone = "cpu\"\\-therm\xff";
+  report.alerts = {"a", "b"};
+  const nlohmann::json json = nlohmann::json::parse(report.json());
+  EXPECT_EQ(json.at("hottest_zone"),
+            "cpu?"
+            "?-therm?");
+  EXPECT_EQ(json.at("alerts"), nlohmann::json::array({"a", "b"}));
+  report.hottest_zone = "tj-thermal";
+  EXPECT_EQ(report.text(), "90.0 degrees at most (tj-thermal); a; b");
+}
+
 TEST(ParseSize, TakesUnitsAndRefusesTheRest) {
   EXPECT_EQ(parse_size("0"), 0u);
   EXPECT_EQ(parse_size("500000"), 500000u);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <set>
 
 #include "tests/platform/fake_sysfs.h"
@@ -114,6 +115,24 @@ TEST(Sysfs, TripPointsThatCannotBeAreIgnored) {
     fake.put("sys/class/thermal/thermal_zone0/trip_point_1_temp", text);  // its passive one
     EXPECT_FALSE(Sysfs(fake.root()).zones().front().throttles_at.has_value()) << text;
   }
+}
+
+TEST(Sysfs, ClocksAreReadWhereTheyAre) {
+  const FakeSysfs fake(jetpack_layouts()[2]);
+  fake.put("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "1510400\n");
+  EXPECT_EQ(Sysfs(fake.root()).cpu_mhz(), 1510.4);
+}
+
+// Programs look where JLLM_SYSFS_ROOT says: so they can be tried on another machine's files.
+TEST(Sysfs, ItsRootIsTheSystemsOrGiven) {
+  const char* const given = std::getenv("JLLM_SYSFS_ROOT");
+  const std::string before = given != nullptr ? given : "";
+  ASSERT_EQ(setenv("JLLM_SYSFS_ROOT", "/elsewhere", 1), 0);
+  EXPECT_EQ(sysfs_root(), "/elsewhere");
+  ASSERT_EQ(unsetenv("JLLM_SYSFS_ROOT"), 0);
+  EXPECT_EQ(sysfs_root(), "");
+  if (given == nullptr) return;
+  ASSERT_EQ(setenv("JLLM_SYSFS_ROOT", before.c_str(), 1), 0);
 }
 
 TEST(Sysfs, ThisMachineCanBeRead) {

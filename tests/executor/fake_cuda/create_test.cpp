@@ -4,8 +4,10 @@
 
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "tests/executor/fake_cuda/plans.h"
+#include "tests/support/edited_plan.h"
 
 namespace jllm {
 namespace {
@@ -71,6 +73,66 @@ TEST_F(CreateOnFakeCuda, FailsCleanlyWhereTheDeviceHasTooLittleMemory) {
   EXPECT_GE(needed, total + (8 << 20));
   EXPECT_LE(needed, total + (8 << 20) + plan.view().plan().arenas()->size());
   fake_cuda()->set_memory(uint64_t{8} << 30);
+  EXPECT_EQ(fake_cuda()->what_lives(), "");
+}
+
+// A plan of which some part cannot be read.
+class PartlyReadable final : public PlanSource {
+ public:
+  PartlyReadable(const test::PlanInMemory& plan, fb::SegmentKind unreadable)
+      : whole_(plan.source()), view_(plan.view()), unreadable_(unreadable) {}
+  uint64_t size() const override { return whole_.size(); }
+  Error read(uint64_t offset, uint64_t size, void* dst) override {
+    for (const fb::Segment* segment : *view_.plan().segments()) {
+      if (segment->kind() == unreadable_ && segment->offset() == offset) return Error::kReadFailed;
+    }
+    return whole_.read(offset, size, dst);
+  }
+
+ private:
+  MemorySource whole_;
+  const PlanView& view_;
+  fb::SegmentKind unreadable_;
+};
+
+TEST_F(CreateOnFakeCuda, FailsCleanlyWhereThePlanCannotBeRead) {
+  const uint64_t size = Executor::required_bytes(fake_plan().view());
+  const Block block(static_cast<uint8_t*>(std::aligned_alloc(64, (size + 63) / 64 * 64)));
+  for (const auto& [kind, begins] : {std::pair{fb::SegmentKind::Module, "cannot read the code at "},
+                                     {fb::SegmentKind::Weights, "cannot read "}}) {
+    PartlyReadable source(fake_plan(), kind);
+    Message message;
+    const Result<Executor*> created =
+        Executor::create(fake_plan().view(), source, block.get(), size, {}, &message);
+    EXPECT_EQ(created.error(), Error::kReadFailed);
+    EXPECT_EQ(std::string(message.text).rfind(begins, 0), 0u) << message.text;
+    EXPECT_EQ(fake_cuda()->what_lives(), "");
+  }
+}
+
+// Code goes through the upload buffer in one piece.
+TEST_F(CreateOnFakeCuda, RefusesCodeThatIsLongerThanTheUploadBuffer) {
+  constexpr uint64_t kLimit = 8 << 20;
+  test::EditedPlan edited(test::fake_plan_bytes());
+  uint64_t end = edited.prefix.segments_offset;
+  for (auto& segment : edited.tables.segments) {
+    if (static_cast<int>(segment->kind) == static_cast<int>(fb::SegmentKind::Module)) {
+      segment->size = kLimit + 1;
+    }
+    segment->offset = (end + kSegmentAlignment - 1) / kSegmentAlignment * kSegmentAlignment;
+    end = segment->offset + segment->size;
+  }
+  edited.prefix.file_size = end;
+  edited.prefix.segments_size = end - edited.prefix.segments_offset;
+  std::vector<uint8_t> bytes = edited.file();
+  bytes.resize(end);
+  const test::PlanInMemory plan(bytes);
+  ASSERT_EQ(plan.error, Error::kOk) << plan.message;
+  const RunningPlan run(plan, {});
+  EXPECT_EQ(run.create_error, Error::kPlanInvalid);
+  EXPECT_EQ(run.create_message, "a code module is " + std::to_string(kLimit + 1) +
+                                    " bytes long, at most " + std::to_string(kLimit) +
+                                    " are supported");
   EXPECT_EQ(fake_cuda()->what_lives(), "");
 }
 

@@ -120,5 +120,21 @@ TEST(BrokenKernel, IsReportedWhicheverItIs) {
   EXPECT_EQ(fake_cuda()->what_lives(), "");
 }
 
+// Nothing fails, but the token's kernel never ran: a wait without end would be worse than an error.
+TEST(BrokenKernel, AnIdleDeviceThatGaveNoTokenIsNoticed) {
+  JLLM_NEEDS_FAKE_CUDA();
+  {
+    RunningPlan run(fake_plan(), {});
+    ASSERT_TRUE(run.ok()) << run.create_message;
+    run.prefill(test::random_tokens(5, test::kVocab, 3));
+    fake_cuda()->execute_only("");
+    ASSERT_EQ(run->enqueue(), Error::kOk) << run->last_error();
+    EXPECT_EQ(run->next().error(), Error::kDriverCall);
+    EXPECT_STREQ(run->last_error(), "the device finished its work without handing out a token");
+    fake_cuda()->execute_only(nullptr);
+  }
+  EXPECT_EQ(fake_cuda()->what_lives(), "");
+}
+
 }  // namespace
 }  // namespace jllm

@@ -19,8 +19,13 @@ std::vector<uint8_t> plan_of_context(uint32_t context) {
 
 }  // namespace
 
+const std::vector<uint8_t>& fake_plan_bytes() {
+  static const std::vector<uint8_t> bytes = plan_of_context(kContext);
+  return bytes;
+}
+
 const PlanInMemory& fake_plan() {
-  static const PlanInMemory plan(plan_of_context(kContext));
+  static const PlanInMemory plan(fake_plan_bytes());
   return plan;
 }
 

@@ -10,6 +10,7 @@ constexpr uint32_t kVocab = 512;
 constexpr uint32_t kSteps = 10000;
 constexpr uint32_t kContext = 128;
 
+const std::vector<uint8_t>& fake_plan_bytes();
 const PlanInMemory& fake_plan();
 const PlanInMemory& long_fake_plan();  // with kSteps positions more
 
