@@ -18,6 +18,9 @@ struct Energy {
   std::optional<double> mean_watts() const;  // none without seconds
 };
 
+inline Energy operator+(const Energy& a, const Energy& b) {
+  return {a.joules + b.joules, a.seconds + b.seconds};
+}
 inline Energy operator-(const Energy& a, const Energy& b) {
   return {a.joules - b.joules, a.seconds - b.seconds};
 }

@@ -3,12 +3,15 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
+#include "tests/platform/fake_sysfs.h"
 #include "tests/support/files.h"
 #include "tests/support/running_plan.h"
 #include "tests/support/tiny_plan.h"
 #include "tools/jllm/bench/health.h"
 #include "tools/jllm/bench/peer.h"
+#include "tools/jllm/bench/power.h"
 #include "tools/jllm/bench/print.h"
 #include "tools/jllm/bench/profile.h"
 #include "tools/jllm/bench/record.h"
@@ -296,6 +299,40 @@ TEST(Profile, KernelsAreSummedLargestFirst) {
   EXPECT_EQ(sums[0].bytes, 40u);
   EXPECT_EQ(sums[1].kernel, "b");
   EXPECT_EQ(profile.nodes_us(), 11);
+}
+
+TEST(PowerOfATest, TokensPerJouleAreTheRateOverTheMeanPower) {
+  tool::Test tested;
+  tested.generate = 100;
+  tested.seconds = {2, 4, 5};  // 25 tok/s in the median
+  EXPECT_FALSE(tested.tokens_per_joule().has_value());
+  tested.energy = {110, 11};
+  EXPECT_DOUBLE_EQ(tested.tokens_per_joule().value_or(0), 2.5);
+}
+
+TEST(PowerOfATest, TheSamplerSeesPowerThatChangesMeanwhile) {
+  const test::FakeSysfs fake(test::jetpack_layouts()[2]);  // 5.52 W
+  PowerSampler sampler(fake.root(), 0.001);
+  EXPECT_EQ(sampler.source(), "VDD_IN");
+  const platform::Energy start = sampler.read();
+  const auto wait_for = [&](double seconds, const platform::Energy& since) {
+    while ((sampler.read() - since).seconds < seconds) std::this_thread::yield();
+  };
+  wait_for(0.02, start);
+  const platform::Energy middle = sampler.read();
+  EXPECT_NEAR(*(middle - start).mean_watts(), 5.52, 1e-9);
+  fake.set_milliamperes("VDD_IN", "4000");  // 20 W
+  sampler.read();
+  const platform::Energy changed = sampler.read();
+  wait_for(0.02, changed);
+  EXPECT_NEAR(*(sampler.read() - changed).mean_watts(), 20, 1e-9);
+}
+
+TEST(PowerOfATest, WithoutRailsNothingIsMeasured) {
+  const test::TempDir nothing;
+  PowerSampler sampler(nothing.path());
+  EXPECT_EQ(sampler.source(), "");
+  EXPECT_FALSE(sampler.read().mean_watts().has_value());
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ struct BenchOptions {
   uint64_t prompt = 512, generate = 128, repetitions = 5, threads = 0, device = 0;
   bool as_json = false, as_csv = false, newer_device = false, eager = false;
   bool profile = false, per_node = false, load = false, cold = false, speculate = false;
-  bool slots = false;
+  bool slots = false, power = false;
 };
 
 std::vector<uint32_t> parse_depths(const std::string& text) {
@@ -49,7 +49,7 @@ std::vector<uint32_t> parse_depths(const std::string& text) {
 bool parse(int argc, char** argv, BenchOptions* o) {
   Arguments a(
       "jllm bench PLAN.jllm [-p N] [-n N] [-d N,...] [-r N] [--json | --csv] [--svg FILE]\n"
-      "                  [--peer MODEL.gguf] [--load [--cold]]\n"
+      "                  [--peer MODEL.gguf] [--load [--cold]] [--power]\n"
       "                  [--profile [--per-node] | --speculate | --slots]",
       "Tokens per second of prompts and of generation, and what was measured beside them.\n"
       "  A prompt's time ends with the token behind it: that is the time to the first token.\n"
@@ -78,6 +78,8 @@ bool parse(int argc, char** argv, BenchOptions* o) {
   a.flag("", "--load", &o->load,
          "also hold loading against a plain read of the file and copy to the device");
   a.flag("", "--cold", &o->cold, "--load with the file out of the page cache");
+  a.flag("", "--power", &o->power,
+         "also watts and tokens per joule, where the module has power rails (Jetsons)");
   a.flag("", "--profile", &o->profile,
          "where the time of a step goes, by kernel, instead of the tests' rates");
   a.flag("", "--per-node", &o->per_node, "--profile node by node");
@@ -102,7 +104,8 @@ bool parse(int argc, char** argv, BenchOptions* o) {
                       : o->speculate ? "--speculate"
                       : o->slots     ? "--slots"
                                      : nullptr;
-  if (alone != nullptr && (o->as_csv || o->load || !o->svg.empty() || !o->peer.empty())) {
+  if (alone != nullptr &&
+      (o->as_csv || o->load || o->power || !o->svg.empty() || !o->peer.empty())) {
     throw Failure(kUsage, std::string(alone) + " goes with --json alone: no tests are compared");
   }
   if (o->speculate || o->slots) o->prompt = 0;
@@ -246,7 +249,17 @@ int slots(const BenchOptions& o) {
 std::vector<Record> measure(const BenchOptions& o, OpenPlan& plan, std::vector<Test>* tests,
                             Circumstances* c, double start) {
   Session session(plan, executor_options(o));
-  Bench bench(plan.view(), session);
+  std::unique_ptr<PowerSampler> power;
+  if (o.power) power = std::make_unique<PowerSampler>(platform::sysfs_root());
+  if (power != nullptr) c->power_source = power->source();
+  if (o.power && c->power_source.empty()) {
+    std::fprintf(
+        stderr,
+        "--power: no power rails can be read here (INA3221 or INA238 below /sys/class/hwmon, "
+        "as on Jetsons); in a container, JLLM_SYSFS_ROOT says where the system's are\n");
+    power.reset();
+  }
+  Bench bench(plan.view(), session, power.get());
   bench.first_token();
   c->load.first_token_seconds = now_seconds() - start;
   c->load.create_seconds = session.load_seconds();

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "tests/e2e/cli/process.h"
+#include "tests/platform/fake_sysfs.h"
 #include "tests/support/running_plan.h"
 #include "tests/support/tiny_plan.h"
 
@@ -64,6 +65,41 @@ class JllmBench : public testing::Test {
 
   test::TempDir dir_;
 };
+
+// A Jetson's rails, in a folder of the test's own.
+TEST_F(JllmBench, PowerIsShownBesideTheRatesWhereThereAreRails) {
+  const test::FakeSysfs sysfs(test::jetpack_layouts()[2]);
+  ProcessOptions options;
+  options.environment = {"JLLM_SYSFS_ROOT=" + sysfs.root()};
+  for (const ordered_json& r : document({"-p", "16", "-n", "8", "-r", "2", "--power"}, options)) {
+    EXPECT_NEAR(r["power_w"].get<double>(), 5.52, 1e-9);
+    EXPECT_EQ(r["power_source"], "VDD_IN");
+    EXPECT_NEAR(r["tokens_per_joule"].get<double>(), r["median_ts"].get<double>() / 5.52,
+                1e-9 * r["median_ts"].get<double>());
+  }
+  const ProcessResult table = bench({"-p", "16", "-n", "8", "-r", "2", "--power"}, options);
+  EXPECT_NE(table.out.find("tokens/J"), std::string::npos) << table.out;
+  EXPECT_NE(table.out.find("(VDD_IN)"), std::string::npos) << table.out;
+  EXPECT_EQ(bench({"-p", "16", "-n", "8", "-r", "2"}, options).out.find("tokens/J"),
+            std::string::npos);
+}
+
+TEST_F(JllmBench, WithoutRailsTheReasonIsSaidAndTheRatesAreMeasured) {
+  const test::TempDir nothing;
+  ProcessOptions options;
+  options.environment = {"JLLM_SYSFS_ROOT=" + nothing.path()};
+  const ProcessResult result =
+      bench({"-p", "16", "-n", "8", "-r", "2", "--power", "--json"}, options);
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.err.find("--power: no power rails can be read here"), std::string::npos)
+      << result.err;
+  for (const ordered_json& r : ordered_json::parse(result.out)) {
+    EXPECT_GT(r["median_ts"].get<double>(), 0);
+    for (const char* key : {"power_w", "tokens_per_joule", "power_source"}) {
+      EXPECT_TRUE(r[key].is_null()) << key;
+    }
+  }
+}
 
 TEST_F(JllmBench, RecordsSayWhatWasMeasuredAndOfWhat) {
   const ordered_json d = document({"-p", "16", "-n", "8", "-d", "0,32", "-r", "3"});

@@ -16,10 +16,17 @@ std::string Test::name() const {
   return text;
 }
 
-Bench::Bench(const PlanView& plan, Session& session)
+std::optional<double> Test::tokens_per_joule() const {
+  const std::optional<double> watts = energy.mean_watts();
+  if (!watts || !(*watts > 0)) return std::nullopt;
+  return median_rate() / *watts;
+}
+
+Bench::Bench(const PlanView& plan, Session& session, PowerSampler* power)
     : session_(session),
       executor_(session.executor()),
       ahead_(plan.is_host() ? 1 : 4),
+      power_(power),
       logits_(executor_.vocab_size()) {
   Sampling greedy;
   greedy.ignore_end = true;
@@ -34,6 +41,8 @@ void Bench::repeat(Test* test) {
     session_.check(executor_.rewind(executor_.count()));
   }
   const Nvtx::Range range(nvtx_, test->name());
+  // Rails are read outside of the time that counts.
+  const platform::Energy before = power_ != nullptr ? power_->read() : platform::Energy{};
   const double start = now_seconds();
   const double cpu = cpu_seconds();
   if (test->prompt > 0) {
@@ -44,6 +53,7 @@ void Bench::repeat(Test* test) {
   }
   test->seconds.push_back(now_seconds() - start);
   test->cpu_seconds += cpu_seconds() - cpu;
+  if (power_ != nullptr) test->energy = test->energy + (power_->read() - before);
 }
 
 void Bench::fill(uint32_t depth) {

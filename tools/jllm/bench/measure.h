@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tools/jllm/bench/nvtx.h"
+#include "tools/jllm/bench/power.h"
 #include "tools/jllm/bench/statistics.h"
 #include "tools/jllm/session.h"
 
@@ -19,11 +21,15 @@ struct Test {
   std::vector<double> token_seconds;
   // CPU time of the whole process in all repetitions.
   double cpu_seconds = 0;
+  // Of the module in all repetitions; none without --power or rails.
+  platform::Energy energy;
 
   std::string name() const;
   double tokens() const { return double(prompt) + generate; }
   double rate(double time) const { return time > 0 ? tokens() / time : 0; }
   double median_rate() const { return rate(median(seconds)); }
+  // At the median rate; none where the power is not known.
+  std::optional<double> tokens_per_joule() const;
   double cpu_seconds_per_token() const {
     return seconds.empty() ? 0 : cpu_seconds / double(seconds.size()) / tokens();
   }
@@ -32,7 +38,8 @@ struct Test {
 // Runs tests on a session, with pseudo-random tokens that are the same each time, greedily.
 class Bench {
  public:
-  Bench(const PlanView& plan, Session& session);
+  // `power`, if not null, measures the energy of each test.
+  Bench(const PlanView& plan, Session& session, PowerSampler* power = nullptr);
 
   // Appends one repetition to `test`.
   void repeat(Test* test);
@@ -51,6 +58,7 @@ class Bench {
   Session& session_;
   Executor& executor_;
   uint32_t ahead_;  // tokens asked for ahead of the one that is read, as jllm run does
+  PowerSampler* power_;
   Nvtx nvtx_;
   uint64_t state_ = 1;
   std::vector<float> logits_;

@@ -51,6 +51,16 @@ void print_peer(const std::vector<Record>& records) {
   }
 }
 
+void print_power(const std::vector<Record>& records) {
+  std::printf("\n%-18s %12s %8s %10s\n", "power", "median tok/s", "watts", "tokens/J");
+  for (const Record& r : records) {
+    std::printf("%-18s %12s %8s %10s\n", test_name(r).c_str(), cell(r, "median_ts", "%.1f").c_str(),
+                cell(r, "power_w", "%.2f").c_str(), cell(r, "tokens_per_joule", "%.2f").c_str());
+  }
+  std::printf("of the whole module (%s), this program and all others\n",
+              records[0]["power_source"].get<std::string>().c_str());
+}
+
 constexpr double kMebibyte = 1.0 / (1 << 20);
 
 void print_circumstances(const Record& r) {
@@ -109,6 +119,7 @@ void print_table(const std::vector<Record>& records) {
   if (prompts) print_prompts(records);
   if (generation) print_generation(records);
   if (peer) print_peer(records);
+  if (first["power_source"].is_string()) print_power(records);
   print_circumstances(first);
 }
 

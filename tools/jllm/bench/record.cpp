@@ -156,6 +156,9 @@ Record make_record(const Test& test, OpenPlan& plan, Session& session, const Cir
   d["temperature_c_before"] = optional(c.before.temperature_c);
   d["temperature_c_after"] = optional(c.after.temperature_c);
   d["power_w_after"] = optional(c.after.power_w);
+  d["power_w"] = optional(test.energy.mean_watts());
+  d["tokens_per_joule"] = optional(test.tokens_per_joule());
+  d["power_source"] = c.power_source.empty() ? Record() : Record(c.power_source);
   return d;
 }
 

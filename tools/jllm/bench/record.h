@@ -29,6 +29,7 @@ struct Circumstances {
   int device = 0;
   LoadTime load;
   Health before, after;
+  std::string power_source;  // the rails that tests' energy is of; empty: none
 };
 
 using Record = nlohmann::ordered_json;
