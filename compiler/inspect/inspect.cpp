@@ -45,7 +45,7 @@ llvm::Error inspect_plan(const InspectOptions& options, llvm::raw_ostream& out) 
   llvm::Expected<PlanFile> file = PlanFile::open(options.path);
   if (!file) return file.takeError();
   if (!options.svg_path.empty()) {
-    if (llvm::Error error = write_text(options.svg_path, draw_svg(file->plan()))) return error;
+    if (llvm::Error error = write_text(options.svg_path, draw_plan(file->plan()))) return error;
   }
   if (options.verify) {
     if (llvm::Error error = verify_plan(*file)) return error;
@@ -110,50 +110,6 @@ chat::Description chat_format(const PlanFile& file) {
   std::vector<uint64_t> aligned((segment->size() + 7) / 8);
   std::memcpy(aligned.data(), (*bytes)->getBufferStart(), (*bytes)->getBufferSize());
   return chat::describe({reinterpret_cast<const uint8_t*>(aligned.data()), segment->size()});
-}
-
-const char* arena_kind_name(fb::ArenaKind kind) {
-  switch (kind) {
-    case fb::ArenaKind::Weights:
-      return "weights";
-    case fb::ArenaKind::Kv:
-      return "kv cache";
-    case fb::ArenaKind::Scratch:
-      return "scratch";
-    case fb::ArenaKind::State:
-      return "state";
-    case fb::ArenaKind::HostPinned:
-      return "pinned host";
-  }
-  return "?";
-}
-
-const char* graph_kind_name(fb::GraphKind kind) {
-  switch (kind) {
-    case fb::GraphKind::Decode:
-      return "decode";
-    case fb::GraphKind::Prefill:
-      return "prefill";
-    case fb::GraphKind::Head:
-      return "head";
-    case fb::GraphKind::Verify:
-      return "verify";
-    case fb::GraphKind::Batch:
-      return "batch";
-  }
-  return "?";
-}
-
-int largest_graph(const fb::Plan& plan, fb::GraphKind kind) {
-  int best = -1;
-  for (uint32_t i = 0; i < plan.graphs()->size(); ++i) {
-    const fb::Graph& graph = *plan.graphs()->Get(i);
-    if (graph.kind() != kind) continue;
-    const bool more =
-        best < 0 || graph.rows() > plan.graphs()->Get(static_cast<uint32_t>(best))->rows();
-    if (more) best = static_cast<int>(i);
-  }
-  return best;
 }
 
 }  // namespace jllm::inspect

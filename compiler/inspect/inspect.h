@@ -11,6 +11,7 @@
 
 #include "compiler/chat/chat.h"
 #include "compiler/gguf/file.h"
+#include "schema/plan_picture.h"
 #include "schema/plan_view.h"
 
 namespace jllm::inspect {
@@ -48,8 +49,6 @@ void print_plan_json(const PlanFile& file, llvm::raw_ostream& out);
 // One line per launch of the decode graph and of the largest prefill graph: which bytes of scratch
 // live.
 void print_map(const fb::Plan& plan, llvm::raw_ostream& out);
-// Arenas as bars, and the scratch buffers of the largest prefill graph as rectangles over time.
-std::string draw_svg(const fb::Plan& plan);
 
 // Every two buffers that live at the same time lie apart; every pointer of every launch lies in a
 // buffer that is alive then; the segments have the hashes that the plan names. The error says what
@@ -57,10 +56,5 @@ std::string draw_svg(const fb::Plan& plan);
 llvm::Error verify_plan(const PlanFile& file);
 
 chat::Description chat_format(const PlanFile& file);
-
-const char* arena_kind_name(fb::ArenaKind kind);
-const char* graph_kind_name(fb::GraphKind kind);
-// Index of the graph with the most rows of a kind, -1 when there is none.
-int largest_graph(const fb::Plan& plan, fb::GraphKind kind);
 
 }  // namespace jllm::inspect

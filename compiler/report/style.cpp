@@ -1,7 +1,6 @@
 #include "compiler/report/style.h"
 
 #include <llvm/ADT/StringRef.h>
-#include <llvm/Support/FormatVariadic.h>
 
 #include <cstdlib>
 
@@ -53,12 +52,6 @@ Style detect_style(bool is_terminal) {
 std::string paint(const Style& style, Tone tone, const std::string& text) {
   if (!style.colour || tone == Tone::kPlain) return text;
   return escape_sequence(tone) + text + "\x1b[0m";
-}
-
-std::string format_bytes(uint64_t bytes) {
-  if (bytes < 1024) return llvm::formatv("{0} B", bytes).str();
-  if (bytes < 1024 * 1024) return llvm::formatv("{0:F1} KiB", double(bytes) / 1024).str();
-  return llvm::formatv("{0:F1} MiB", double(bytes) / (1024 * 1024)).str();
 }
 
 }  // namespace jllm::report

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "schema/plan_picture.h"
+
 namespace jllm::report {
 
 struct Style {
@@ -21,7 +23,6 @@ enum class Tone { kPlain, kDim, kGood, kWarning, kBad, kAccent };
 // `text` in the tone's colour, or as it is.
 std::string paint(const Style& style, Tone tone, const std::string& text);
 
-// "12.3 MiB"; sizes below 1 MiB in KiB or bytes.
-std::string format_bytes(uint64_t bytes);
+using jllm::format_bytes;
 
 }  // namespace jllm::report
