@@ -35,6 +35,8 @@ int main(int argc, char** argv) {
   ServiceOptions options;
   options.model = "scripted";
   options.defaults.tools = plan.chat_format().notation() != text::ToolNotation::kNone;
+  const Page page(plan.view().plan());
+  options.page = &page;
   Metrics metrics;
   ModelFacts facts;
   facts.model = options.model;

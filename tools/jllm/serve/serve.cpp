@@ -38,6 +38,7 @@ struct ServeOptions {
   uint64_t port = 8080, queue = 16;
   std::string key_file, max_body = "4M";
   double drain_timeout = 30;
+  bool no_page = false;
 };
 
 constexpr const char* kSummary =
@@ -46,6 +47,7 @@ constexpr const char* kSummary =
     "  POST /v1/chat/completions  POST /v1/completions   whole, or with \"stream\": true\n"
     "  GET  /v1/models            POST /tokenize  POST /detokenize\n"
     "  GET  /health               GET  /metrics (Prometheus)\n"
+    "  GET  /  a page to chat on, for browsers\n"
     "\n"
     "  jllm serve model.jllm --port 8080 &\n"
     "  curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", "
@@ -72,6 +74,7 @@ bool parse(int argc, char** argv, ServeOptions* o) {
   a.text("", "--cors-origin", &o->service.cors_origin,
          "let scripts of this web page's origin read replies, as https://example.org; * is any "
          "(default: none)");
+  a.flag("", "--no-page", &o->no_page, "nothing at /, where else is a page to chat on");
   a.integer("", "--queue", &o->queue, 100000,
             "requests that may wait for a free slot; more get 429 (default 16)");
   a.number("", "--timeout", &o->service.timeout, 0.001, 1e6,
@@ -179,6 +182,8 @@ int run_server(ServeOptions& o, OpenPlan& plan, Session& session) {
       engine, metrics,
       [&](double now) { return monitor.care(now, metrics.generated_tokens.load()); },
       static_cast<uint32_t>(o.queue), notify.beat_seconds() > 0 ? beat : nullptr);
+  const serve::Page page(plan.view().plan());
+  if (!o.no_page) o.service.page = &page;
   Service service(o.service, plan.tokenizer(), format, session.executor().context(), &scheduler,
                   &metrics, &monitor);
   // One thread for each request that may wait or run, and some for those that are answered at once.

@@ -155,7 +155,8 @@ std::optional<HttpReply> Service::admit(const HttpRequest& head) {
     return failed({403, "Pages of " + head.origin + " may not use this server (--cors-origin)", "",
                    "forbidden_origin"});
   }
-  if (head.path != "/health" && !has_key(head)) {
+  const bool is_page = options_.page != nullptr && Page::is_for_everyone(head);
+  if (head.path != "/health" && !is_page && !has_key(head)) {
     return finished(failed({401,
                             head.authorization.empty()
                                 ? "This server wants an API key: Authorization: Bearer KEY"
@@ -184,9 +185,15 @@ HttpReply Service::refusal(int status, const HttpRequest& request) {
 
 void Service::replied(const HttpRequest& request, int status) {
   // Other paths than the known ones would let clients fill the memory.
-  constexpr std::string_view kPaths[] = {
-      "/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize",
-      "/detokenize",          "/health",         "/metrics"};
+  constexpr std::string_view kPaths[] = {"/v1/chat/completions",
+                                         "/v1/completions",
+                                         "/v1/models",
+                                         "/tokenize",
+                                         "/detokenize",
+                                         "/health",
+                                         "/metrics",
+                                         "/",
+                                         "/plan.svg"};
   std::string path = "other";
   for (const std::string_view known : kPaths) {
     if (request.path == known) path = known;
@@ -221,6 +228,9 @@ HttpReply Service::route(const HttpRequest& request, const HttpPeer& peer) {
   if (post && path == "/v1/completions") return completion(request, peer);
   if (post && path == "/tokenize") return tokenize(request);
   if (post && path == "/detokenize") return detokenize(request);
+  if (get && options_.page != nullptr) {
+    if (std::optional<HttpReply> reply = options_.page->answer(path)) return std::move(*reply);
+  }
   throw ApiError{404, "There is no " + request.method + " " + path, "", "not_found"};
 }
 

@@ -12,6 +12,7 @@
 #include "tools/jllm/serve/http.h"
 #include "tools/jllm/serve/json_constraint.h"
 #include "tools/jllm/serve/monitor.h"
+#include "tools/jllm/serve/page.h"
 #include "tools/jllm/serve/scheduler.h"
 
 namespace jllm::serve {
@@ -25,6 +26,7 @@ struct ServiceOptions {
   RequestDefaults defaults;
   std::optional<uint64_t> seed;  // of requests that bring none; none: a new one each
   bool verbose = false;          // a line on standard error for each request
+  const Page* page = nullptr;    // null: nothing at `/`
 };
 
 class Service final : public HttpHandler {
