@@ -24,6 +24,11 @@ if [ ! -d "$deps/openai/openai" ] && find_pip; then
   run_logged openai-pip "${pip[@]}" install --target "$deps/openai" --only-binary :all: --retries 1 --timeout 30 \
     --disable-pip-version-check 'openai>=1,<4' || true
 fi
+# A browser for the page of `jllm serve` (124 MB, a minute); without one that test is skipped.
+if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  run_logged chromium-apt env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 install -y \
+    --no-install-recommends chromium || true
+fi
 
 say 'build'
 build all || die 'the build failed; nothing was tested'
