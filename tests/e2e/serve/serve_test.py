@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -399,6 +400,15 @@ class Keys(Base):
         self.expect_error(self.server.post(CHAT, ask(), headers), 403, ["example.com"], "forbidden_origin")
         headers["Origin"] = f"http://127.0.0.1:{self.server.port}"  # a page of its own
         self.assertEqual(self.server.post(CHAT, ask(max_tokens=1), headers)[0], 200)
+        for host, allowed in (("localhost", True), ("[::1]", True), (socket.gethostname(), True),
+                              (socket.gethostname() + ".local", True), ("rebound.example.net", False)):
+            headers["Host"] = f"{host}:{self.server.port}"
+            headers["Origin"] = f"http://{host}:{self.server.port}"
+            reply = self.server.post(CHAT, ask(max_tokens=1), headers)
+            if allowed:
+                self.assertEqual(reply[0], 200, host)
+            else:  # a foreign name that was made to lead here
+                self.expect_error(reply, 403, ["rebound.example.net"], "forbidden_origin")
         status, given, _ = self.server.request("OPTIONS", CHAT, headers={"Origin": "https://example.org"})
         self.assertEqual(status, 204)
         self.assertIn("Authorization", given["Access-Control-Allow-Headers"])

@@ -256,7 +256,7 @@ Result check_storage(const Machine& m) {
                 "A model loads as fast as the disk reads: keep plans on NVMe");
   }
   if (kind == "overlay" || kind == "tmpfs" || kind == "nfs" || kind == "nfs4" || kind == "cifs") {
-    return note(m.disk.path + " is on " + kind + ", which may not read past the page cache",
+    return note(m.disk.path + " is on " + kind + ", which may keep what is read in memory",
                 "Keep plans on a disk of the machine's own, mounted into a container");
   }
   return ok(m.disk.path + " is on " + kind);

@@ -169,6 +169,7 @@ int run_server(ServeOptions& o, OpenPlan& plan, Session& session) {
   }
   if (o.service.model.empty()) o.service.model = plan.view().plan().model()->name()->str();
   o.service.fingerprint = fingerprint_of(plan.view());
+  o.service.host = o.http.host;
   o.service.defaults.sampling = sampling_of(o.generation);
   if (!o.generation.seed_text.empty()) o.service.seed = o.generation.seed;
   o.service.defaults.max_tokens = static_cast<uint32_t>(o.generation.max_tokens);

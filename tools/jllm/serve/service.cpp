@@ -1,5 +1,7 @@
 #include "tools/jllm/serve/service.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <ctime>
 #include <random>
@@ -25,6 +27,18 @@ bool equal_in_constant_time(const std::string& a, const std::string& b) {
     differs |= static_cast<unsigned>(static_cast<unsigned char>(c ^ b[i]));
   }
   return differs == 0;
+}
+
+// Whether a Host header is an address, or a name that others cannot have: a page of a foreign name
+// that was made to lead here is no page of this server.
+bool names_this_machine(const std::string& host, const std::string& own) {
+  const bool is_v6 = !host.empty() && host[0] == '[';
+  const std::string name = is_v6 ? host : host.substr(0, host.rfind(':'));
+  if (is_v6 || name.find_first_not_of("0123456789.") == std::string::npos) return true;
+  char machine[256] = {};
+  (void)gethostname(machine, sizeof machine - 1);
+  return name == "localhost" || name == own || name == machine ||
+         name == std::string(machine) + ".local";
 }
 
 std::string random_id(const std::string& prefix, size_t size) {
@@ -149,7 +163,9 @@ std::optional<HttpReply> Service::admit(const HttpRequest& head) {
     return finished(std::move(reply), head);
   }
   // A page of somewhere else: its scripts may send requests without reading replies.
-  const bool is_own = head.origin == "http://" + head.host || head.origin == "https://" + head.host;
+  const bool is_own =
+      names_this_machine(head.host, options_.host) &&
+      (head.origin == "http://" + head.host || head.origin == "https://" + head.host);
   if (!head.origin.empty() && !is_own && options_.cors_origin != "*" &&
       head.origin != options_.cors_origin) {
     return failed({403, "Pages of " + head.origin + " may not use this server (--cors-origin)", "",

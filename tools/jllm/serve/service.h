@@ -21,6 +21,7 @@ struct ServiceOptions {
   std::string model;        // its name in the API
   std::string fingerprint;  // of the plan
   std::string api_key;      // empty: everyone may
+  std::string host;         // that it listens on
   std::string cors_origin;  // empty: no other page's scripts may read replies
   double timeout = 600;     // seconds for a request
   RequestDefaults defaults;
