@@ -200,8 +200,8 @@ int largest_graph(const fb::Plan& plan, fb::GraphKind kind) {
 
 std::string format_bytes(uint64_t bytes) {
   if (bytes < 1024) return std::to_string(bytes) + " B";
-  if (bytes < 1024 * 1024) return format("%.1f KiB", double(bytes) / 1024);
-  return format("%.1f MiB", double(bytes) / (1024 * 1024));
+  if (bytes < uint64_t{1} << 20) return format("%.1f KiB", double(bytes) / 1024);
+  return format("%.1f MiB", double(bytes) / 1048576);
 }
 
 std::string draw_plan(const fb::Plan& plan) {
