@@ -27,6 +27,8 @@ cases=(
   'platform_test *'
   'thread_pool_test *'
   'cuda_driver_test *'
+  'serve_test JsonGrammar.*:TokenMasks.*:All/Schemas.*'
+  'inspect_test *'
   'c_api_test plans:example split'
   'text_api_test plans:example'
   'missing_backend_test plans:example'
