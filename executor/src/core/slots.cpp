@@ -27,11 +27,14 @@ Error Executor::set_mask(const uint32_t* words) {
   }
   const uint64_t mask = address(bindings.state_arena(), bindings.mask());
   const TokenMask head = {words != nullptr ? 1u : 0u, {}};
-  Error error = backend_->write(mask, &head, sizeof head);
-  if (error == Error::kOk && words != nullptr) {
+  Error error = Error::kOk;
+  if (words != nullptr) {
     error = backend_->write(mask + sizeof head, words, (vocab_size() + uint64_t{31}) / 32 * 4);
   }
-  sequence_->masked = words != nullptr;
+  // One mask after the other, token by token, is a write each.
+  const bool changes = sequence_->masked != (words != nullptr);
+  if (error == Error::kOk && changes) error = backend_->write(mask, &head, sizeof head);
+  if (error == Error::kOk) sequence_->masked = words != nullptr;
   return error;
 }
 

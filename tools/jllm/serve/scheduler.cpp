@@ -33,12 +33,15 @@ Scheduler::Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue
       beat_(std::move(beat)),
       slots_(engine.slots()),
       logits_(engine.vocab_size()),
-      mask_((engine.vocab_size() + 31) / 32) {
+      mask_((engine.vocab_size() + 31) / 32),
+      tokens_(engine.slots()) {
   state_.slots = engine.slots();
   state_.queue_limit = queue_limit;
   state_.kept.resize(slots_.size());
   // Memory is taken now; a step that makes a token takes none of the scheduler's.
   for (Slot& slot : slots_) slot.tokens.reserve(engine.context());
+  ready_.reserve(slots_.size());
+  batch_.reserve(slots_.size());
   thread_ = std::thread([this] { run(); });
 }
 
@@ -256,33 +259,31 @@ bool Scheduler::consume() {
 
 // A token for every text that has room for it; false: there is none.
 bool Scheduler::decode() {
-  std::vector<uint32_t> ready;
+  ready_.clear();
   for (uint32_t i = 0; i < slots_.size(); ++i) {
     const Slot& slot = slots_[i];
     if (slot.job != nullptr && slot.to_consume == 0 && slot.job->sink->has_room()) {
-      ready.push_back(i);
+      ready_.push_back(i);
     }
   }
-  if (ready.empty()) return false;
+  if (ready_.empty()) return false;
   const platform::Guard::Verdict verdict = care_(now_seconds());
   if (verdict.stop) {
     finish_all(Finish::kMemory);
     return true;
   }
   if (verdict.pause_seconds > 0) pause(verdict.pause_seconds);
-  std::vector<uint32_t> batch;
-  for (const uint32_t slot : ready) {
+  batch_.clear();
+  for (const uint32_t slot : ready_) {
     // What was speculated comes first: a batch asks for tokens behind it.
-    if (ready.size() == 1 || engine_.most_batched() < 2 || engine_.has_tokens(slot)) {
+    if (ready_.size() == 1 || engine_.most_batched() < 2 || engine_.has_tokens(slot)) {
       generate(slot);
     } else {
-      batch.push_back(slot);
+      batch_.push_back(slot);
     }
   }
-  for (size_t i = 0; i < batch.size(); i += engine_.most_batched()) {
-    const size_t end = std::min(batch.size(), i + engine_.most_batched());
-    decode_batch({batch.begin() + static_cast<std::ptrdiff_t>(i),
-                  batch.begin() + static_cast<std::ptrdiff_t>(end)});
+  for (size_t i = 0; i < batch_.size(); i += engine_.most_batched()) {
+    decode_batch(&batch_[i], std::min<size_t>(batch_.size() - i, engine_.most_batched()));
   }
   return true;
 }
@@ -295,11 +296,10 @@ void Scheduler::generate(uint32_t index) {
   deliver(index, engine_.generate(index, speculates, job.max_tokens - slots_[index].made));
 }
 
-void Scheduler::decode_batch(const std::vector<uint32_t>& slots) {
-  std::vector<SampledToken> tokens(slots.size());
-  for (const uint32_t slot : slots) mask(slot);
-  engine_.decode(slots.data(), static_cast<uint32_t>(slots.size()), tokens.data());
-  for (size_t i = 0; i < slots.size(); ++i) deliver(slots[i], tokens[i]);
+void Scheduler::decode_batch(const uint32_t* slots, size_t n) {
+  for (size_t i = 0; i < n; ++i) mask(slots[i]);
+  engine_.decode(slots, static_cast<uint32_t>(n), tokens_.data());
+  for (size_t i = 0; i < n; ++i) deliver(slots[i], tokens_[i]);
 }
 
 void Scheduler::mask(uint32_t slot) {

@@ -109,7 +109,7 @@ class Scheduler {
   bool consume();
   bool decode();
   void generate(uint32_t slot);
-  void decode_batch(const std::vector<uint32_t>& slots);
+  void decode_batch(const uint32_t* slots, size_t n);
   void mask(uint32_t slot);
   void deliver(uint32_t slot, const SampledToken& token);
   TokenChoice choice(uint32_t slot, uint32_t token);
@@ -126,6 +126,8 @@ class Scheduler {
   std::vector<Slot> slots_;
   std::vector<float> logits_;
   std::vector<uint32_t> mask_;
+  std::vector<SampledToken> tokens_;     // of a step, and
+  std::vector<uint32_t> ready_, batch_;  // the slots that it is about
   uint32_t next_to_consume_ = 0;
   uint64_t jobs_ = 0;
 
