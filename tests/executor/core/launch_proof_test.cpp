@@ -9,6 +9,7 @@
 #include "executor/src/host/host_op.h"
 #include "tests/e2e/arch/models.h"
 #include "tests/support/edited_plan.h"
+#include "tests/support/files.h"
 #include "tests/support/running_plan.h"
 #include "tests/support/tiny_plan.h"
 
@@ -17,12 +18,12 @@ namespace {
 
 using test::EditedPlan;
 
-// Plans with every operation of the host backend among them.
+// Plans with every operation of the host backend among them; "sample" is that of plans before 1.4.
 std::vector<std::vector<uint8_t>> make_plans() {
   CompileOptions options;
   options.plan.context = 32;
   options.plan.prefill_chunk = 16;
-  std::vector<std::vector<uint8_t>> plans;
+  std::vector<std::vector<uint8_t>> plans = {test::read_file(JLLM_GOLDEN_PLANS "/plan-1.3.jllm")};
   for (const arch::ArchModel& each : arch::arch_models()) {
     static const std::set<std::string> wanted = {"qwen2", "stablelm", "nemotron", "lfm2", "olmoe"};
     if (wanted.count(each.name) == 0) continue;
@@ -82,12 +83,14 @@ TEST(LaunchProof, PlansWithEveryOperationRun) {
   std::set<std::string> seen;
   for_each_operation(
       [&](EditedPlan*, const std::string& name, fbedit::LaunchT*) { seen.insert(name); });
-  for (const char* name :
-       {"embed",         "rms_norm",       "layer_norm",   "matmul",        "quantise",
-        "quantise_rows", "product",        "add_bias",     "rope",          "kv_append",
-        "attention",     "short_conv",     "glu",          "unary",         "add",
-        "route",         "expert_sum",     "finish_chunk", "sample_masked", "draft",
-        "expert_matmul", "expert_product", "accept"}) {
+  for (const char* name : {"embed",         "rms_norm",       "layer_norm",
+                           "matmul",        "quantise",       "quantise_rows",
+                           "product",       "add_bias",       "rope",
+                           "kv_append",     "attention",      "short_conv",
+                           "glu",           "unary",          "add",
+                           "route",         "expert_sum",     "finish_chunk",
+                           "sample",        "sample_masked",  "draft",
+                           "expert_matmul", "expert_product", "accept"}) {
     ASSERT_NE(host::find_host_op(name), nullptr) << name;
     EXPECT_EQ(seen.count(name), 1u) << "no plan of this test uses " << name;
   }
