@@ -33,36 +33,13 @@ constexpr size_t kColourCount = sizeof kColours / sizeof kColours[0];
   return text;
 }
 
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += static_cast<unsigned char>(c) < 32 ? ' ' : c;
-    }
-  }
-  return out;
-}
-
 std::string rectangle(double x, double y, double w, double h, const char* colour,
                       const std::string& tip) {
   return format(
              "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"%s\" "
              "stroke=\"#fff\" stroke-width=\"0.6\"><title>",
              x, y, std::max(w, 0.8), std::max(h, 0.8), colour) +
-         escape(tip) + "</title></rect>\n";
+         escape_xml(tip) + "</title></rect>\n";
 }
 
 // The square of a colour's meaning.
@@ -72,7 +49,7 @@ std::string key_square(double x, double y, const char* colour) {
 }
 
 std::string label(double x, double y, const char* style, const std::string& text) {
-  return format("<text x=\"%.2f\" y=\"%.2f\" class=\"%s\">", x, y, style) + escape(text) +
+  return format("<text x=\"%.2f\" y=\"%.2f\" class=\"%s\">", x, y, style) + escape_xml(text) +
          "</text>\n";
 }
 
@@ -196,6 +173,29 @@ int largest_graph(const fb::Plan& plan, fb::GraphKind kind) {
     if (more) best = static_cast<int>(i);
   }
   return best;
+}
+
+std::string escape_xml(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += static_cast<unsigned char>(c) < 32 ? ' ' : c;
+    }
+  }
+  return out;
 }
 
 std::string format_bytes(uint64_t bytes) {

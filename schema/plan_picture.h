@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "schema/plan_generated.h"
 
@@ -17,6 +18,9 @@ const char* arena_kind_name(fb::ArenaKind kind);
 const char* graph_kind_name(fb::GraphKind kind);
 // Index of the graph with the most rows of a kind, -1 when there is none.
 int largest_graph(const fb::Plan& plan, fb::GraphKind kind);
+
+// Text for an XML element or attribute; control characters become spaces.
+std::string escape_xml(std::string_view text);
 
 // "512 B", "1.5 KiB", "93.2 MiB".
 std::string format_bytes(uint64_t bytes);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "schema/plan_picture.h"
+
 namespace jllm::tool {
 namespace {
 
@@ -33,29 +35,6 @@ text{fill:#e6edf3}.dim{fill:#9198a1}
 )";
 constexpr size_t kColours = 4;
 
-std::string escape(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += static_cast<unsigned char>(c) < 32 ? ' ' : c;
-    }
-  }
-  return out;
-}
-
 // A coordinate, with a point whatever the locale.
 std::string at(double value) {
   const long tenths = std::lround(value * 10);
@@ -70,8 +49,8 @@ std::string figure(double value) {
 }
 
 std::string text_at(double x, double y, const std::string& style, const std::string& text) {
-  return "<text x=\"" + at(x) + "\" y=\"" + at(y) + "\" class=\"" + style + "\">" + escape(text) +
-         "</text>\n";
+  return "<text x=\"" + at(x) + "\" y=\"" + at(y) + "\" class=\"" + style + "\">" +
+         escape_xml(text) + "</text>\n";
 }
 
 std::string line_at(double x1, double y1, double x2, double y2, const char* style) {
@@ -81,7 +60,7 @@ std::string line_at(double x1, double y1, double x2, double y2, const char* styl
 
 std::string dot_at(double x, double y, size_t colour, const std::string& tip) {
   return "<circle cx=\"" + at(x) + "\" cy=\"" + at(y) + "\" r=\"3.6\" class=\"d" +
-         std::to_string(colour) + "\"><title>" + escape(tip) + "</title></circle>\n";
+         std::to_string(colour) + "\"><title>" + escape_xml(tip) + "</title></circle>\n";
 }
 
 class PanelDrawer {
@@ -113,7 +92,7 @@ class PanelDrawer {
     svg += text_at(kLeft + kPlotWidth / 2, bottom + 40, "small dim mid", x_label_);
     const double middle = top_ + kPlotTop + kPlotHeight / 2;
     svg += "<text transform=\"translate(20 " + at(middle) +
-           ") rotate(-90)\" class=\"small dim mid\">" + escape(panel_.y_label) + "</text>\n";
+           ") rotate(-90)\" class=\"small dim mid\">" + escape_xml(panel_.y_label) + "</text>\n";
     for (size_t i = 0; i < panel_.series.size(); ++i) svg += series(i);
     return svg;
   }
@@ -192,7 +171,7 @@ std::string draw_chart(const Chart& chart) {
   const double height = kHeader + kPanelHeight * double(chart.panels.size()) + 10;
   std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + at(kWidth) + " " +
                     at(height) + "\" width=\"" + at(kWidth) + "\" height=\"" + at(height) +
-                    "\" role=\"img\">\n<title>" + escape(chart.title) + "</title>\n" + kStyle +
+                    "\" role=\"img\">\n<title>" + escape_xml(chart.title) + "</title>\n" + kStyle +
                     "<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n";
   svg += text_at(24, 32, "title", chart.title);
   svg += text_at(24, 54, "small dim", chart.subtitle);
