@@ -6,7 +6,7 @@
 #   --plan FILE     puts it in place as /var/lib/jllm/model.jllm (by `jllm install`: whole, or not at all)
 #   --program FILE  copies this jllm to /usr/bin/jllm; not needed where a package has installed it
 #   --start         starts it now, and at each boot
-# --root FOLDER (or JLLM_ROOT) takes that for the root of the system: for tests.
+# --root FOLDER (or JLLM_ROOT): into the system whose root that is, as an image that is being made; nothing is started.
 set -euo pipefail
 
 root=${JLLM_ROOT:-}
@@ -64,6 +64,8 @@ act() {
   say "  $*"
   if [ "$mode" != show ]; then "$@"; fi
 }
+# The systemd that runs here knows nothing of another root.
+reload() { if [ -z "$root" ]; then act systemctl daemon-reload; fi; }
 # write FILE MODE: what comes on standard input.
 write() {
   say "  write $1"
@@ -86,6 +88,7 @@ install_service() {
   fi
   [ -x "$jllm" ] || [ "$mode" = show ] || die "$jllm is not here: install the package, or say --program build/bin/jllm"
   if [ "$mode" = apply ] && ! "$jllm" serve --help >/dev/null 2>&1; then
+    "$jllm" --help >/dev/null 2>&1 || die "$jllm cannot be run here: is it built for another kind of machine?"
     die "$jllm has no \`serve\`: it was built without cpp-httplib (tools/get_httplib.sh)"
   fi
   if [ -f "$packaged" ]; then
@@ -113,25 +116,25 @@ DeviceAllow=${nodes//$'\n'/$' rw\nDeviceAllow='} rw" >"$staged"
     [ -f "$plan" ] || die "--plan $plan: no such file"
     act "$jllm" install "$plan" --to "$plans/model.jllm"
   fi
-  act systemd-sysusers
-  act systemctl daemon-reload
+  act systemd-sysusers ${root:+"--root=$root"}
+  reload
   if [ "$start" = 1 ]; then
-    act systemctl enable jllm.service
-    act systemctl restart jllm.service
+    act systemctl ${root:+"--root=$root"} enable jllm.service
+    if [ -z "$root" ]; then act systemctl restart jllm.service; fi
   else
     say '  then: systemctl enable --now jllm    (--start does it)'
   fi
 }
 
 uninstall() {
-  act systemctl disable --now jllm.service
+  if [ -z "$root" ]; then act systemctl disable --now jllm.service; else act systemctl "--root=$root" disable jllm.service; fi
   act rm -f "$devices"
   if [ -f "$packaged" ]; then
     say '  the unit is the package'"'"'s: apt remove jllm removes it'
   else
     act rm -f "$unit" "$root/usr/lib/sysusers.d/jllm.conf"
   fi
-  act systemctl daemon-reload
+  reload
   say "  left: ${settings#"$root"}, ${plans#"$root"}, ${jllm#"$root"}"
 }
 

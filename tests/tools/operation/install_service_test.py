@@ -56,16 +56,20 @@ class Machine(unittest.TestCase):
         with open(self.calls, encoding="ascii") as file:
             return file.read().splitlines()
 
-    def install(self, *arguments, status=0, script=SCRIPT):
+    def install(self, *arguments, status=0, script=SCRIPT, image=True):
+        """Into the made-up system, whose systemd does not run: none is asked to start or to read anything."""
+        environment = {**os.environ, "JLLM_ROOT": self.root, "PATH": f"{self.programs}:{os.environ['PATH']}"}
+        if not image:
+            del environment["JLLM_ROOT"]
         done = subprocess.run(["bash", script, *arguments], capture_output=True, text=True, check=False, timeout=60,
-                              env={**os.environ, "JLLM_ROOT": self.root, "PATH": f"{self.programs}:{os.environ['PATH']}"})
+                              env=environment)
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
         return done.stdout + done.stderr
 
     def test_a_dry_run_changes_nothing(self):
         self.put("dev/nvmap")
         text = self.install("--program", self.jllm, "--start")
-        for words in ("Nothing is changed", UNIT, SETTINGS, DEVICES, "systemctl enable jllm.service"):
+        for words in ("Nothing is changed", UNIT, SETTINGS, DEVICES, f"systemctl --root={self.root} enable jllm.service"):
             self.assertIn(words, text)
         self.assertEqual(self.files(), ["dev/nvmap"])
         self.assertEqual(self.called(), [])
@@ -84,8 +88,16 @@ class Machine(unittest.TestCase):
         self.assertEqual(self.get(DEVICES).splitlines()[1], "[Service]")
         mode = stat.S_IMODE(os.stat(os.path.join(self.root, SETTINGS)).st_mode)
         self.assertEqual(mode, 0o600)  # there may be a key in it
-        self.assertEqual(self.called(), ["systemd-sysusers ", "systemctl daemon-reload", "systemctl enable jllm.service",
-                                         "systemctl restart jllm.service"])
+        self.assertEqual(self.called(), [f"systemd-sysusers --root={self.root}",
+                                         f"systemctl --root={self.root} enable jllm.service"])
+
+    def test_what_this_machines_systemd_would_be_asked(self):
+        """Without a root nothing may be applied here: the dry run says it."""
+        text = self.install("--start", image=False)
+        asked = [line.strip() for line in text.splitlines() if line.strip().startswith("system")]
+        self.assertEqual(asked, ["systemd-sysusers", "systemctl daemon-reload", "systemctl enable jllm.service",
+                                 "systemctl restart jllm.service"])
+        self.assertEqual(self.called(), [])
 
     def test_settings_stay(self):
         self.put(SETTINGS, "mine")
@@ -93,7 +105,7 @@ class Machine(unittest.TestCase):
         self.assertEqual(self.get(SETTINGS), "mine")
         text = self.install("--uninstall")
         self.assertEqual(self.get(SETTINGS), "mine")
-        self.assertIn("systemctl disable --now jllm.service", self.called())
+        self.assertIn(f"systemctl --root={self.root} disable jllm.service", self.called())
         self.assertEqual(self.files(), [SETTINGS, "usr/bin/jllm"])
         self.assertIn("left:", text)
 
@@ -113,7 +125,9 @@ class Machine(unittest.TestCase):
 
     def test_refuses(self):
         self.assertIn("--program build/bin/jllm", self.install("--apply", status=1))
-        self.program(self.jllm, "exit 2")
+        self.program(self.jllm, "exit 1")
+        self.assertIn("cannot be run here", self.install("--apply", "--program", self.jllm, status=1))
+        self.program(self.jllm, '[ "$1" = --help ]')
         self.assertIn("no `serve`", self.install("--apply", "--program", self.jllm, status=1))
         self.assertIn("usage", self.install("--now", status=2))
 
