@@ -38,8 +38,9 @@ class Request:
         start = time.perf_counter()
         connection = http.client.HTTPConnection(*address, timeout=600)
         try:
-            body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_end": True, "stream": True,
-                    "stream_options": {"include_usage": True}}
+            # ignore_eos is llama-server's name of the same.
+            body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_end": True, "ignore_eos": True,
+                    "stream": True, "stream_options": {"include_usage": True}}
             connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
             reply = connection.getresponse()
             if reply.status != 200:
