@@ -129,6 +129,47 @@ TEST(ServeApi, ToolsGoToTheFormatAsTheyAre) {
                  "tools", "it is built in");
 }
 
+TEST(ServeApi, ACallMayBeForced) {
+  const auto choose = [](const std::string& choice) {
+    return chat(R"("tools": [{"type": "function", "function": {"name": "f"}},
+                             {"type": "function", "function": {"name": "g", "parameters": {}}}],
+                   "response_format": {"type": "json_object"}, "tool_choice": )" +
+                choice);
+  };
+  const std::string f = R"({"name":"f"})", g = R"({"name":"g","parameters":{}})";
+  const ChatRequest any = choose(R"("required")");
+  EXPECT_EQ(any.form, CompletionRequest::Form::kToolCall);
+  EXPECT_EQ(any.functions, "[" + f + "," + g + "]");
+  const ChatRequest one = choose(R"({"type": "function", "function": {"name": "g"}})");
+  EXPECT_EQ(one.form, CompletionRequest::Form::kToolCall);
+  EXPECT_EQ(one.functions, "[" + g + "]");
+  EXPECT_EQ(one.dialogue.tools, any.dialogue.tools);  // the prompt has all of them
+  for (const char* word : {R"("auto")", R"("none")", "null"}) {
+    EXPECT_EQ(choose(word).form, CompletionRequest::Form::kJsonObject) << word;
+  }
+  const struct {
+    const char* choice;
+    const char* param;
+    const char* words;
+  } cases[] = {
+      {R"("always")", "tool_choice", "required"},
+      {"1", "tool_choice", "object"},
+      {R"({"type": "allowed_tools"})", "tool_choice.type", "function"},
+      {R"({"type": "function"})", "tool_choice.function", "missing"},
+      {R"({"type": "function", "function": {"name": "h"}})", "tool_choice", "'h'"},
+  };
+  for (const auto& c : cases) {
+    expect_refusal([&] { choose(c.choice); }, c.param, c.words);
+  }
+  for (const char* choice :
+       {R"("required")", R"({"type": "function", "function": {"name": "f"}})"}) {
+    expect_refusal([&] { chat(R"("tool_choice": )" + std::string(choice)); }, "tool_choice",
+                   "tools only");
+  }
+  expect_refusal([&] { chat(R"("tools": [{"type": "function", "function": {"name": ""}}])"); },
+                 "tools[0].function.name", "empty");
+}
+
 TEST(ServeApi, ThinkingMayBeSwitched) {
   const auto thinking = [](const std::string& members) { return chat(members).dialogue.thinking; };
   EXPECT_EQ(thinking(""), Thinking::kDefault);

@@ -121,7 +121,7 @@ ChatRequest parse_chat_request(std::string_view body, const RequestDefaults& def
   }
   request.parallel_calls = members.flag("parallel_tool_calls", true);
   read_messages(members, &request.dialogue);
-  read_tools(members, defaults, &request.dialogue);
+  read_tools(members, defaults, &request);
   return request;
 }
 

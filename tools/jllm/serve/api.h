@@ -42,10 +42,11 @@ struct CompletionRequest {
   bool stream = false, include_usage = false;
   bool logprobs = false;
   uint32_t top_logprobs = 0;
-  // The text must be JSON: of any form, or as the schema says.
-  enum class Form { kText, kJsonObject, kJsonSchema };
+  // The text must be JSON, of any form or as the schema says, or a call of one of the functions.
+  enum class Form { kText, kJsonObject, kJsonSchema, kToolCall };
   Form form = Form::kText;
-  std::string schema;  // of kJsonSchema: JSON
+  std::string schema;     // of kJsonSchema: JSON
+  std::string functions;  // of kToolCall: a JSON array of objects with name and parameters
 };
 
 struct ChatRequest : CompletionRequest {

@@ -174,7 +174,7 @@ class SchemaCompiler {
   SchemaCompiler(const ordered_json& schema, Grammar& grammar)
       : root_(schema), g_(grammar), json_(grammar) {}
 
-  void run() { g_.set_root(g_.call(rule_of("#", root_), g_.end())); }
+  Node run(Node next) { return g_.call(rule_of("#", root_), next); }
 
  private:
   [[noreturn]] static void fail(const std::string& place, const std::string& what) {
@@ -463,8 +463,12 @@ text::Grammar json_object_grammar() {
 
 text::Grammar json_schema_grammar(const ordered_json& schema) {
   text::Grammar grammar;
-  SchemaCompiler(schema, grammar).run();
+  grammar.set_root(json_schema_node(schema, &grammar, grammar.end()));
   return grammar;
+}
+
+Node json_schema_node(const ordered_json& schema, text::Grammar* grammar, Node next) {
+  return SchemaCompiler(schema, *grammar).run(next);
 }
 
 }  // namespace jllm::serve

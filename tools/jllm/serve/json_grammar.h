@@ -24,5 +24,8 @@ text::Grammar json_object_grammar();
 // minLength, maxLength, and annotations (title, description, default, examples, ...), which say
 // nothing of the text. Throws SchemaError for others: no promise is made that is not kept.
 text::Grammar json_schema_grammar(const nlohmann::ordered_json& schema);
+// The same as a part of a grammar: such a text, then `next`.
+text::Grammar::Node json_schema_node(const nlohmann::ordered_json& schema, text::Grammar* grammar,
+                                     text::Grammar::Node next);
 
 }  // namespace jllm::serve

@@ -74,10 +74,41 @@ class Results {
   std::map<std::string, std::string> texts_;
 };
 
+// What the request says of calls.
+struct ToolChoice {
+  bool none = false, forced = false;
+  std::string name;  // of the function that must be called; empty: any
+};
+
+ToolChoice choice_of(const Members& members, bool any_tools) {
+  ToolChoice choice;
+  const Json* value = members.find("tool_choice");
+  if (value == nullptr) return choice;
+  if (value->is_string()) {
+    const std::string word = value->get<std::string>();
+    if (word != "auto" && word != "none" && word != "required") {
+      refuse("tool_choice", "must be auto, none, required or a function");
+    }
+    choice.none = word == "none";
+    choice.forced = word == "required";
+  } else {
+    const Members named(*value, "tool_choice");
+    if (named.needed_text("type") != "function") {
+      refuse(named.path("type"), "must be 'function'", "unsupported_value");
+    }
+    const Json* function = named.find("function");
+    if (function == nullptr) refuse(named.path("function"), "is missing");
+    choice.forced = true;
+    choice.name = Members(*function, named.path("function")).needed_text("name");
+  }
+  if (!any_tools && !choice.none) refuse("tool_choice", "goes with tools only");
+  return choice;
+}
+
 }  // namespace
 
-void read_messages(const Members& request, text::Dialogue* dialogue) {
-  const Json* messages = request.find("messages");
+void read_messages(const Members& members, text::Dialogue* dialogue) {
+  const Json* messages = members.find("messages");
   if (messages == nullptr) refuse("messages", "is missing");
   if (!messages->is_array() || messages->empty()) refuse("messages", "must be an array, not empty");
   Results results;
@@ -111,43 +142,45 @@ void read_messages(const Members& request, text::Dialogue* dialogue) {
   results.give_to(dialogue);
 }
 
-void read_tools(const Members& request, const RequestDefaults& defaults, text::Dialogue* dialogue) {
-  const Json* kwargs = request.find("chat_template_kwargs");  // as vLLM and llama.cpp call it
+void read_tools(const Members& members, const RequestDefaults& defaults, ChatRequest* request) {
+  const Json* kwargs = members.find("chat_template_kwargs");  // as vLLM and llama.cpp call it
   if (kwargs != nullptr) {
-    const Members members(*kwargs, "chat_template_kwargs");
-    if (members.find("enable_thinking") != nullptr) {
-      dialogue->thinking = members.flag("enable_thinking", true) ? Thinking::kOn : Thinking::kOff;
+    const Members named(*kwargs, "chat_template_kwargs");
+    if (named.find("enable_thinking") != nullptr) {
+      request->dialogue.thinking =
+          named.flag("enable_thinking", true) ? Thinking::kOn : Thinking::kOff;
     }
   }
-  if (request.find("functions") != nullptr) {
+  if (members.find("functions") != nullptr) {
     refuse("functions", "is of an older form of the API; say tools", "unsupported_parameter");
   }
-  const Json* tools = request.find("tools");
+  const Json* tools = members.find("tools");
   if (tools != nullptr && !tools->is_array()) refuse("tools", "must be an array");
   const bool any = tools != nullptr && !tools->empty();
-  std::string choice = "auto";
-  if (const Json* value = request.find("tool_choice")) {
-    if (!value->is_string() || *value == "required") {
-      refuse("tool_choice", "may be auto or none: this server cannot force a call",
-             "unsupported_value");
-    }
-    choice = value->get<std::string>();
-    if (choice != "auto" && choice != "none") refuse("tool_choice", "may be auto or none");
-    if (!any && choice != "none") refuse("tool_choice", "goes with tools only");
-  }
-  if (!any || choice == "none") return;
+  const ToolChoice choice = choice_of(members, any);
+  if (!any || choice.none) return;
   if (!defaults.tools) {
     refuse("tools", "are not covered by the plan's chat format: " + defaults.no_tools_because,
            "unsupported_parameter");
   }
+  Json wanted = Json::array();
   for (size_t i = 0; i < tools->size(); ++i) {
     const Members tool((*tools)[i], "tools[" + std::to_string(i) + "]");
     if (tool.needed_text("type") != "function") refuse(tool.path("type"), "must be 'function'");
     const Json* function = tool.find("function");
     if (function == nullptr) refuse(tool.path("function"), "is missing");
-    Members(*function, tool.path("function")).needed_text("name");
+    const Members named(*function, tool.path("function"));
+    const std::string name = named.needed_text("name");
+    if (name.empty()) refuse(named.path("name"), "is empty");
+    if (choice.name.empty() || choice.name == name) wanted.push_back(*function);
   }
-  dialogue->tools = dump(*tools);
+  request->dialogue.tools = dump(*tools);
+  if (!choice.forced) return;
+  if (wanted.empty()) {
+    refuse("tool_choice", "names '" + choice.name + "', which is none of the tools");
+  }
+  request->form = CompletionRequest::Form::kToolCall;
+  request->functions = dump(wanted);
 }
 
 }  // namespace jllm::serve

@@ -8,7 +8,8 @@ namespace jllm::serve {
 class Members;
 
 // Both throw ApiError.
-void read_messages(const Members& request, text::Dialogue* dialogue);
-void read_tools(const Members& request, const RequestDefaults& defaults, text::Dialogue* dialogue);
+void read_messages(const Members& members, text::Dialogue* dialogue);
+// Where a call is forced, it is the request's form, whatever response_format says of texts.
+void read_tools(const Members& members, const RequestDefaults& defaults, ChatRequest* request);
 
 }  // namespace jllm::serve

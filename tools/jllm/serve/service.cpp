@@ -345,21 +345,26 @@ HttpReply Service::completion(const HttpRequest& request, const HttpPeer& peer) 
                   true, peer);
 }
 
-std::unique_ptr<Constraint> Service::constraint(const CompletionRequest& request) const {
-  switch (request.form) {
-    case CompletionRequest::Form::kText:
-      return nullptr;
-    case CompletionRequest::Form::kJsonObject:
-      return json_.object();
-    case CompletionRequest::Form::kJsonSchema:
-      break;
-  }
+std::unique_ptr<Constraint> Service::constraint(const CompletionRequest& request,
+                                                text::ToolNotation notation) const {
+  const bool is_call = request.form == CompletionRequest::Form::kToolCall;
   try {
-    return json_.schema(request.schema);
+    switch (request.form) {
+      case CompletionRequest::Form::kText:
+        return nullptr;
+      case CompletionRequest::Form::kJsonObject:
+        return json_.object();
+      case CompletionRequest::Form::kJsonSchema:
+        return json_.schema(request.schema);
+      case CompletionRequest::Form::kToolCall:
+        return json_.call(notation, request.functions);
+    }
   } catch (const SchemaError& error) {
-    throw ApiError{400, std::string("The schema cannot be followed: ") + error.what(),
-                   "response_format.json_schema.schema", "unsupported_schema"};
+    const std::string what = is_call ? "The parameters " : "The schema cannot be followed: ";
+    throw ApiError{400, what + error.what() + (is_call ? " (a call cannot be forced so)" : ""),
+                   is_call ? "tools" : "response_format.json_schema.schema", "unsupported_schema"};
   }
+  return nullptr;
 }
 
 HttpReply Service::complete(const CompletionRequest& request, std::vector<uint32_t> prompt,
@@ -382,7 +387,7 @@ HttpReply Service::complete(const CompletionRequest& request, std::vector<uint32
   }
   auto job = std::make_shared<Job>();
   job->prompt = std::move(prompt);
-  job->constraint = constraint(request);
+  job->constraint = constraint(request, notation);
   job->sampling = request.sampling;
   const std::optional<uint64_t> seed = request.seed ? request.seed : options_.seed;
   job->sampling.seed = seed ? *seed : random_seed();

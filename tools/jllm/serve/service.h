@@ -60,7 +60,8 @@ class Service final : public HttpHandler {
   HttpReply complete(const CompletionRequest& request, std::vector<uint32_t> prompt,
                      ReplyFormat::Kind kind, text::ToolNotation notation, bool parallel_calls,
                      const HttpPeer& peer);
-  std::unique_ptr<Constraint> constraint(const CompletionRequest& request) const;
+  std::unique_ptr<Constraint> constraint(const CompletionRequest& request,
+                                         text::ToolNotation notation) const;
   void stream(Task& task, HttpWriter& writer);
   HttpReply whole(Task& task, const HttpPeer& peer);
   // Follows the task's channel; `put` gets each piece and returns false where nobody wants more.
