@@ -101,6 +101,91 @@ void check_copies(RunningPlan& run, const Sampling& sampling) {
   EXPECT_EQ(run->copy_prefix(run->slots(), 1), Error::kBadArgument);
 }
 
+void check_ahead(RunningPlan& run, const Sampling& sampling, const uint32_t* end_token) {
+  constexpr uint32_t kShared = 21, kSteps = 45;
+  const uint32_t slots = run->slots(), vocab = run->vocab_size();
+  struct Text {
+    Tokens prompt;
+    Plain plain;
+    size_t taken = 0, asked = 0;  // of its tokens, those in flight included
+    size_t end_at = SIZE_MAX;     // this one is the end token
+  };
+  std::vector<Text> texts(slots);
+  select(run, 0);
+  for (uint32_t slot = 0; slot < slots; ++slot) {
+    Text& text = texts[slot];
+    text.prompt = random_tokens(kShared, vocab, 100);
+    const Tokens own = random_tokens(3 + 6 * slot, vocab, 101 + slot);
+    text.prompt.insert(text.prompt.end(), own.begin(), own.end());
+    text.plain = decode_plainly(run, text.prompt, sampling, kWanted);
+  }
+  for (uint32_t slot = 0; slot < slots; ++slot) put_in(run, slot, texts[slot].prompt, sampling);
+  std::mt19937 random(13);
+  uint32_t ended = 0, copied = 0;
+  for (uint32_t step = 0; step < kSteps; ++step) {
+    std::vector<uint32_t> batch;
+    for (uint32_t slot = 0; slot < slots; ++slot) {
+      if (texts[slot].asked < texts[slot].plain.tokens.size()) batch.push_back(slot);
+    }
+    if (!batch.empty()) {
+      ASSERT_EQ(run->enqueue_batch(batch.data(), static_cast<uint32_t>(batch.size())), Error::kOk)
+          << run->last_error();
+    }
+    for (const uint32_t slot : batch) ++texts[slot].asked;
+    for (uint32_t slot = 0; slot < slots; ++slot) {
+      SCOPED_TRACE(testing::Message() << "step " << step << ", slot " << slot);
+      Text& text = texts[slot];
+      const bool is_last = text.asked == text.plain.tokens.size();
+      select(run, slot);
+      // The first token has none in front of it; the last has none behind it.
+      if (run->in_flight() < (is_last ? 1u : 2u)) continue;
+      const Result<SampledToken> token = run->next();
+      ASSERT_TRUE(token.ok()) << run->last_error();
+      const bool ends = text.taken == text.end_at;
+      if (ends) {
+        ASSERT_EQ(token.value().done, kEndToken);
+        ++ended;
+      } else {
+        ASSERT_EQ(token.value().id, text.plain.tokens[text.taken]);
+      }
+      ++text.taken;
+      if (end_token != nullptr && text.end_at == SIZE_MAX && random() % 8 == 0) {
+        // The tokens in flight are free of it, the next one is not.
+        std::vector<uint32_t> words((vocab + 31) / 32, 0);
+        words[*end_token / 32] |= 1u << *end_token % 32;
+        ASSERT_EQ(run->set_mask(words.data()), Error::kOk) << run->last_error();
+        text.end_at = text.asked;
+      }
+      if (!ends && text.taken < text.plain.tokens.size() && random() % 12 != 0) continue;
+      // A new one in its place, while what was asked for of the old one is in flight.
+      text.taken = text.asked = 0;
+      text.end_at = SIZE_MAX;
+      ASSERT_EQ(run->set_mask(nullptr), Error::kOk) << run->last_error();
+      const uint32_t from = (slot + 1) % slots;
+      const bool copies = random() % 2 == 0;
+      if (copies) {
+        select(run, from);
+        copied += run->in_flight() > 0 ? 1 : 0;
+        select(run, slot);
+        ASSERT_EQ(run->copy_prefix(from, kShared), Error::kOk) << run->last_error();
+      } else {
+        run.rewind(kShared);
+      }
+      ASSERT_EQ(run->in_flight(), 0u);
+      run.set_sampling(sampling);
+      run.prefill(Tokens(text.prompt.begin() + kShared, text.prompt.end()));
+    }
+  }
+  EXPECT_EQ(ended > 0, end_token != nullptr);
+  EXPECT_GT(copied, 0u);
+  for (uint32_t slot = 0; slot < slots; ++slot) {
+    select(run, slot);
+    run.rewind(0);
+    ASSERT_EQ(run->set_mask(nullptr), Error::kOk) << run->last_error();
+  }
+  select(run, 0);
+}
+
 void check_masks(RunningPlan& run) {
   Sampling sampling;
   sampling.ignore_end = true;

@@ -139,6 +139,7 @@ class JLLM_EXPORT Executor {
 
   // Makes the sequence the first `count` tokens of that in another slot, as if they had been put in
   // here. Nothing is computed, but where layers remember the last positions only, as for rewind().
+  // Tokens that are in flight there stay in flight, and count for nothing here.
   [[nodiscard]] Error copy_prefix(uint32_t from_slot, uint32_t count);
 
   // Appends tokens and runs them through the model. kContextFull when they do not fit: nothing is

@@ -119,9 +119,10 @@ Error Executor::copy_prefix(uint32_t from_slot, uint32_t count) {
   const auto* caches = view_.plan().caches();
   Error error = drain();
   if (error == Error::kOk) error = select(from_slot);
-  if (error == Error::kOk) error = drain();
   if (error == Error::kOk) error = consume_pending();
+  // Its tokens in flight stay there: they lie behind what is copied, and the copies behind them.
   Sequence* const from = sequence_;
+  const uint32_t ahead = in_flight();
   sequence_ = to;
   if (error != Error::kOk) return error;
   if (from == to || count > from->count || caches == nullptr) {
@@ -140,7 +141,8 @@ Error Executor::copy_prefix(uint32_t from_slot, uint32_t count) {
   if (to->history != nullptr) memcpy(to->history, from->history, count * sizeof(uint32_t));
   to->pending = 0;
   to->count = count;  // as if what followed had been taken back
-  to->written = from->written > from->count + kMaxDraft ? from->written : from->count + kMaxDraft;
+  const uint32_t furthest = from->count + ahead + kMaxDraft;
+  to->written = from->written > furthest ? from->written : furthest;
   return rewind(count);
 }
 

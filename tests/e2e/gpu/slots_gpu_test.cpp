@@ -62,6 +62,9 @@ TEST_P(GpuSlots, ChangeNoTokenAndNoLogit) {
     if (HasFatalFailure()) return;
   }
   test::check_copies(run, samplings.back().sampling);
+  ASSERT_GT(plan.view().plan().end_tokens()->size(), 0u);
+  const uint32_t end = plan.view().plan().end_tokens()->Get(0);
+  test::check_ahead(run, Sampling(), &end);
   test::check_masks(run);
 }
 

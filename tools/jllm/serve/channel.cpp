@@ -6,9 +6,9 @@ namespace jllm::serve {
 
 void Channel::start(uint32_t cached) { cached_ = cached; }
 
-bool Channel::has_room() {
+bool Channel::has_room(size_t tokens) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  return pieces_.size() < kMostPieces;
+  return pieces_.size() + tokens <= kMostPieces;
 }
 
 bool Channel::push(const TokenChoice& choice) {

@@ -26,7 +26,7 @@ class Channel final : public TokenSink {
         streams_(streams) {}
 
   void start(uint32_t cached) override;
-  bool has_room() override;
+  bool has_room(size_t tokens) override;
   bool push(const TokenChoice& choice) override;
   void finish(Finish why) override;
 

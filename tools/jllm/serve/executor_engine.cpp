@@ -6,7 +6,8 @@ ExecutorEngine::ExecutorEngine(tool::Session& session, const PlanView& plan, uin
     : session_(session),
       executor_(session.executor()),
       most_drafted_(most_drafted),
-      copies_prefixes_(executor_.slots() > 1 && plan.plan().caches() != nullptr) {}
+      copies_prefixes_(executor_.slots() > 1 && plan.plan().caches() != nullptr),
+      runs_ahead_(!plan.is_host()) {}
 
 Executor& ExecutorEngine::selected(uint32_t slot) {
   session_.check(executor_.select(slot));
@@ -42,13 +43,14 @@ SampledToken ExecutorEngine::generate(uint32_t slot, bool speculates, uint32_t w
 
 bool ExecutorEngine::has_tokens(uint32_t slot) { return selected(slot).in_flight() > 0; }
 
-void ExecutorEngine::decode(const uint32_t* slots, uint32_t n, SampledToken* tokens) {
+void ExecutorEngine::ask(const uint32_t* slots, uint32_t n) {
   session_.check(executor_.enqueue_batch(slots, n));
-  for (uint32_t i = 0; i < n; ++i) {
-    const Result<SampledToken> token = selected(slots[i]).next();
-    session_.check(token.error());
-    tokens[i] = token.value();
-  }
+}
+
+SampledToken ExecutorEngine::take(uint32_t slot) {
+  const Result<SampledToken> token = selected(slot).next();
+  session_.check(token.error());
+  return token.value();
 }
 
 void ExecutorEngine::set_mask(uint32_t slot, const uint32_t* words) {

@@ -16,6 +16,8 @@ class ExecutorEngine final : public Engine {
   uint32_t vocab_size() const override { return executor_.vocab_size(); }
   uint32_t most_batched() const override { return executor_.slots(); }
   bool copies_prefixes() const override { return copies_prefixes_; }
+  bool speculates() const override { return most_drafted_ > 0 && executor_.most_drafted() > 0; }
+  bool runs_ahead() const override { return runs_ahead_; }
 
   void rewind(uint32_t slot, uint32_t count) override;
   void copy_prefix(uint32_t slot, uint32_t from, uint32_t count) override;
@@ -23,7 +25,8 @@ class ExecutorEngine final : public Engine {
   uint32_t consume(uint32_t slot) override;
   SampledToken generate(uint32_t slot, bool speculates, uint32_t wanted) override;
   bool has_tokens(uint32_t slot) override;
-  void decode(const uint32_t* slots, uint32_t n, SampledToken* tokens) override;
+  void ask(const uint32_t* slots, uint32_t n) override;
+  SampledToken take(uint32_t slot) override;
   void set_mask(uint32_t slot, const uint32_t* words) override;
   void read_logits(uint32_t slot, float* logits) override;
 
@@ -33,7 +36,7 @@ class ExecutorEngine final : public Engine {
   tool::Session& session_;
   Executor& executor_;
   const uint32_t most_drafted_;
-  const bool copies_prefixes_;
+  const bool copies_prefixes_, runs_ahead_;
 };
 
 }  // namespace jllm::serve

@@ -33,15 +33,13 @@ Scheduler::Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue
       beat_(std::move(beat)),
       slots_(engine.slots()),
       logits_(engine.vocab_size()),
-      mask_((engine.vocab_size() + 31) / 32),
-      tokens_(engine.slots()) {
+      mask_((engine.vocab_size() + 31) / 32) {
   state_.slots = engine.slots();
   state_.queue_limit = queue_limit;
   state_.kept.resize(slots_.size());
   // Memory is taken now; a step that makes a token takes none of the scheduler's.
   for (Slot& slot : slots_) slot.tokens.reserve(engine.context());
-  ready_.reserve(slots_.size());
-  batch_.reserve(slots_.size());
+  for (auto* slots : {&ready_, &batch_, &asked_, &waiting_}) slots->reserve(slots_.size());
   thread_ = std::thread([this] { run(); });
 }
 
@@ -229,7 +227,7 @@ void Scheduler::reuse(uint32_t index, const std::vector<uint32_t>& prompt, uint3
   uint32_t from = index, longest = *kept;
   for (uint32_t i = 0; engine_.copies_prefixes() && i < slots_.size(); ++i) {
     const Slot& other = slots_[i];
-    if (i == index || other.to_consume > 0 || engine_.has_tokens(i)) continue;
+    if (i == index || other.to_consume > 0) continue;
     const uint32_t common = common_prefix(other.tokens, prompt, prompt.size() - 1);
     if (common > longest) {
       from = i;
@@ -250,6 +248,7 @@ bool Scheduler::consume() {
     const uint32_t index = (next_to_consume_ + i) % static_cast<uint32_t>(slots_.size());
     Slot& slot = slots_[index];
     if (slot.job == nullptr || slot.to_consume == 0) continue;
+    collect();  // what is there already does not wait for it
     slot.to_consume = engine_.consume(index);
     next_to_consume_ = index + 1;
     return true;
@@ -259,33 +258,61 @@ bool Scheduler::consume() {
 
 // A token for every text that has room for it; false: there is none.
 bool Scheduler::decode() {
-  ready_.clear();
-  for (uint32_t i = 0; i < slots_.size(); ++i) {
-    const Slot& slot = slots_[i];
-    if (slot.job != nullptr && slot.to_consume == 0 && slot.job->sink->has_room()) {
-      ready_.push_back(i);
-    }
-  }
-  if (ready_.empty()) return false;
+  const bool ahead = may_run_ahead();
+  const bool collected = !ahead && collect();
+  if (!choose_ready()) return collect() || collected;
   const platform::Guard::Verdict verdict = care_(now_seconds());
   if (verdict.stop) {
     finish_all(Finish::kMemory);
     return true;
   }
-  if (verdict.pause_seconds > 0) pause(verdict.pause_seconds);
+  if (verdict.pause_seconds > 0) {
+    collect();
+    pause(verdict.pause_seconds);
+    if (!choose_ready()) return true;
+  }
+  const bool alone = ready_.size() == 1 && engine_.speculates();
+  if (alone && collect() && !choose_ready()) return true;
   batch_.clear();
   for (const uint32_t slot : ready_) {
     // What was speculated comes first: a batch asks for tokens behind it.
-    if (ready_.size() == 1 || engine_.most_batched() < 2 || engine_.has_tokens(slot)) {
+    const bool speculated = slots_[slot].asked == 0 && engine_.has_tokens(slot);
+    if (alone || speculated || (ready_.size() > 1 && engine_.most_batched() < 2)) {
       generate(slot);
     } else {
       batch_.push_back(slot);
     }
   }
-  for (size_t i = 0; i < batch_.size(); i += engine_.most_batched()) {
-    decode_batch(&batch_[i], std::min<size_t>(batch_.size() - i, engine_.most_batched()));
+  ask();
+  if (!ahead) collect();
+  return true;
+}
+
+// Masks and logits are made between a token and the next, and a prompt's turn comes between two
+// steps.
+bool Scheduler::may_run_ahead() {
+  if (!engine_.runs_ahead()) return false;
+  for (uint32_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.job == nullptr) continue;
+    const bool speculated = slot.asked == 0 && engine_.has_tokens(i);
+    if (slot.to_consume > 0 || speculated || slot.job->logprobs || slot.job->constraint) {
+      return false;
+    }
   }
   return true;
+}
+
+// Of the texts those that a token may be asked for, behind those on their way; false: none.
+bool Scheduler::choose_ready() {
+  ready_.clear();
+  for (uint32_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.job == nullptr || slot.to_consume > 0) continue;
+    const bool wants = slot.made + slot.asked < slot.job->max_tokens;
+    if (wants && slot.job->sink->has_room(slot.asked + size_t{1})) ready_.push_back(i);
+  }
+  return !ready_.empty();
 }
 
 void Scheduler::generate(uint32_t index) {
@@ -296,10 +323,33 @@ void Scheduler::generate(uint32_t index) {
   deliver(index, engine_.generate(index, speculates, job.max_tokens - slots_[index].made));
 }
 
-void Scheduler::decode_batch(const uint32_t* slots, size_t n) {
-  for (size_t i = 0; i < n; ++i) mask(slots[i]);
-  engine_.decode(slots, static_cast<uint32_t>(n), tokens_.data());
-  for (size_t i = 0; i < n; ++i) deliver(slots[i], tokens_[i]);
+// Asks for a step of batch_, and then hands out the tokens of the one that was asked for before.
+void Scheduler::ask() {
+  waiting_.swap(asked_);
+  for (size_t i = 0; i < batch_.size(); i += engine_.most_batched()) {
+    const size_t n = std::min<size_t>(batch_.size() - i, engine_.most_batched());
+    for (size_t j = i; j < i + n; ++j) mask(batch_[j]);
+    engine_.ask(&batch_[i], static_cast<uint32_t>(n));
+  }
+  for (const uint32_t slot : batch_) ++slots_[slot].asked;
+  asked_ = batch_;
+  take_waiting();
+}
+
+// Hands out the tokens of all that was asked for; false: nothing was.
+bool Scheduler::collect() {
+  waiting_.swap(asked_);
+  const bool any = !waiting_.empty();
+  take_waiting();
+  return any;
+}
+
+void Scheduler::take_waiting() {
+  for (const uint32_t slot : waiting_) {
+    --slots_[slot].asked;
+    deliver(slot, engine_.take(slot));
+  }
+  waiting_.clear();
 }
 
 void Scheduler::mask(uint32_t slot) {
@@ -357,10 +407,13 @@ TokenChoice Scheduler::choice(uint32_t index, uint32_t token) {
 
 void Scheduler::finish(uint32_t index, Finish why) {
   Slot& slot = slots_[index];
-  // What of a prompt was not consumed, and what was speculated beyond the end, is given up.
+  // What of a prompt was not consumed is given up. What else the engine makes for it is dropped
+  // when the slot is used again.
   const bool ends = why == Finish::kFailed || why == Finish::kShutdown;
   const auto kept = static_cast<uint32_t>(slot.tokens.size()) - slot.to_consume;
-  if (!ends && (slot.to_consume > 0 || engine_.has_tokens(index))) engine_.rewind(index, kept);
+  if (!ends && slot.to_consume > 0) engine_.rewind(index, kept);
+  slot.asked = 0;
+  asked_.erase(std::remove(asked_.begin(), asked_.end(), index), asked_.end());
   slot.tokens.resize(kept);
   slot.to_consume = 0;
   const std::shared_ptr<Job> job = std::move(slot.job);

@@ -1,6 +1,8 @@
 // Who gets the model when. One thread owns the engine; requests wait in a bounded queue until one
 // of its slots is free, are consumed there chunk by chunk while the other slots' texts go on, and
-// then get a token with each step. They come and go between two steps.
+// then get a token with each step. They come and go between two steps. Where nothing speaks against
+// it, a step is asked for before the tokens of the one before are looked at, so that the device has
+// no time without work; what it makes for a text that turns out to have ended is dropped.
 #pragma once
 
 #include <atomic>
@@ -38,8 +40,8 @@ enum class Finish {
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
-  virtual void start(uint32_t cached) = 0;  // it has a slot, with so many of its tokens in it
-  virtual bool has_room() = 0;              // for one more token; else its text pauses
+  virtual void start(uint32_t cached) = 0;   // it has a slot, with so many of its tokens in it
+  virtual bool has_room(size_t tokens) = 0;  // for so many more; else its text pauses
   virtual bool push(const TokenChoice& choice) = 0;  // false: that is enough (a stop string)
   virtual void finish(Finish why) = 0;               // always the last call
 };
@@ -95,6 +97,7 @@ class Scheduler {
     std::vector<uint32_t> tokens;  // of its sequence, the job's or what an earlier one left
     uint32_t to_consume = 0;       // at the end of them
     uint32_t made = 0;
+    uint32_t asked = 0;  // tokens of the job that are on their way
     double last_token = 0;
     uint64_t used = 0;  // when, in jobs
   };
@@ -108,8 +111,12 @@ class Scheduler {
   void reuse(uint32_t slot, const std::vector<uint32_t>& prompt, uint32_t* kept);
   bool consume();
   bool decode();
+  bool may_run_ahead();
+  bool choose_ready();
   void generate(uint32_t slot);
-  void decode_batch(const uint32_t* slots, size_t n);
+  void ask();
+  bool collect();
+  void take_waiting();
   void mask(uint32_t slot);
   void deliver(uint32_t slot, const SampledToken& token);
   TokenChoice choice(uint32_t slot, uint32_t token);
@@ -126,8 +133,8 @@ class Scheduler {
   std::vector<Slot> slots_;
   std::vector<float> logits_;
   std::vector<uint32_t> mask_;
-  std::vector<SampledToken> tokens_;     // of a step, and
-  std::vector<uint32_t> ready_, batch_;  // the slots that it is about
+  std::vector<uint32_t> ready_, batch_;    // slots that a step is about
+  std::vector<uint32_t> asked_, waiting_;  // the same of the last to be asked for, and before it
   uint32_t next_to_consume_ = 0;
   uint64_t jobs_ = 0;
 
