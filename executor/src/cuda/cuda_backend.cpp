@@ -303,6 +303,7 @@ Error CudaBackend::find_kernel(const PlanView&, PlanSource& source, const fb::Ke
 
 Error CudaBackend::launch(uint64_t kernel, const fb::Kernel& info, Grid grid, const uint64_t* args,
                           uint32_t arg_count) {
+  JLLM_CHECK(ctx_set_current(context_));
   void* pointers[32];
   for (uint32_t i = 0; i < arg_count; ++i) pointers[i] = const_cast<uint64_t*>(&args[i]);
   const auto function = reinterpret_cast<cuda::Function>(kernel);
@@ -348,11 +349,13 @@ Error CudaBackend::end_capture(uint64_t* graph) {
 }
 
 Error CudaBackend::replay(uint64_t graph) {
+  JLLM_CHECK(ctx_set_current(context_));
   JLLM_CHECK(graph_launch(reinterpret_cast<cuda::GraphExec>(graph), stream_));
   return Error::kOk;
 }
 
 Error CudaBackend::mark(uint32_t index) {
+  JLLM_CHECK(ctx_set_current(context_));
   const unsigned flags = capturing_ ? cuda::kEventRecordExternal : cuda::kEventRecordDefault;
   JLLM_CHECK(event_record_with_flags(marks_[index], stream_, flags));
   return Error::kOk;
@@ -401,16 +404,20 @@ Error CudaBackend::read(uint64_t address, void* data, uint64_t size) {
 }
 
 Error CudaBackend::copy(uint64_t from, uint64_t to, uint64_t size) {
+  JLLM_CHECK(ctx_set_current(context_));
   if (size > 0) JLLM_CHECK(memcpy_dtod_async(to, from, size, stream_));
   return Error::kOk;
 }
 
 Error CudaBackend::zero(uint64_t address, uint64_t size) {
+  JLLM_CHECK(ctx_set_current(context_));
   if (size > 0) JLLM_CHECK(memset_d8_async(address, 0, size, stream_));
   return Error::kOk;
 }
 
 Error CudaBackend::synchronise() {
+  // Whichever thread calls: a context is current in those only that have made it so.
+  JLLM_CHECK(ctx_set_current(context_));
   JLLM_CHECK(stream_synchronize(stream_));
   return Error::kOk;
 }
@@ -432,6 +439,7 @@ Error CudaBackend::poll(uint32_t turn, uint32_t graph, bool may_be_late) {
   }
   if (now < next_query_) return Error::kOk;
   next_query_ = now + kQueryInterval;
+  JLLM_CHECK(ctx_set_current(context_));
   const cuda::Status status = api_.stream_query(stream_);
   if (status == cuda::kErrorNotReady) {
     idle_queries_ = 0;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "tests/support/edited_plan.h"
 #include "tests/support/gpu.h"
@@ -66,6 +67,31 @@ TEST_F(CudaExecutor, RefusesAPlanForAnotherDeviceNamingBoth) {
   const std::string device = run->device_name();
   expect_refusal(plan_for(other), Error::kTargetMismatch,
                  {other, test::gpu_target(), device, "--target " + test::gpu_target()});
+}
+
+// As a server does: it is created by one thread and used by another, in which no context is
+// current.
+TEST_F(CudaExecutor, MayBeHandedToAnotherThread) {
+  const PlanInMemory plan(gpu_plan());
+  Tokens expected, made;
+  for (Tokens* tokens : {&expected, &made}) {
+    RunningPlan run(plan, {});
+    ASSERT_TRUE(run.ok()) << run.create_message;
+    const auto use = [&] {
+      run.set_sampling({});
+      run.prefill({1, 2, 3});
+      *tokens = run.generate(4);
+      run.logits();
+      run.rewind(2);
+      tokens->push_back(run.step().id);
+    };
+    if (tokens == &expected) {
+      use();
+    } else {
+      std::thread(use).join();
+    }
+  }
+  EXPECT_EQ(made, expected);
 }
 
 TEST_F(CudaExecutor, RefusesADeviceThatIsNotThere) {

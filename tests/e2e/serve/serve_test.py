@@ -573,6 +573,7 @@ class Ends(unittest.TestCase):
 
     def test_drain(self):
         with self.serve() as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
+            self.assertEqual((server.metric("jllm_up"), server.metric("jllm_draining")), (1, 0))
             future = self.begin(pool, server)
             server.process.send_signal(signal.SIGTERM)
             server.wait_until(lambda: "ending when" in server.log, "the signal was not noticed")
@@ -581,6 +582,7 @@ class Ends(unittest.TestCase):
             self.assertEqual(status, 503)
             self.assertIn("Retry-After", headers)
             self.assertEqual(server.get("/health")[1]["status"], "draining")
+            self.assertEqual((server.metric("jllm_up"), server.metric("jllm_draining")), (1, 1))
             self.assertEqual(events(future.result()[2])[-1]["choices"][0]["finish_reason"], "length")
             self.assertEqual(server.wait(), 0)
 

@@ -127,8 +127,9 @@ void Monitor::write(const Scheduler::State& scheduler, const Metrics& metrics,
     text->sample(value);
   };
   const tool::HostMemory memory = tool::host_memory();
-  gauge("jllm_up", "1 while the server takes requests.",
-        scheduler.failed || scheduler.draining ? 0 : 1);
+  gauge("jllm_up", "1 while the model is well; 0: the device failed.", scheduler.failed ? 0 : 1);
+  gauge("jllm_draining", "1 while the server takes no more requests and finishes those it has.",
+        scheduler.draining ? 1 : 0);
   gauge("jllm_slots", "Sequences that there is room for.", scheduler.slots);
   gauge("jllm_slots_busy", "Sequences that requests have now.", scheduler.busy);
   gauge("jllm_queue_length", "Requests that wait for a slot.", scheduler.queued);
