@@ -1,14 +1,16 @@
 // A server whose model says what the command line wants, for what a small model never says by
 // itself: calls of tools, control tokens, half characters. Its transport, API and scheduler are
 // those of jllm serve.
-// usage: scripted_server PLAN SLOTS REPLY...      (ends with SIGTERM, as jllm serve does)
+// usage: scripted_server PLAN SLOTS [--step MICROSECONDS [--wait]] REPLY...   (ends with SIGTERM)
+// With --step each step takes so long, and at the end it tells how long the device had no work
+// between two; --wait: no step is asked for before the one before is done.
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <thread>
 
-#include "tests/tools/serve/scripted_engine.h"
+#include "tests/tools/serve/timed_engine.h"
 #include "tools/jllm/serve/service.h"
 #include "tools/jllm/session.h"
 
@@ -16,7 +18,14 @@ using namespace jllm;
 using namespace jllm::serve;
 
 int main(int argc, char** argv) {
-  if (argc < 4) return 2;
+  double step = 0;
+  bool waits = false;
+  int first = 3;
+  for (; first < argc && argv[first][0] == '-'; ++first) {
+    waits |= std::string(argv[first]) == "--wait";
+    if (std::string(argv[first]) == "--step" && first + 1 < argc) step = std::atof(argv[++first]);
+  }
+  if (first >= argc) return 2;
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -27,10 +36,12 @@ int main(int argc, char** argv) {
   tool::OpenPlan plan(paths);
   const text::Tokenizer& tokenizer = plan.tokenizer();
   const uint32_t context = plan.view().plan().model()->context();
-  test::ScriptedEngine engine(static_cast<uint32_t>(std::atoi(argv[2])), context,
-                              tokenizer.vocab_size());
+  test::TimedEngine engine(static_cast<uint32_t>(std::atoi(argv[2])), context,
+                           tokenizer.vocab_size(), step * 1e-6);
+  engine.runs_ahead_ = step > 0 && !waits;
   engine.replies.clear();
-  for (int i = 3; i < argc; ++i) engine.replies.push_back(tokenizer.encode(argv[i], {false, true}));
+  for (int i = first; i < argc; ++i)
+    engine.replies.push_back(tokenizer.encode(argv[i], {false, true}));
 
   ServiceOptions options;
   options.model = "scripted";
@@ -56,6 +67,11 @@ int main(int argc, char** argv) {
   timespec limit = {600, 0};  // nobody leaves it behind
   sigtimedwait(&signals, nullptr, &limit);
   scheduler.stop();
+  if (step > 0) {
+    std::fprintf(stderr, "%llu steps, and %.1f us without work before each\n",
+                 static_cast<unsigned long long>(engine.steps()),
+                 engine.idle_seconds() * 1e6 / double(engine.steps()));
+  }
   server.stop();
   transport.join();
   return 0;
