@@ -28,9 +28,6 @@
 
 namespace jllm {
 
-namespace fb {
-struct Cache;
-}  // namespace fb
 class Backend;
 
 struct ExecutorOptions {
@@ -142,6 +139,17 @@ class JLLM_EXPORT Executor {
   // Tokens that are in flight there stay in flight, and count for nothing here.
   [[nodiscard]] Error copy_prefix(uint32_t from_slot, uint32_t count);
 
+  // What the caches have of a sequence's first `count` tokens, as bytes that another Executor of
+  // the same plan can go on from, in any slot; 0: nothing, as of a single token, which is consumed
+  // again.
+  uint64_t prefix_bytes(uint32_t count) const;
+  // rewind(count), and then bytes [offset, offset + size) of these.
+  [[nodiscard]] Error save_prefix(uint32_t count, uint64_t offset, void* out, uint64_t size);
+  // Puts them back in place of the sequence, which is empty until the last byte is there, and then
+  // has these tokens. What the bytes are is not checked: prove them before the last ones.
+  [[nodiscard]] Error load_prefix(const uint32_t* tokens, uint32_t count, uint64_t offset,
+                                  const void* in, uint64_t size);
+
   // Appends tokens and runs them through the model. kContextFull when they do not fit: nothing is
   // changed.
   [[nodiscard]] Error prefill(const uint32_t* tokens, uint32_t n);
@@ -227,6 +235,7 @@ class JLLM_EXPORT Executor {
     StepDone done = kRunning;
     PromptLookup lookup;
   };
+  struct PrefixMove;
 
   Executor(const PlanView& view, const ExecutorOptions& options) : view_(view), options_(options) {}
   JLLM_LOCAL Error start(PlanSource& source);
@@ -240,7 +249,8 @@ class JLLM_EXPORT Executor {
   JLLM_LOCAL uint32_t first_mark(uint32_t graph) const;
   JLLM_LOCAL Error check_batch(const uint32_t* slots, uint32_t n);
   JLLM_LOCAL Error launch_batch(const uint32_t* slots, uint32_t n);
-  JLLM_LOCAL Error copy_cache(const fb::Cache& cache, uint32_t from_slot, uint32_t count);
+  JLLM_LOCAL Error move_prefix(uint32_t count, PrefixMove* move) const;
+  JLLM_LOCAL Error move_part(uint32_t count, PrefixMove* move);
   JLLM_LOCAL Error replay(uint32_t graph);
   JLLM_LOCAL Error write_state(uint32_t first_field, const uint32_t* values, uint32_t n);
   JLLM_LOCAL Error initialise_state();

@@ -203,6 +203,16 @@ JLLM_API jllm_error jllm_step(jllm_executor* executor, jllm_progress* progress);
 
 /* Keeps the first `count` tokens of the sequence; 0: a new one. */
 JLLM_API jllm_error jllm_rewind(jllm_executor* executor, uint32_t count);
+/* What the caches have of the sequence's first `count` tokens, for later, and for other executors
+ * of the same plan: so many bytes, which are taken out and put back in pieces of any size. Saving
+ * rewinds to `count`. With the last bytes loaded the sequence has these tokens; what the bytes are
+ * is not checked. 0 bytes: a single token has none, or the plan is too old. */
+JLLM_API uint64_t jllm_prefix_bytes(const jllm_executor* executor, uint32_t count);
+JLLM_API jllm_error jllm_save_prefix(jllm_executor* executor, uint32_t count, uint64_t offset,
+                                     void* out, uint64_t size);
+JLLM_API jllm_error jllm_load_prefix(jllm_executor* executor, const uint32_t* tokens,
+                                     uint32_t count, uint64_t offset, const void* in,
+                                     uint64_t size);
 /* Appends one token and computes the logits behind it: evaluation. */
 JLLM_API jllm_error jllm_force(jllm_executor* executor, uint32_t token);
 /* Logits behind the last token made or forced; `count` must be the vocabulary's size. */

@@ -358,6 +358,20 @@ jllm_error jllm_rewind(jllm_executor* executor, uint32_t count) {
   return code(executor_of(executor).rewind(count));
 }
 
+uint64_t jllm_prefix_bytes(const jllm_executor* executor, uint32_t count) {
+  return executor_of(executor).prefix_bytes(count);
+}
+
+jllm_error jllm_save_prefix(jllm_executor* executor, uint32_t count, uint64_t offset, void* out,
+                            uint64_t size) {
+  return code(executor_of(executor).save_prefix(count, offset, out, size));
+}
+
+jllm_error jllm_load_prefix(jllm_executor* executor, const uint32_t* tokens, uint32_t count,
+                            uint64_t offset, const void* in, uint64_t size) {
+  return code(executor_of(executor).load_prefix(tokens, count, offset, in, size));
+}
+
 jllm_error jllm_force(jllm_executor* executor, uint32_t token) {
   return code(executor_of(executor).force(token));
 }

@@ -1,5 +1,5 @@
-// Several sequences: which one is meant, one decode step of many, prefixes copied from one to
-// another. Also the token mask, which is a slot's own.
+// Several sequences: which one is meant, and one decode step of many. Also the token mask, which is
+// a slot's own.
 #include <cstring>
 
 #include "executor/src/core/backend.h"
@@ -110,59 +110,6 @@ Error Executor::launch_batch(const uint32_t* slots, uint32_t n) {
     expect_token(best, i);
   }
   return error;
-}
-
-// --- Copies ---
-
-Error Executor::copy_prefix(uint32_t from_slot, uint32_t count) {
-  Sequence* const to = sequence_;
-  const auto* caches = view_.plan().caches();
-  Error error = drain();
-  if (error == Error::kOk) error = select(from_slot);
-  if (error == Error::kOk) error = consume_pending();
-  // Its tokens in flight stay there: they lie behind what is copied, and the copies behind them.
-  Sequence* const from = sequence_;
-  const uint32_t ahead = in_flight();
-  sequence_ = to;
-  if (error != Error::kOk) return error;
-  if (from == to || count > from->count || caches == nullptr) {
-    message_.format(caches == nullptr ? "the plan was compiled before prefixes could be copied"
-                                      : "slot %u has no %u tokens that slot %u could take",
-                    from_slot, count, selected());
-    return Error::kBadArgument;
-  }
-  const fb::Bindings& bindings = *view_.plan().bindings();
-  error = backend_->copy(address(bindings.state_arena(), bindings.tokens(), from_slot),
-                         address(bindings.state_arena(), bindings.tokens()), count * uint64_t{4});
-  for (uint32_t i = 0; error == Error::kOk && i < caches->size(); ++i) {
-    error = copy_cache(*caches->Get(i), from_slot, count);
-  }
-  if (error != Error::kOk) return error;
-  if (to->history != nullptr) memcpy(to->history, from->history, count * sizeof(uint32_t));
-  to->pending = 0;
-  to->count = count;  // as if what followed had been taken back
-  const uint32_t furthest = from->count + ahead + kMaxDraft;
-  to->written = from->written > furthest ? from->written : furthest;
-  return rewind(count);
-}
-
-// The rows of the first `count` positions; all of a cache that goes round.
-Error Executor::copy_cache(const fb::Cache& cache, uint32_t from_slot, uint32_t count) {
-  const uint64_t from = address(cache.arena(), cache.offset(), from_slot);
-  const uint64_t to = address(cache.arena(), cache.offset());
-  const uint64_t positions = cache.positions();
-  const uint64_t rows = positions < context() || count > positions ? positions : count;
-  for (uint64_t group = 0; group < cache.groups(); ++group) {
-    const uint64_t row = group * positions;
-    Error error = backend_->copy(from + row * cache.row_bytes(), to + row * cache.row_bytes(),
-                                 rows * cache.row_bytes());
-    if (error == Error::kOk && cache.scale_bytes() > 0) {
-      const uint64_t scales = cache.scales() + row * cache.scale_bytes();
-      error = backend_->copy(from + scales, to + scales, rows * cache.scale_bytes());
-    }
-    if (error != Error::kOk) return error;
-  }
-  return Error::kOk;
 }
 
 }  // namespace jllm

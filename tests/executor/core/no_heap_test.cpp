@@ -48,6 +48,7 @@ TEST(NoHeap, NothingIsAllocatedAfterCreate) {
 #endif
   const Tokens prompt = test::random_tokens(40, test::kVocab, 5);
   std::vector<float> logits(test::kVocab);
+  std::vector<uint8_t> prefix;
   for (const unsigned threads : {1u, 3u}) {
     ExecutorOptions options;
     options.threads = threads;
@@ -60,6 +61,7 @@ TEST(NoHeap, NothingIsAllocatedAfterCreate) {
     sampling.min_p = 0.01f;
     sampling.repeat_penalty = 1.1f;
     bool good = true;
+    prefix.resize(run->prefix_bytes(30));
     const uint64_t found = count_allocations([&] {
       good &= run->set_sampling(sampling) == Error::kOk;
       good &= run->prefill(prompt.data(), 40) == Error::kOk;
@@ -71,6 +73,8 @@ TEST(NoHeap, NothingIsAllocatedAfterCreate) {
       good &= run->read_logits(logits.data()) == Error::kOk;
       // The ways that end in an error, with its message.
       good &= run->prefill(prompt.data(), 40) == Error::kContextFull;
+      good &= run->save_prefix(30, 0, prefix.data(), prefix.size()) == Error::kOk;
+      good &= run->load_prefix(prompt.data(), 30, 0, prefix.data(), prefix.size()) == Error::kOk;
       good &= run->rewind(5) == Error::kOk;
       good &= run->prefill(prompt.data(), 1) == Error::kOk;
       good &= run->rewind(0) == Error::kOk;

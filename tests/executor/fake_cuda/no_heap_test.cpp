@@ -27,6 +27,7 @@ TEST(NoHeapOnFakeCuda, NothingIsAllocatedAfterCreate) {
   const test::TokensOnly tokens_only;
   const test::Tokens prompt = test::random_tokens(40, test::kVocab, 5);
   std::vector<float> logits(test::kVocab);
+  std::vector<uint8_t> prefix;
   for (const bool graphs : {true, false}) {
     ExecutorOptions options;
     options.graphs = graphs;
@@ -38,6 +39,7 @@ TEST(NoHeapOnFakeCuda, NothingIsAllocatedAfterCreate) {
     sampling.top_k = 50;
     sampling.ignore_end = true;
     bool good = true;
+    prefix.resize(run->prefix_bytes(30));
     const uint64_t found = count_allocations([&] {
       good &= run->set_sampling(sampling) == Error::kOk;
       good &= run->prefill(prompt.data(), 40) == Error::kOk;
@@ -47,6 +49,8 @@ TEST(NoHeapOnFakeCuda, NothingIsAllocatedAfterCreate) {
       good &= run->enqueue_draft(prompt.data(), 1).ok();
       good &= run->next().ok();
       good &= run->read_logits(logits.data()) == Error::kOk;
+      good &= run->save_prefix(30, 0, prefix.data(), prefix.size()) == Error::kOk;
+      good &= run->load_prefix(prompt.data(), 30, 0, prefix.data(), prefix.size()) == Error::kOk;
       good &= run->rewind(5) == Error::kOk;
       good &= run->force(3) == Error::kOk;
       // A way that ends in an error, with its message.

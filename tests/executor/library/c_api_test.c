@@ -318,6 +318,38 @@ static void test_step(const jllm_plan* plan) {
   stop(running);
 }
 
+/* Another executor goes on behind a saved prefix with the tokens of the one that computed it. */
+static void test_prefix(const jllm_plan* plan) {
+  enum { kPiece = 4096 };
+  uint32_t prompt[kLongPrompt], expected[kMany], i;
+  uint64_t size, at, n;
+  char* bytes;
+  Running a = start(plan, 0), b = start(plan, 1);
+  for (i = 0; i < kLongPrompt; ++i) prompt[i] = 5 + i * 7 % 200;
+  generate(a.executor, prompt, kLongPrompt, expected);
+  size = jllm_prefix_bytes(a.executor, kLongPrompt);
+  CHECK(size > kPiece);
+  bytes = malloc(size);
+  for (at = 0; at < size; at += n) {
+    n = size - at < kPiece ? size - at : kPiece;
+    CHECK_OK(jllm_save_prefix(a.executor, kLongPrompt, at, bytes + at, n));
+  }
+  CHECK(jllm_count(a.executor) == kLongPrompt);
+  CHECK_ERROR(jllm_save_prefix(a.executor, kLongPrompt, size, bytes, 1), JLLM_BAD_ARGUMENT);
+  CHECK_OK(jllm_load_prefix(b.executor, prompt, kLongPrompt, 0, bytes, 1));
+  CHECK(jllm_count(b.executor) == 0);
+  CHECK_OK(jllm_load_prefix(b.executor, prompt, kLongPrompt, 1, bytes + 1, size - 1));
+  CHECK(jllm_count(b.executor) == kLongPrompt);
+  for (i = 0; i < kMany; ++i) {
+    jllm_token token = {0, 0};
+    CHECK_OK(jllm_generate(b.executor, kMany - i, &token));
+    CHECK(token.id == expected[i]);
+  }
+  free(bytes);
+  stop(a);
+  stop(b);
+}
+
 static void test_calls(const jllm_plan* plan) {
   const uint32_t prompt[4] = {10, 20, 30, 40}, bad = 0xffffff;
   uint32_t tokens[kMany], i;
@@ -392,6 +424,7 @@ int main(int argc, char** argv) {
   test_refusals(data, size);
   test_create(plan);
   test_step(plan);
+  test_prefix(plan);
   test_calls(plan);
   jllm_plan_close(plan);
   free(handle.start);
