@@ -3,15 +3,11 @@
 #include "tools/plan_file/install.h"
 
 #include <gtest/gtest.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <optional>
 
+#include "tests/support/kill_at.h"
 #include "tests/tools/plan_file/plans.h"
 #include "tools/plan_file/sign.h"
 #include "tools/plan_file/signature.h"
@@ -21,6 +17,7 @@ namespace {
 
 using test::make_plan_file;
 using test::outcome_of;
+using test::run_and_kill;
 using tool::install_plan;
 using tool::PlanFile;
 using tool::PlanPaths;
@@ -120,39 +117,6 @@ TEST_F(Install, NothingToGoBackTo) {
   test::expect_refusal(outcome_of([&] { tool::roll_back(current()); }), tool::kFailed,
                        "No such file");
   expect_current("a.jllm");
-}
-
-// Runs `work` in a child process that is killed at its system call number `kill_at` (entries and
-// exits both count). Returns how many there were, where the child came to its end before; -1 where
-// it was killed; nothing where tracing is not allowed here.
-std::optional<int> run_and_kill(int kill_at, const std::function<void()>& work) {
-  const pid_t child = fork();
-  if (child == 0) {
-    if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(99);
-    raise(SIGSTOP);
-    try {
-      work();
-    } catch (const std::exception&) {
-      _exit(1);
-    }
-    _exit(0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (!WIFSTOPPED(status)) return std::nullopt;
-  for (int calls = 0;; ++calls) {
-    if (calls == kill_at) {
-      kill(child, SIGKILL);
-      waitpid(child, &status, 0);
-      return -1;
-    }
-    if (ptrace(PTRACE_SYSCALL, child, nullptr, nullptr) != 0) return std::nullopt;
-    waitpid(child, &status, 0);
-    if (WIFEXITED(status)) {
-      EXPECT_EQ(WEXITSTATUS(status), 0);
-      return calls;
-    }
-  }
 }
 
 // What an update may leave behind, whenever it is cut short: one of the two plans, whole, with
