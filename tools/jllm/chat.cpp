@@ -8,6 +8,7 @@
 #include "tools/jllm/commands.h"
 #include "tools/jllm/generation.h"
 #include "tools/jllm/line_editor.h"
+#include "tools/jllm/prefix_cache.h"
 #include "tools/jllm/transcript.h"
 
 namespace jllm::tool {
@@ -27,7 +28,8 @@ constexpr const char* kHelp =
 
 struct ChatOptions {
   PlanPaths plan;
-  std::string system, think, tools, history = default_history_path(), when_full = "ask";
+  PrefixOptions prefix;
+  std::string think, tools, history = default_history_path(), when_full = "ask";
   GenerationOptions generation;
   DeviceOptions device;
   CareOptions care;
@@ -40,7 +42,7 @@ bool parse(int argc, char** argv, ChatOptions* o) {
               "standard output.\nThe plan's context holds all of it. In it:\n" +
                   std::string(kHelp));
   add_plan(&a, &o->plan);
-  a.text("", "--system", &o->system, "the system text of the conversation");
+  add_options(&a, &o->prefix, "the conversation");
   a.text("", "--think", &o->think, "on or off, for models that can do both (default: the model's)");
   a.text("", "--tools", &o->tools, "file with the tools that the model may call, as for jllm run");
   a.text("", "--when-full", &o->when_full,
@@ -55,6 +57,7 @@ bool parse(int argc, char** argv, ChatOptions* o) {
   add_options(&a, &o->care);
   if (!a.parse(argc, argv)) return false;
   read_options(&o->generation);
+  read_options(&o->prefix);
   if (o->when_full != "ask" && o->when_full != "stop" && o->when_full != "drop") {
     throw Failure(kUsage, "--when-full " + o->when_full + ": expected ask, stop or drop");
   }
@@ -65,10 +68,13 @@ class Chat {
  public:
   Chat(const ChatOptions& options, OpenPlan& plan, Session& session, platform::Guard* guard)
       : options_(options), plan_(plan), session_(session), guard_(guard), editor_(options.history) {
-    dialogue_.system = options.system;
+    dialogue_.system = options.prefix.system;
     dialogue_.thinking = parse_think(options.think);
     dialogue_.tools = options.tools;
     session_.check(session_.executor().set_sampling(sampling_of(options.generation)));
+    if (options.prefix.cache.empty()) return;
+    sequence_ = tokens_before_messages(plan, dialogue_);
+    keep_prefix(options.prefix.cache, plan, session, sequence_);
   }
 
   void run() {

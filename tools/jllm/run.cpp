@@ -1,4 +1,5 @@
 // jllm run: continues a prompt and streams the text as it is made.
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -7,6 +8,7 @@
 #include "tools/jllm/commands.h"
 #include "tools/jllm/generation.h"
 #include "tools/jllm/memory_table.h"
+#include "tools/jllm/prefix_cache.h"
 #include "tools/jllm/session.h"
 
 namespace jllm::tool {
@@ -14,7 +16,8 @@ namespace {
 
 struct RunOptions {
   PlanPaths plan;
-  std::string prompt, file, system, think, tools;
+  std::string prompt, file, think, tools;
+  PrefixOptions prefix;
   bool chat = false;  // the prompt is a message
   GenerationOptions generation;
   DeviceOptions device;
@@ -25,11 +28,13 @@ struct RunOptions {
 struct RunResult : Generated {
   std::string text;
   text::ToolAnswer answer;  // what of the text are calls
-  size_t prompt_tokens = 0;
+  size_t prompt_tokens = 0, cached_tokens = 0;
+  PrefixReport prefix;
   double load_seconds = 0;
 
   double prompt_rate() const {
-    return first_token_seconds > 0 ? double(prompt_tokens) / first_token_seconds : 0;
+    return first_token_seconds > 0 ? double(prompt_tokens - cached_tokens) / first_token_seconds
+                                   : 0;
   }
   // Of the tokens behind the first one, which costs no decode step.
   double decode_rate() const {
@@ -46,7 +51,7 @@ bool parse(int argc, char** argv, RunOptions* o) {
   a.text("-f", "--file", &o->file, "read the prompt from a file (- for standard input)");
   a.flag("", "--chat", &o->chat,
          "the prompt is a message to the model: put it into the plan's chat format");
-  a.text("", "--system", &o->system, "the system text of the conversation; implies --chat");
+  add_options(&a, &o->prefix, "the conversation; implies --chat");
   a.text("", "--think", &o->think,
          "on or off, for models that can do both; implies --chat (default: the model's)");
   a.text("", "--tools", &o->tools,
@@ -60,18 +65,24 @@ bool parse(int argc, char** argv, RunOptions* o) {
   add_options(&a, &o->care);
   if (!a.parse(argc, argv)) return false;
   read_options(&o->generation);
+  read_options(&o->prefix);
   parse_think(o->think);
-  o->chat = o->chat || !o->system.empty() || !o->think.empty() || !o->tools.empty();
+  o->chat = o->chat || !o->prefix.system.empty() || !o->think.empty() || !o->tools.empty();
   if (!o->file.empty()) o->prompt = read_text(o->file);
   return true;
 }
 
-// The prompt as a conversation of one message.
-std::vector<uint32_t> encode_message(OpenPlan& plan, const RunOptions& o) {
+text::Dialogue dialogue_of(const RunOptions& o) {
   text::Dialogue dialogue;
-  dialogue.system = o.system;
+  dialogue.system = o.prefix.system;
   dialogue.thinking = parse_think(o.think);
   dialogue.tools = o.tools;
+  return dialogue;
+}
+
+// The prompt as a conversation of one message.
+std::vector<uint32_t> encode_message(OpenPlan& plan, const RunOptions& o) {
+  text::Dialogue dialogue = dialogue_of(o);
   dialogue.add_user(o.prompt);
   std::vector<uint32_t> tokens;
   std::string reason;
@@ -98,9 +109,24 @@ std::vector<uint32_t> encode_prompt(OpenPlan& plan, const RunOptions& o) {
   return tokens;
 }
 
+// With --prefix-cache, makes the executor's sequence what it keeps, and drops from it what the
+// prompt does not begin with. How many tokens of the prompt are left then.
+size_t use_prefix(const RunOptions& o, OpenPlan& plan, Session& session,
+                  const std::vector<uint32_t>& prompt, PrefixReport* report) {
+  if (o.prefix.cache.empty()) return 0;
+  const std::vector<uint32_t> prefix =
+      o.chat ? tokens_before_messages(plan, dialogue_of(o)) : prompt;
+  *report = keep_prefix(o.prefix.cache, plan, session, prefix);
+  const auto end = std::mismatch(prefix.begin(), prefix.end(), prompt.begin(), prompt.end()).first;
+  const auto kept = static_cast<uint32_t>(end - prefix.begin());
+  session.check(session.executor().rewind(kept));
+  return kept;
+}
+
 RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session, platform::Guard* guard) {
   RunResult result;
   const std::vector<uint32_t> prompt = encode_prompt(plan, o);
+  result.cached_tokens = use_prefix(o, plan, session, prompt, &result.prefix);
   session.check(session.executor().set_sampling(sampling_of(o.generation)));
   // A text that starts at the begin token has the space that SPM puts in front; it is not the
   // user's.
@@ -110,8 +136,10 @@ RunResult generate(const RunOptions& o, OpenPlan& plan, Session& session, platfo
   AnswerPrinter printer(plan.tokenizer(), notation, !o.as_json, drop_space,
                         ends_in_thinking(plan.tokenizer(), prompt));
   if (o.echo && !o.as_json) std::fwrite(o.prompt.data(), 1, o.prompt.size(), stdout);
-  static_cast<Generated&>(result) = tool::generate(o.generation, plan, session, guard, prompt,
-                                                   [&](uint32_t token) { printer.push(token); });
+  const auto rest = prompt.begin() + static_cast<std::ptrdiff_t>(result.cached_tokens);
+  static_cast<Generated&>(result) =
+      tool::generate(o.generation, plan, session, guard, {rest, prompt.end()},
+                     [&](uint32_t token) { printer.push(token); });
   printer.finish();
   result.prompt_tokens = prompt.size();
   result.load_seconds = session.load_seconds();
@@ -138,8 +166,10 @@ void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const R
   const fb::Model& model = *plan.view().plan().model();
   const MemoryUse& memory = session.executor().memory_use();
   const SpeculationCounts& counts = session.executor().speculation_counts();
-  std::fprintf(stderr, "\nprompt: %zu tokens, %.1f tok/s, first token after %.1f ms\n",
-               r.prompt_tokens, r.prompt_rate(), r.first_token_seconds * 1e3);
+  const std::string kept =
+      r.cached_tokens > 0 ? " (" + std::to_string(r.cached_tokens) + " of them kept)" : "";
+  std::fprintf(stderr, "\nprompt: %zu tokens%s, %.1f tok/s, first token after %.1f ms\n",
+               r.prompt_tokens, kept.c_str(), r.prompt_rate(), r.first_token_seconds * 1e3);
   std::fprintf(stderr, "output: %zu tokens, %.1f tok/s, %.2f GB/s of weights; ended by: %s\n",
                r.tokens.size(), r.decode_rate(), weight_gbps(r, plan, counts), r.finish);
   if (counts.drafted > 0) {
@@ -183,6 +213,8 @@ void print_json(const RunResult& r, OpenPlan& plan, Session& session, const RunO
   }
   d["seed"] = o.generation.seed;
   d["prompt_tokens"] = r.prompt_tokens;
+  d["cached_tokens"] = r.cached_tokens;
+  if (r.prefix.tokens > 0) d["prefix"] = nlohmann::ordered_json::parse(r.prefix.json());
   d["generated_tokens"] = r.tokens.size();
   d["prompt_tok_s"] = r.prompt_rate();
   d["decode_tok_s"] = r.decode_rate();

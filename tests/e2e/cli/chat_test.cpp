@@ -115,6 +115,75 @@ TEST_F(Chat, ClearAndSystemBeginAfresh) {
   EXPECT_EQ(chat(line(kLathe), {"--system", "Be brief."}).out, brief);
 }
 
+// The texts are the same with the system text computed, computed and kept, and read.
+TEST_F(Chat, ASystemTextIsKeptInAFile) {
+  compile("chatml");
+  std::string system = "Be brief.";
+  while (system.size() < 1000) system += " Name the tool before you take it into your hand.";
+  test::write_text(dir_.file("system.txt"), system + "\n");
+  const std::vector<std::string> plain = {"--system", system};
+  std::vector<std::string> cached = {"--system-file", dir_.file("system.txt"), "--prefix-cache",
+                                     dir_.file("prefix")};
+  const std::string expected = chat(line(kLathe) + line(kSensor), plain).out;
+  for (const char* did : {" computed in ", " read in "}) {
+    const ProcessResult result = chat(line(kLathe) + line(kSensor), cached);
+    EXPECT_EQ(result.out, expected);
+    EXPECT_NE(result.err.find(did), std::string::npos) << result.err;
+    EXPECT_EQ(result.err.find("warning"), std::string::npos) << result.err;
+    EXPECT_GT(kept(result).at(0), 100);
+  }
+  // A run takes the same file; a byte in its second half is wrong then.
+  const auto run_json = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"run", plan(), "-p", kLathe, "-t", "0", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const ProcessResult result = jllm(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    return nlohmann::json::parse(result.out);
+  };
+  const auto text = run_json(plain)["text"];
+  const auto read = run_json(cached);
+  EXPECT_EQ(read["text"], text);
+  EXPECT_EQ(read["prefix"]["source"], "file");
+  EXPECT_EQ(read["cached_tokens"], read["prefix"]["tokens"]);
+  std::vector<uint8_t> bytes = test::read_file(dir_.file("prefix"));
+  ASSERT_GT(bytes.size(), size_t{1} << 20) << "not in several pieces";
+  bytes[bytes.size() - 100] ^= 1;
+  test::write_file(dir_.file("prefix"), bytes.data(), bytes.size());
+  const auto damaged = run_json(cached);
+  EXPECT_EQ(damaged["text"], text);
+  EXPECT_EQ(damaged["prefix"]["source"], "computed");
+  EXPECT_EQ(damaged["prefix"]["refusal"],
+            dir_.file("prefix") + " is damaged: its hash is not what it says");
+  EXPECT_EQ(run_json(cached)["prefix"]["source"], "file");
+  cached[3] = "/proc/prefix";
+  const auto unwritable = run_json(cached);
+  EXPECT_EQ(unwritable["text"], text);
+  EXPECT_NE(unwritable["prefix"]["not_written"], nullptr);
+  EXPECT_FALSE(run_json(plain).contains("prefix"));
+}
+
+TEST_F(Chat, APromptIsKeptInAFile) {
+  compile("chatml");
+  const auto run_it = [&](const std::string& prompt) {
+    return jllm({"run", plan(), "-t", "0", "-n", "20", "-p", prompt, "--prefix-cache",
+                 dir_.file("prefix")});
+  };
+  const ProcessResult plain = jllm({"run", plan(), "-t", "0", "-n", "20", "-p", "Tom was a boy"});
+  const ProcessResult first = run_it("Tom was a boy"), next = run_it("Tom was a boy");
+  EXPECT_EQ(first.out, plain.out);
+  EXPECT_EQ(next.out, plain.out);
+  EXPECT_NE(next.err.find(" read in "), std::string::npos) << next.err;
+  EXPECT_NE(run_it("Tom was a girl").err.find("prefix holds"), std::string::npos);
+}
+
+TEST_F(Chat, OddSystemTextsAreRefused) {
+  compile("chatml");
+  test::write_text(dir_.file("empty"), "\n");
+  expect_failure(jllm({"chat", plan(), "--system-file", dir_.file("empty")}), 2, {"no text in it"});
+  expect_failure(jllm({"chat", plan(), "--system", "a", "--system-file", "b"}), 2, {"one of them"});
+  expect_failure(jllm({"chat", plan(), "--system-file", dir_.file("none")}), 1, {"No such file"});
+}
+
 TEST_F(Chat, CommandsAndLinesThatGoOn) {
   compile("chatml");
   const ProcessResult result = chat("/help\n/nonsense\n/think maybe\n/tools x\n\n/quit\nnever\n");

@@ -116,6 +116,15 @@ TEST(ServeApi, MessagesBecomeADialogue) {
   EXPECT_EQ(dialogue.message(4).text, "done");
 }
 
+TEST(ServeApi, ConversationsThatBringNoSystemTextGetTheServers) {
+  RequestDefaults own = defaults();
+  own.system = "Be kind.";
+  EXPECT_EQ(parse_chat_request(with_user(""), own).dialogue.system, "Be kind.");
+  const char* const brings = R"({"messages": [{"role": "system", "content": "Be brief."},
+                                              {"role": "user", "content": "x"}]})";
+  EXPECT_EQ(parse_chat_request(brings, own).dialogue.system, "Be brief.");
+}
+
 TEST(ServeApi, ToolsGoToTheFormatAsTheyAre) {
   const std::string tool =
       R"({"type":"function","function":{"name":"f","parameters":{"z":1,"a":2}}})";

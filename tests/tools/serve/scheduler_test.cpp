@@ -40,6 +40,19 @@ TEST_F(OneSlot, WhatAPromptHasInCommonWithTheSlotIsKept) {
   EXPECT_TRUE(engine.called("rewind 0 to 24"));
 }
 
+TEST_F(OneSlot, WhatTheEngineBeganWithIsKept) {
+  engine.begin(0, {}, nullptr, 15);
+  while (engine.consume(0) > 0) {
+  }
+  scheduler = std::make_unique<Scheduler>(
+      engine, metrics, [this](double) { return verdict(); }, 8, nullptr, counting(15));
+  EXPECT_THAT(scheduler->state().kept, ElementsAre(15));
+  const Request request(counting(20));
+  run(request);
+  EXPECT_EQ(request.sink->cached(), 15u);
+  EXPECT_TRUE(engine.called("rewind 0 to 15"));
+}
+
 TEST_F(OneSlot, TextsEndAtTheirLimits) {
   engine.replies = {std::vector<uint32_t>(kContext, 5)};
   start();

@@ -121,6 +121,7 @@ ChatRequest parse_chat_request(std::string_view body, const RequestDefaults& def
   }
   request.parallel_calls = members.flag("parallel_tool_calls", true);
   read_messages(members, &request.dialogue);
+  if (request.dialogue.system.empty()) request.dialogue.system = defaults.system;
   read_tools(members, defaults, &request);
   return request;
 }

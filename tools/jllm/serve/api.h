@@ -30,6 +30,7 @@ struct RequestDefaults {
   uint32_t max_tokens = UINT32_MAX;
   bool tools = false;  // the plan's chat format covers them
   std::string no_tools_because;
+  std::string system;  // text of conversations that bring none
 };
 
 // What both kinds of completion have in common.

@@ -88,6 +88,7 @@ std::string Monitor::health_json(const Scheduler::State& scheduler, const Metric
                     {"cached", metrics.cached_tokens.load()},
                     {"generated", metrics.generated_tokens.load()},
                     {"per_second_of_a_request", rate(metrics.each_token)}};
+  if (facts_.prefix.tokens > 0) json["prefix"] = Json::parse(facts_.prefix.json());
   json["memory"] = {{"available_bytes", available},
                     {"resident_bytes", memory.resident},
                     {"plan",
@@ -136,6 +137,11 @@ void Monitor::write(const Scheduler::State& scheduler, const Metrics& metrics,
   gauge("jllm_queue_limit", "Requests that may wait.", scheduler.queue_limit);
   gauge("jllm_tokens_per_second", "Tokens a second that a request got on average.",
         rate(metrics.each_token));
+  if (facts_.prefix.tokens > 0) {
+    text->metric("jllm_prefix_tokens", "gauge", "Tokens that the server began with.");
+    text->sample(double(facts_.prefix.tokens), label({{"source", facts_.prefix.source()}}));
+    gauge("jllm_prefix_seconds", "What it took to have them.", facts_.prefix.seconds);
+  }
   gauge("jllm_memory_available_bytes", "MemAvailable of the system.",
         double(sysfs_.mem_available().value_or(0)));
   gauge("jllm_resident_bytes", "Resident memory of the server.", double(memory.resident));

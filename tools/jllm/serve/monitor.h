@@ -6,6 +6,7 @@
 
 #include "executor/platform/guard.h"
 #include "executor/platform/power.h"
+#include "tools/jllm/prefix_cache.h"
 #include "tools/jllm/serve/metrics.h"
 #include "tools/jllm/serve/scheduler.h"
 
@@ -17,6 +18,7 @@ struct ModelFacts {
   uint32_t context = 0, vocab_size = 0;
   MemoryUse memory;
   double load_seconds = 0;
+  tool::PrefixReport prefix;
 };
 
 class Monitor {

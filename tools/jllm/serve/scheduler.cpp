@@ -26,7 +26,8 @@ uint32_t common_prefix(const std::vector<uint32_t>& a, const std::vector<uint32_
 
 }  // namespace
 
-Scheduler::Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue_limit, Beat beat)
+Scheduler::Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue_limit, Beat beat,
+                     const std::vector<uint32_t>& prefix)
     : engine_(engine),
       metrics_(metrics),
       care_(std::move(care)),
@@ -36,9 +37,12 @@ Scheduler::Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue
       mask_((engine.vocab_size() + 31) / 32) {
   state_.slots = engine.slots();
   state_.queue_limit = queue_limit;
-  state_.kept.resize(slots_.size());
+  state_.kept.assign(slots_.size(), static_cast<uint32_t>(prefix.size()));
   // Memory is taken now; a step that makes a token takes none of the scheduler's.
-  for (Slot& slot : slots_) slot.tokens.reserve(engine.context());
+  for (Slot& slot : slots_) {
+    slot.tokens = prefix;
+    slot.tokens.reserve(engine.context());
+  }
   for (auto* slots : {&ready_, &batch_, &asked_, &waiting_}) slots->reserve(slots_.size());
   thread_ = std::thread([this] { run(); });
 }

@@ -68,7 +68,9 @@ class Scheduler {
   // kBeatSeconds while there is nothing to do: where it is not, that thread hangs.
   using Beat = std::function<void(double now)>;
   static constexpr double kBeatSeconds = 1;
-  Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue_limit, Beat beat = nullptr);
+  // `prefix`: what each of the engine's slots has already.
+  Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue_limit, Beat beat = nullptr,
+            const std::vector<uint32_t>& prefix = {});
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;

@@ -11,6 +11,7 @@
 #include "tools/jllm/arguments.h"
 #include "tools/jllm/commands.h"
 #include "tools/jllm/generation.h"
+#include "tools/jllm/prefix_cache.h"
 #include "tools/jllm/serve/executor_engine.h"
 #include "tools/jllm/serve/notify.h"
 #include "tools/jllm/serve/service.h"
@@ -32,6 +33,7 @@ struct ServeOptions {
   PlanPaths plan;
   HttpOptions http;
   ServiceOptions service;
+  PrefixOptions prefix;
   GenerationOptions generation;
   DeviceOptions device;
   CareOptions care;
@@ -82,12 +84,14 @@ bool parse(int argc, char** argv, ServeOptions* o) {
   a.number("", "--drain-timeout", &o->drain_timeout, 0, 1e6,
            "seconds that requests under way get when the server is told to end (default 30)");
   a.text("", "--max-body", &o->max_body, "longest request, as 512K or 4M (default 4M)");
+  add_options(&a, &o->prefix, "conversations that bring none");
   add_options(&a, &o->generation);
   a.flag("-v", "--verbose", &o->service.verbose, "a line on standard error for each request");
   add_options(&a, &o->device);
   add_options(&a, &o->care);
   if (!a.parse(argc, argv)) return false;
   read_options(&o->generation);
+  read_options(&o->prefix);
   const std::optional<uint64_t> max_body = platform::parse_size(o->max_body);
   if (!max_body || *max_body == 0) {
     throw Failure(kUsage, "--max-body " + o->max_body + ": expected a size such as 512K or 4M");
@@ -112,7 +116,28 @@ std::string fingerprint_of(const PlanView& view) {
   return text;
 }
 
-ModelFacts facts_of(OpenPlan& plan, Session& session, const std::string& id) {
+// With --prefix-cache, puts into every slot what conversations begin with that bring neither a
+// system text of their own nor tools, and returns it. A text that the format refuses is refused
+// now, and not with each request.
+std::vector<uint32_t> begin_slots(const PrefixOptions& o, OpenPlan& plan, Session& session,
+                                  PrefixReport* report) {
+  if (o.system.empty() && o.cache.empty()) return {};
+  text::Dialogue dialogue;
+  dialogue.system = o.system;
+  std::vector<uint32_t> tokens = tokens_before_messages(plan, dialogue);
+  if (o.cache.empty()) return {};
+  *report = keep_prefix(o.cache, plan, session, tokens);
+  Executor& executor = session.executor();
+  for (uint32_t slot = 1; slot < executor.slots(); ++slot) {
+    session.check(executor.select(slot));
+    session.check(executor.copy_prefix(0, report->tokens));
+  }
+  session.check(executor.select(0));
+  return tokens;
+}
+
+ModelFacts facts_of(OpenPlan& plan, Session& session, const std::string& id,
+                    const PrefixReport& prefix) {
   const fb::Model& model = *plan.view().plan().model();
   ModelFacts facts;
   facts.model = id;
@@ -123,6 +148,7 @@ ModelFacts facts_of(OpenPlan& plan, Session& session, const std::string& id) {
   facts.vocab_size = model.vocab_size();
   facts.memory = session.executor().memory_use();
   facts.load_seconds = session.load_seconds();
+  facts.prefix = prefix;
   return facts;
 }
 
@@ -173,16 +199,21 @@ int run_server(ServeOptions& o, OpenPlan& plan, Session& session) {
   o.service.defaults.sampling = sampling_of(o.generation);
   if (!o.generation.seed_text.empty()) o.service.seed = o.generation.seed;
   o.service.defaults.max_tokens = static_cast<uint32_t>(o.generation.max_tokens);
+  o.service.defaults.system = o.prefix.system;
+
+  PrefixReport report;
+  const std::vector<uint32_t> prefix = begin_slots(o.prefix, plan, session, &report);
 
   Metrics metrics;
-  Monitor monitor(facts_of(plan, session, o.service.model), make_guard(o.care), now_seconds());
+  Monitor monitor(facts_of(plan, session, o.service.model, report), make_guard(o.care),
+                  now_seconds());
   serve::ExecutorEngine engine(session, plan.view(), o.generation.speculate);
   Notify notify;
   const Scheduler::Beat beat = [&notify](double now) { notify.beat(now); };
   Scheduler scheduler(
       engine, metrics,
       [&](double now) { return monitor.care(now, metrics.generated_tokens.load()); },
-      static_cast<uint32_t>(o.queue), notify.beat_seconds() > 0 ? beat : nullptr);
+      static_cast<uint32_t>(o.queue), notify.beat_seconds() > 0 ? beat : nullptr, prefix);
   const serve::Page page(plan.view().plan());
   if (!o.no_page) o.service.page = &page;
   Service service(o.service, plan.tokenizer(), format, session.executor().context(), &scheduler,
