@@ -8,7 +8,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 fuzz_dir="$repo/build-fuzz"
-all_targets=(plan launch gguf edits tokenizer chat json)
+all_targets=(plan launch gguf edits tokenizer chat json prefix)
 seconds=20
 build_only=0
 targets=()

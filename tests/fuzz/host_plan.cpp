@@ -1,6 +1,5 @@
 #include "tests/fuzz/host_plan.h"
 
-#include "jllm/executor.h"
 #include "jllm/plan_source.h"
 #include "schema/plan_view.h"
 
@@ -46,7 +45,7 @@ bool is_small(const PlanView& view) {
   return arenas <= kMaxArenas && launches <= kMaxLaunches;
 }
 
-void use(Executor& executor) {
+void generate(Executor& executor) {
   const uint32_t vocab = executor.vocab_size();
   const uint32_t prompt[] = {1 % vocab, 2 % vocab, 3 % vocab, vocab - 1, 0};
   const uint32_t room = executor.context() < 5 ? executor.context() : 5;
@@ -71,6 +70,11 @@ void use(Executor& executor) {
 }  // namespace
 
 void run_host_plan(uint8_t* head, size_t size) {
+  with_host_plan(head, size, [](const PlanView&, Executor& executor) { generate(executor); });
+}
+
+void with_host_plan(uint8_t* head, size_t size,
+                    const std::function<void(const PlanView&, Executor&)>& use) {
   Message message;
   PlanPrefix prefix = {};
   if (size >= sizeof prefix) {
@@ -95,7 +99,7 @@ void run_host_plan(uint8_t* head, size_t size) {
       Executor::create(view.value(), source, memory.data(), bytes, options, &message);
   JLLM_FUZZ_CHECK(executor.ok() || message.text[0] != 0);
   if (!executor.ok()) return;
-  use(*executor.value());
+  use(view.value(), *executor.value());
   executor.value()->destroy();
 }
 

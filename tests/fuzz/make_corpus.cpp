@@ -8,7 +8,9 @@
 #include "compiler/emit/tokenizer_segment.h"
 #include "compiler/gguf/writer.h"
 #include "schema/prefix.h"
+#include "tests/fuzz/host_plan.h"
 #include "tests/support/tiny_plan.h"
+#include "tools/plan_file/prefix_file.h"
 
 namespace jllm {
 namespace {
@@ -60,7 +62,7 @@ void save_head(const std::string& name, const synth::SynthOptions& model, Compil
 }
 
 void save_plans() {
-  CompileOptions drafting, plain, packed;
+  CompileOptions drafting, plain, packed, slots;
   drafting.plan.speculate = 3;
   plain.plan.speculate = 0;
   packed.plan.speculate = 0;
@@ -69,7 +71,10 @@ void save_plans() {
   save_head("stablelm", tiny("stablelm-2-1.6b"), plain);
   save_head("lfm2", tiny("lfm2-1.2b", 3), plain);
   save_head("olmoe", experts("f32"), plain);
+  slots.plan.slots = 2;
+  slots.plan.kv_k = slots.plan.kv_v = WeightType::kQ8_0;
   save_head("olmoe-q8_0", experts("q8_0"), packed);
+  save_head("slots", tiny("lfm2-1.2b", 3), slots);
 }
 
 void save_models() {
@@ -188,6 +193,27 @@ void save_small() {
   }
 }
 
+// What the target's plan makes of a few tokens, behind the byte that says what is made to fit.
+void save_prefix() {
+  const std::vector<uint8_t> head = fuzz::base_file("slots.head");
+  const fuzz::AlignedCopy aligned(head.data(), head.size());
+  const auto keep = [&](const PlanView& view, Executor& executor) {
+    const test::TempDir dir;
+    const std::vector<uint32_t> tokens = {1, 2, 3, 4, 5};
+    if (executor.prefill(tokens.data(), 5) != Error::kOk) throw std::runtime_error("no prefix");
+    tool::write_prefix(dir.file("a"), view.prefix().plan_hash, executor, tokens);
+    std::vector<uint8_t> input = test::read_file(dir.file("a"));
+    for (const uint8_t fits : {uint8_t{0}, uint8_t{3}}) {
+      input.insert(input.begin(), fits);
+      input[input.size() / 2] =
+          static_cast<uint8_t>(input[input.size() / 2] ^ fits);  // caches of other numbers
+      save("corpus/prefix/fits-" + std::to_string(fits), input.data(), input.size());
+      input.erase(input.begin());
+    }
+  };
+  fuzz::with_host_plan(aligned.data(), aligned.size(), keep);
+}
+
 }  // namespace
 }  // namespace jllm
 
@@ -201,4 +227,5 @@ int main(int argc, char** argv) {
   jllm::save_models();
   jllm::save_edits();
   jllm::save_small();
+  jllm::save_prefix();
 }

@@ -83,7 +83,7 @@ std::string read_prefix(PlanSource& file, uint64_t plan_hash, Executor& executor
   if (!refusal.empty()) return refusal;
   uint64_t place = sizeof header;
   const auto read = [&](void* out, uint64_t size) {
-    const bool ok = file.read(place, size, out) == Error::kOk;
+    const bool ok = size == 0 || file.read(place, size, out) == Error::kOk;
     place += size;
     return ok;
   };
