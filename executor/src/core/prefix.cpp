@@ -8,6 +8,7 @@
 #include "schema/plan_view.h"
 
 namespace jllm {
+
 // Which of a prefix's bytes go where.
 struct Executor::PrefixMove {
   uint64_t skip, size;  // so many are passed over, and so many moved behind them
