@@ -111,6 +111,20 @@ def check_drain(machine):
     expect(state["ActiveState"] == "inactive" and state["Result"] == "success", state)
 
 
+def check_prefix(machine):
+    """A system text is kept in the one folder that the service may write to, and nowhere else."""
+    def start(path):
+        machine.run("bash", "-ec", f"""printf 'Be brief and kind.' >/var/lib/jllm/system.txt
+            sed -i 's|^JLLM_OPTIONS=.*|JLLM_OPTIONS=--system-file /var/lib/jllm/system.txt --prefix-cache {path}|' /etc/jllm/jllm.env
+            systemctl restart jllm""")
+        return json.loads(machine.run("jllm", "health").stdout)["prefix"]
+    for source in ("computed", "file"):
+        prefix = start("/var/cache/jllm/prefix")
+        expect(prefix["source"] == source and prefix["refusal"] is None and prefix["not_written"] is None, prefix)
+    prefix = start("/var/lib/jllm/prefix")
+    expect("Read-only file system" in str(prefix["not_written"]), prefix)
+
+
 def check_failures(machine):
     drop_in = "[Service]\\nRestartSec=100ms\\nWatchdogSec=3\\n"  # what takes minutes otherwise
     machine.run("bash", "-ec", f"""mkdir -p /etc/systemd/system/jllm.service.d
@@ -157,6 +171,7 @@ def main():
                         "/srv/jllm/plan.jllm", "--start")
             check_confined(machine)
             check_drain(machine)
+            check_prefix(machine)
             check_failures(machine)
             machine.run("bash", "/srv/jllm/tools/install_service.sh", "--uninstall")
             expect(machine.run("systemctl", "is-active", "jllm", check=False).stdout.strip() == "inactive", "still there")
@@ -166,7 +181,7 @@ def main():
             raise
         finally:
             machine.end()
-    print("the service is installed, confined, drained, restarted after SIGKILL and a hang, stays down with a damaged plan, is updated")
+    print("the service is installed, confined, drained, keeps a prefix, is restarted after SIGKILL and a hang, stays down with a damaged plan, is updated")
 
 
 if __name__ == "__main__":
