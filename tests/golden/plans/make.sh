@@ -3,7 +3,7 @@
 # tokens that they generate from it; from 1.3 on also a signed one whose weights are in a file of their own, by a key
 # that is then thrown away. The plans of earlier versions are never made anew: they are what is out there.
 # usage: tests/golden/plans/make.sh VERSION COMMIT      from the repository's root, after a build of make_golden_model
-#   1.0  613bf78    1.1  d052031    1.2  f502312    1.3  094509f
+#   1.0  613bf78    1.1  d052031    1.2  f502312    1.3  094509f    1.4  078dbc9
 set -euo pipefail
 [ $# = 2 ] || { sed -n '2,6s/^# //p' "$0"; exit 2; }
 version=$1
