@@ -69,7 +69,7 @@ Footprint make_footprint(const PlannedModel& planned, const BudgetOptions& optio
 Prediction predict(const Footprint& footprint, const target::Target& target) {
   Prediction prediction;
   prediction.bytes_per_token = footprint.weights_per_token + footprint.budget.kv;
-  if (target.bandwidth_gbps > 0 && prediction.bytes_per_token > 0) {
+  if (target.bandwidth_gbps > 0 && footprint.weights_per_token > 0) {
     prediction.tokens_per_second = target.bandwidth_gbps * 1e9 / double(prediction.bytes_per_token);
   }
   prediction.load_seconds = double(footprint.budget.weights) / kStorageBytesPerSecond;

@@ -100,6 +100,7 @@ std::vector<std::string> provenance_options(const PlannedModel& planned) {
           "prefill_chunk=" + std::to_string(o.prefill_rows.back()),
           "speculate=" + std::to_string(o.most_drafted()),
           "slots=" + std::to_string(o.slots),
+          std::string("embedding=") + (o.embeds ? "last" : "none"),
           planned.fused ? "fuse=1" : "fuse=0",
           std::string("activations=") + select::activation_mode_name(planned.select.activations),
           std::string("tuning=") + tuning_name(planned.select.tuning)};
@@ -230,6 +231,14 @@ llvm::Expected<std::vector<uint8_t>> make_self_test(const CompileOptions& option
 llvm::Error add_self_test(const CompileOptions& options, report::Facts& facts,
                           emit::PlanInputs& inputs) {
   if (options.self_test == SelfTestChoice::kNever) return llvm::Error::success();
+  if (facts.planned->options.embeds) {
+    if (options.self_test == SelfTestChoice::kAlways) {
+      return fail(ExitCode::kUnsupported,
+                  "--selftest always: a self-test is of tokens, and the plan makes embeddings");
+    }
+    facts.self_test = "none: the plan makes embeddings";
+    return llvm::Error::success();
+  }
   if (options.self_test == SelfTestChoice::kAuto &&
       facts.footprint.budget.weights > kAutoSelfTestBytes) {
     facts.self_test = llvm::formatv(
@@ -284,13 +293,14 @@ llvm::Error compile_for(const target::Target& target, const CompileOptions& opti
   if (!tokenizer_warning.empty() && !options.quiet)
     llvm::errs() << "warning: " << tokenizer_warning << "\n";
   llvm::Expected<chat::ChosenFormat> chat =
-      chat::choose_format(file, *tokenizer, options.chat_format);
+      chat::choose_format(file, *tokenizer, planned->options.embeds ? "none" : options.chat_format);
   if (!chat) return chat.takeError();
   if (!chat->warning.empty()) {
     llvm::errs() << llvm::formatv("warning: {0}\n  the chat format is {1}\n", chat->warning,
                                   chat->name);
   }
   facts.chat_format = chat->description.what;
+  if (planned->options.embeds) facts.chat_format = "none: the plan makes embeddings";
   facts.chat_covers = chat->description.covers_text();
   facts.chat_lacks = chat->description.lacks_text();
   std::vector<std::vector<uint8_t>> modules;

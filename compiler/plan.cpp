@@ -22,6 +22,20 @@ std::vector<uint32_t> prefill_rows(uint32_t chunk, uint32_t context) {
   return rows;
 }
 
+// Whether the plan makes embeddings. Of the ways to make one of a text's states, the last token's
+// needs no more than what every decoder computes.
+llvm::Expected<bool> embeds(const model::Model& model, const PlanOptions& options) {
+  if (options.embeds) return *options.embeds;
+  const char* kNames[] = {"none", "mean", "cls", "last", "rank"};
+  const uint32_t pooling = model.params.pooling_type;
+  if (pooling == model::kNoPooling || pooling == model::kLast) return pooling == model::kLast;
+  return fail(ExitCode::kUnsupported,
+              "{0}: the model is made for embeddings with {1}.pooling_type {2} ({3}); supported is "
+              "3 (last). --embedding last takes the last token's state all the same, --embedding "
+              "none makes text",
+              model.file->path(), model.params.architecture, pooling, kNames[pooling]);
+}
+
 // Rows that one replay verifies: the last token and the drafted ones. Powers of two, so that a
 // short draft does not pay for a long one, up to the longest.
 llvm::Expected<std::vector<uint32_t>> verify_rows(uint32_t draft, uint32_t context) {
@@ -81,6 +95,9 @@ llvm::Expected<model::ProgramOptions> resolve(const model::Model& model,
   resolved.rotate_keys = options.rotate_keys;
   resolved.prefill_rows = prefill_rows(
       options.prefill_chunk != 0 ? options.prefill_chunk : target.prefill_chunk, resolved.context);
+  llvm::Expected<bool> vectors = embeds(model, options);
+  if (!vectors) return vectors.takeError();
+  resolved.embeds = *vectors;
   llvm::Expected<std::vector<uint32_t>> verify =
       verify_rows(options.speculate.value_or(0), resolved.context);
   if (!verify) return verify.takeError();
@@ -89,6 +106,10 @@ llvm::Expected<model::ProgramOptions> resolve(const model::Model& model,
   llvm::Expected<std::vector<uint32_t>> batch = batch_rows(options.slots, target);
   if (!batch) return batch.takeError();
   resolved.batch_rows = std::move(*batch);
+  if (resolved.embeds) {  // no token is made
+    resolved.verify_rows.clear();
+    resolved.batch_rows.clear();
+  }
   return resolved;
 }
 

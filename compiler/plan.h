@@ -32,6 +32,8 @@ struct PlanOptions {
   // Tokens that a step may draft, at most kMaxDraft; 0: no verify graphs. Planner::resolve() gives
   // those who did not choose the default.
   std::optional<uint32_t> speculate;
+  // Embeddings instead of text; default: what the model is made for (pooling_type).
+  std::optional<bool> embeds;
 
   friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };

@@ -16,6 +16,9 @@ inline uint64_t allocation_bytes(const fb::Plan& plan, const fb::Arena& arena) {
   return is_per_slot(arena.kind()) ? plan.slots() * arena.size() : arena.size();
 }
 
+// Whether the plan makes embeddings: vectors in the place of text.
+inline bool makes_embeddings(const fb::Plan& plan) { return plan.bindings()->embedding() != 0; }
+
 // Proves that `plan` is consistent in itself and with a file whose segments end at `file_size`.
 Error validate_plan(const fb::Plan& plan, const PlanPrefix& prefix, Message* message);
 

@@ -8,7 +8,7 @@ namespace jllm {
 
 constexpr uint32_t kPlanMagic = 0x4D4C4C4A;  // "JLLM"
 constexpr uint16_t kPlanMajor = 1;           // must match
-constexpr uint16_t kPlanMinor = 4;           // must not be newer than the executor's
+constexpr uint16_t kPlanMinor = 5;           // must not be newer than the executor's
 constexpr uint64_t kSegmentAlignment = 4096;
 constexpr uint64_t kMaxPlanBytes = 64u << 20;  // of the FlatBuffer; weights are never inside it
 

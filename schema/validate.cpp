@@ -220,28 +220,33 @@ class Validator {
   }
 
   bool check_graphs() {
-    bool decode = false;
-    bool head = false;
+    constexpr uint32_t kDecode = 1u << static_cast<uint32_t>(fb::GraphKind::Decode);
+    constexpr uint32_t kPrefill = 1u << static_cast<uint32_t>(fb::GraphKind::Prefill);
+    constexpr uint32_t kHead = 1u << static_cast<uint32_t>(fb::GraphKind::Head);
+    uint32_t kinds = 0;  // a bit each
     for (const fb::Graph* graph : *plan_.graphs()) {
       if (graph->kind() > fb::GraphKind::MAX || graph->rows() < 1) return fail("plan: odd graph");
       if (graph->kind() == fb::GraphKind::Verify && !check_verify(*graph)) return false;
       if (graph->kind() == fb::GraphKind::Batch && !check_batch(*graph)) return false;
-      decode |= graph->kind() == fb::GraphKind::Decode;
-      head |= graph->kind() == fb::GraphKind::Head;
+      kinds |= 1u << static_cast<uint32_t>(graph->kind());
       for (const fb::Launch* launch : *graph->launches()) {
         if (!check_launch(*launch)) return false;
       }
     }
-    return (decode && head) || fail("plan: no decode or no head graph");
+    // Text is made by decode graphs, a vector of prefill's work.
+    const uint32_t made_by = makes_embeddings(plan_) ? kPrefill : kDecode;
+    return (kinds & (made_by | kHead)) == (made_by | kHead) ||
+           fail("plan: a needed graph is missing");
   }
 
   bool check_bindings() {
     const fb::Bindings& b = *plan_.bindings();
     const uint64_t context = plan_.model()->context();
     const uint64_t vocab = plan_.model()->vocab_size();
+    const uint64_t made = makes_embeddings(plan_) ? b.embedding() : vocab;
     const bool ok = inside_arena(b.state_arena(), b.step_state(), sizeof(StepState)) &&
                     inside_arena(b.state_arena(), b.tokens(), context * 4) &&
-                    inside_arena(b.logits_arena(), b.logits(), vocab * 4) &&
+                    inside_arena(b.logits_arena(), b.logits(), made * 4) &&
                     inside_arena(b.ring_arena(), b.ring(), kRingSlots * sizeof(RingSlot)) &&
                     plan_.arenas()->Get(b.state_arena())->kind() == fb::ArenaKind::State &&
                     plan_.arenas()->Get(b.ring_arena())->kind() == fb::ArenaKind::HostPinned &&

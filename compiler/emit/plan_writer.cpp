@@ -258,11 +258,15 @@ class PlanWriter {
     const bool verifies = !plan_.options.verify_rows.empty();
     const memory::Location draft = verifies ? at(ids.draft) : memory::Location{};
     const bool batches = !plan_.options.batch_rows.empty();
-    return fb::CreateBindings(b, static_cast<uint16_t>(at(ids.state).arena), at(ids.state).offset,
-                              at(ids.tokens).offset, static_cast<uint16_t>(at(ids.logits).arena),
-                              at(ids.logits).offset, static_cast<uint16_t>(at(ids.ring).arena),
-                              at(ids.ring).offset, static_cast<uint16_t>(draft.arena), draft.offset,
-                              batches ? at(ids.batch).offset : 0, at(ids.mask).offset);
+    const bool embeds = ids.embedding.has_value();
+    // What the plan makes lies at one place, logits or a vector.
+    const memory::Location& made = at(ids.embedding.value_or(ids.logits));
+    return fb::CreateBindings(
+        b, static_cast<uint16_t>(at(ids.state).arena), at(ids.state).offset, at(ids.tokens).offset,
+        static_cast<uint16_t>(made.arena), made.offset, static_cast<uint16_t>(at(ids.ring).arena),
+        at(ids.ring).offset, static_cast<uint16_t>(draft.arena), draft.offset,
+        batches ? at(ids.batch).offset : 0, embeds ? UINT64_MAX : at(ids.mask).offset,
+        embeds ? plan_.model.params.embedding_length : 0);
   }
 
   std::vector<Offset<fb::Cache>> caches(FlatBufferBuilder& b) const {

@@ -161,6 +161,12 @@ void GraphBuilder::finish_chunk(TensorId x) {
   emit(Op::kFinishChunk, {x}, {program_.bindings.hidden}, {}, "finish_chunk");
 }
 
+void GraphBuilder::keep_as_embedding(TensorId x) {
+  program_.tensors[x].name = "embedding";
+  program_.tensors[x].kind = TensorKind::kPersistent;
+  program_.bindings.embedding = x;
+}
+
 void GraphBuilder::sample(TensorId logits, bool advance) {
   Attributes attributes;
   attributes.advance = advance;

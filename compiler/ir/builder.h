@@ -48,6 +48,8 @@ class GraphBuilder {
   TensorId expert_matmul(TensorId x, TensorId weight, const Routes& routes, const char* name);
   TensorId expert_sum(TensorId x, const Routes& routes);
   void finish_chunk(TensorId x);
+  // x, an activation of one row, is the program's result: it stays when the graph has ended.
+  void keep_as_embedding(TensorId x);
   void sample(TensorId logits, bool advance);
   void draft();
   void accept(TensorId logits);

@@ -135,6 +135,8 @@ struct Bindings {
   TensorId draft = 0;  // where there are verify graphs
   TensorId batch = 0;  // where there are batch graphs
   TensorId mask = 0;   // TokenMask and its words
+  // f32[dim] that the head writes, in programs that make embeddings; they have no logits, no mask.
+  std::optional<TensorId> embedding;
 };
 
 struct Program {

@@ -68,7 +68,8 @@ class LayoutPlanner {
       }
     }
     const ir::Bindings& b = program_.bindings;
-    for (const ir::TensorId id : {b.state, b.tokens, b.logits, b.ring}) use(id, 0, 0);
+    for (const ir::TensorId id : {b.state, b.tokens, b.ring}) use(id, 0, 0);
+    if (!b.embedding) use(b.logits, 0, 0);
   }
 
   void use(ir::TensorId id, size_t graph, size_t launch) {

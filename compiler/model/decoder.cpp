@@ -259,6 +259,7 @@ SandwichBlock DecoderLoader::sandwich_block(uint32_t layer, const RopeTable& rop
 Decoder DecoderLoader::decoder() {
   Decoder decoder;
   decoder.token_embd = tensors_.weight("token_embd.weight", p_.vocab_size, p_.embedding_length);
+  if (options_.embeds) return decoder;  // nothing is multiplied with the vocabulary
   decoder.output = has("output.weight") ? linear("output", p_.vocab_size, p_.embedding_length)
                                         : Linear{decoder.token_embd, std::nullopt};
   return decoder;
@@ -301,9 +302,11 @@ TensorId head(const Decoder& decoder, GraphBuilder& b, TensorId x,
 
 llvm::Expected<ir::Program> DecoderLoader::finish(const Decoder& decoder) {
   if (llvm::Error error = tensors_.take_error()) return error;
-  GraphBuilder decode(program_, ir::GraphKind::kDecode, 1);
-  decode.sample(head(decoder, decode, stack(decoder, decode), program_.bindings.logits), true);
-  decode.finish();
+  if (!options_.embeds) {
+    GraphBuilder decode(program_, ir::GraphKind::kDecode, 1);
+    decode.sample(head(decoder, decode, stack(decoder, decode), program_.bindings.logits), true);
+    decode.finish();
+  }
   for (const uint32_t rows : options_.prefill_rows) {
     GraphBuilder prefill(program_, ir::GraphKind::kPrefill, rows);
     prefill.finish_chunk(stack(decoder, prefill));
@@ -321,7 +324,12 @@ llvm::Expected<ir::Program> DecoderLoader::finish(const Decoder& decoder) {
     batch.finish();
   }
   GraphBuilder last(program_, ir::GraphKind::kHead, 1);
-  last.sample(head(decoder, last, program_.bindings.hidden, program_.bindings.logits), false);
+  const TensorId hidden = program_.bindings.hidden;
+  if (options_.embeds) {
+    last.keep_as_embedding(decoder.output_norm.apply(last, hidden, "output_norm"));
+  } else {
+    last.sample(head(decoder, last, hidden, program_.bindings.logits), false);
+  }
   last.finish();
   return std::move(program_);
 }

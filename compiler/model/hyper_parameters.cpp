@@ -217,6 +217,7 @@ llvm::Expected<Model> load(const gguf::File& file) {
   p.norm_epsilon = keys.f32((*architecture)->has_layer_norm ? "attention.layer_norm_epsilon"
                                                             : "attention.layer_norm_rms_epsilon");
   keys.require(p.norm_epsilon > 0, "rope base or epsilon is not positive");
+  p.pooling_type = keys.u32_or_zero("pooling_type", kRank);
   read_experts(file, (*architecture)->experts, keys, p);
   read_attention(keys, p);
   read_rope(file, keys, p);

@@ -16,6 +16,9 @@ namespace jllm::model {
 
 enum class RopeScaling : uint8_t { kNone, kLinear, kYarn, kLongRope };
 
+// What of a text's states is its embedding; numbers of the GGUF key pooling_type.
+enum Pooling : uint32_t { kNoPooling = 0, kMean = 1, kFirst = 2, kLast = 3, kRank = 4 };
+
 // The keys that decoder-only transformers share; names follow the GGUF keys.
 struct HyperParameters {
   std::string name;          // general.name, or the file's name
@@ -36,6 +39,7 @@ struct HyperParameters {
   // attention.sliding_window_pattern: the last layer of each period sees all; 0: not said
   uint32_t sliding_period = 0;
   uint32_t vocab_size = 0;
+  uint32_t pooling_type = 0;  // of a model that makes embeddings, a Pooling; 0: not said
 
   uint32_t expert_count = 0;  // 0: no mixture of experts
   uint32_t expert_used_count = 0;
@@ -75,6 +79,9 @@ struct ProgramOptions {
   std::vector<uint32_t> verify_rows;   // ascending; empty: no speculation
   uint32_t slots = 1;                  // sequences
   std::vector<uint32_t> batch_rows;    // ascending; empty: each sequence decodes on its own
+  // The last token's state behind the output norm instead of text: prefill graphs and the head
+  // only.
+  bool embeds = false;
 
   // Tokens that a step can verify.
   uint32_t most_drafted() const { return verify_rows.empty() ? 0 : verify_rows.back() - 1; }

@@ -14,13 +14,20 @@ namespace {
 
 using llvm::formatv;
 
-// Launches of each kernel in the decode graph.
-std::vector<uint32_t> decode_counts(const select::Schedule& schedule) {
-  std::vector<uint32_t> counts(schedule.kernels.size(), 0);
+// The graph that most of the time goes into: decode, or the largest of prefill where none is.
+const select::ScheduledGraph& main_graph(const select::Schedule& schedule) {
+  const select::ScheduledGraph* best = &schedule.graphs.front();
   for (const select::ScheduledGraph& graph : schedule.graphs) {
-    if (graph.kind != ir::GraphKind::kDecode) continue;
-    for (const select::Launch& launch : graph.launches) ++counts[launch.kernel];
+    if (graph.kind == ir::GraphKind::kDecode) return graph;
+    if (graph.rows > best->rows) best = &graph;
   }
+  return *best;
+}
+
+// Launches of each kernel in it.
+std::vector<uint32_t> main_counts(const select::Schedule& schedule) {
+  std::vector<uint32_t> counts(schedule.kernels.size(), 0);
+  for (const select::Launch& launch : main_graph(schedule).launches) ++counts[launch.kernel];
   return counts;
 }
 
@@ -41,7 +48,7 @@ std::string readable(const std::string& define) {
 // Matrix-vector launches of decode, and how many of them a tuning table has decided.
 std::pair<size_t, size_t> tuned_launches(const select::Schedule& schedule) {
   size_t all = 0, measured = 0;
-  const std::vector<uint32_t> counts = decode_counts(schedule);
+  const std::vector<uint32_t> counts = main_counts(schedule);
   for (size_t i = 0; i < schedule.kernels.size(); ++i) {
     const std::optional<select::GemvChoice>& gemv = schedule.kernels[i].gemv;
     if (!gemv) continue;
@@ -52,10 +59,28 @@ std::pair<size_t, size_t> tuned_launches(const select::Schedule& schedule) {
 }
 
 size_t decode_launches(const select::Schedule& schedule) {
-  for (const select::ScheduledGraph& graph : schedule.graphs) {
-    if (graph.kind == ir::GraphKind::kDecode) return graph.launches.size();
+  const select::ScheduledGraph& graph = main_graph(schedule);
+  return graph.kind == ir::GraphKind::kDecode ? graph.launches.size() : 0;
+}
+
+void print_rates(const Facts& facts, llvm::raw_ostream& os) {
+  const Footprint& footprint = facts.footprint;
+  const select::ScheduledGraph& graph = main_graph(facts.planned->schedule);
+  if (footprint.options.embeds) {
+    os << formatv("\n  embeddings: {0} floats, the last token's state; {1} launches for {2} tokens",
+                  facts.planned->model.params.embedding_length, graph.launches.size(), graph.rows);
+    return;
   }
-  return 0;
+  const Prediction prediction = predict(footprint, facts.planned->target);
+  os << formatv("\n  decode: {0} launches a token, reads {1} of weights and {2} of a full KV cache",
+                graph.launches.size(), format_bytes(footprint.weights_per_token),
+                format_bytes(footprint.budget.kv));
+  if (prediction.tokens_per_second > 0) {
+    os << formatv("; {0} GB/s allow at most {1:F0} tok/s (bandwidth / bytes)",
+                  facts.planned->target.bandwidth_gbps, prediction.tokens_per_second);
+  }
+  os << "\n  ";
+  print_speculation(footprint, os);
 }
 
 }  // namespace
@@ -79,24 +104,16 @@ void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
                 facts.planned->target.device_name);
   print(make_waterfall(facts.footprint, facts.planned->target), style, os);
   for (const std::string& warning : facts.planned->target.warnings) os << "  " << warning << "\n";
-  const Prediction prediction = predict(facts.footprint, facts.planned->target);
-  os << formatv("\n  decode: {0} launches a token, reads {1} of weights and {2} of a full KV cache",
-                decode_launches(facts.planned->schedule),
-                format_bytes(facts.footprint.weights_per_token),
-                format_bytes(facts.footprint.budget.kv));
-  if (prediction.tokens_per_second > 0) {
-    os << formatv("; {0} GB/s allow at most {1:F0} tok/s (bandwidth / bytes)",
-                  facts.planned->target.bandwidth_gbps, prediction.tokens_per_second);
-  }
-  os << "\n  ";
-  print_speculation(facts.footprint, os);
+  print_rates(facts, os);
   if (const auto [all, measured] = tuned_launches(facts.planned->schedule); all > 0) {
     os << formatv("\n  variants: a tuning table decided {0} of {1} matrix-vector launches",
                   measured, all);
     os << (measured < all ? ", the cost model the rest" : "");
   }
-  os << "\n  kernels (launches in decode):\n";
-  const std::vector<uint32_t> counts = decode_counts(facts.planned->schedule);
+  const bool embeds = facts.planned->options.embeds;
+  os << formatv("\n  kernels (launches in {0}):\n",
+                embeds ? "the largest prefill graph" : "decode");
+  const std::vector<uint32_t> counts = main_counts(facts.planned->schedule);
   size_t others = 0;
   for (size_t i = 0; i < facts.planned->schedule.kernels.size(); ++i) {
     const select::KernelSpec& kernel = facts.planned->schedule.kernels[i];
@@ -106,7 +123,8 @@ void print_text(const Facts& facts, const Style& style, llvm::raw_ostream& os) {
     for (const std::string& define : kernel.defines) defines += readable(define);
     os << formatv("    {0,-20} {1,4}x {2}\n", kernel.name, counts[i], defines);
   }
-  os << formatv("    and {0} for prompts and drafts (--report=json has them)\n", others);
+  os << formatv("    and {0} for {1} (--report=json has them)\n", others,
+                embeds ? "shorter prompts and the head" : "prompts and drafts");
   if (facts.edits != nullptr) print_edits(*facts.edits, os);
   if (!facts.chat_format.empty()) os << formatv("  chat format: {0}\n", facts.chat_format);
   if (!facts.chat_covers.empty()) os << formatv("    covers: {0}\n", facts.chat_covers);
@@ -158,6 +176,7 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
       json.attribute("active_parameter_count",
                      int64_t(facts.planned->model.active_parameter_count));
       json.attribute("context", int64_t(facts.planned->program.context));
+      json.attribute("makes", facts.planned->options.embeds ? "embeddings" : "text");
       json.attribute("kv_type_k", weight_type_name(facts.planned->options.kv_type_k));
       json.attribute("kv_type_v", weight_type_name(facts.planned->options.kv_type_v));
     });
@@ -188,14 +207,15 @@ void print_json(const Facts& facts, llvm::raw_ostream& os) {
       json.attribute("weight_file_bytes", int64_t(facts.weight_file_bytes));
       json.attribute("weight_file_reused", facts.weight_file_reused);
     }
-    const std::vector<uint32_t> counts = decode_counts(facts.planned->schedule);
+    const std::vector<uint32_t> counts = main_counts(facts.planned->schedule);
     json.attributeArray("kernels", [&] {
       for (size_t i = 0; i < facts.planned->schedule.kernels.size(); ++i) {
         const select::KernelSpec& kernel = facts.planned->schedule.kernels[i];
         json.object([&] {
           json.attribute("name", kernel.name);
           json.attribute("source", kernel.source);
-          json.attribute("decode_launches", int64_t(counts[i]));
+          json.attribute(facts.planned->options.embeds ? "prefill_launches" : "decode_launches",
+                         int64_t(counts[i]));
           json.attributeArray("defines", [&] {
             for (const std::string& define : kernel.defines) json.value(define);
           });

@@ -37,7 +37,8 @@ std::vector<Segment> plan_segments(const Footprint& footprint, const target::Tar
       footprint.recent_bytes == 0
           ? ""
           : formatv(", {0} of convolutions", format_bytes(footprint.recent_bytes)).str();
-  segments.push_back({Owner::kPlan, "state", "state", b.state, "tokens, logits, sampler" + recent});
+  segments.push_back({Owner::kPlan, "state", "state", b.state,
+                      (o.embeds ? "tokens, the vector" : "tokens, logits, sampler") + recent});
   if (!target.is_host) segments.push_back({Owner::kPlan, "code", "code", b.code, kernels});
   if (!target.is_host) {
     const std::string launches = formatv("estimate for {0} launches", footprint.launches).str();

@@ -30,6 +30,13 @@ constexpr ModelShape qwen3(ModelShape s) {
   return s;
 }
 
+constexpr ModelShape qwen3_embedding(ModelShape s) {
+  s = qwen3(s);
+  s.tokenizer = Tokenizer::kQwenEmbeddingBpe;
+  s.pooling_type = 3;
+  return s;
+}
+
 constexpr ModelShape gemma2(ModelShape s) {
   s.architecture = "gemma2";
   s.tokenizer = Tokenizer::kGemmaSpm;
@@ -200,6 +207,7 @@ constexpr ModelShape kShapes[] = {
     qwen3({"qwen3-1.7b", 28, 2048, 6144, 16, 8, 128, 151936, 40960, true}),
     qwen3({"qwen3-4b", 36, 2560, 9728, 32, 8, 128, 151936, 40960, true}),
     qwen3({"qwen3-8b", 36, 4096, 12288, 32, 8, 128, 151936, 40960, false}),
+    qwen3_embedding({"qwen3-embedding-0.6b", 28, 1024, 3072, 16, 8, 128, 151669, 32768, true}),
     // Published with every matrix in Q1_0 (--type q1_0). Context: ?
     qwen3({"bonsai-8b", 36, 4096, 12288, 32, 8, 128, 151936, 65536, false}),
     gemma2({"gemma-2-2b", 26, 2304, 9216, 8, 4, 256, 256000, 8192, true}),

@@ -42,6 +42,8 @@ struct ModelShape {
   uint32_t expert_count = 0, expert_used_count = 0, expert_feed_forward_length = 0;
   uint32_t expert_shared_feed_forward_length = 0;
 
+  uint32_t pooling_type = 0;  // of a model that makes embeddings: model::Pooling
+
   // Which tensors a block has.
   bool layer_norm = false;  // layer norms with biases instead of RMS norms
   bool qkv_bias = false;

@@ -152,6 +152,7 @@ void Synthesiser::set_metadata() {
   set_some("expert_used_count", shape_.expert_used_count);
   set_some("expert_feed_forward_length", shape_.expert_feed_forward_length);
   set_some("expert_shared_feed_forward_length", shape_.expert_shared_feed_forward_length);
+  set_some("pooling_type", shape_.pooling_type);
   // Required by llama.cpp, which asks whether both parts of a block read the same input.
   if (shape_.layer_norm && shape_.gated)
     writer_.set_bool(prefixed("use_parallel_residual"), !shape_.ffn_norm);

@@ -14,6 +14,7 @@ struct BpeFamily {
   size_t control_count;
   uint32_t bos, eos;  // indices of controls
   bool add_bos;
+  bool add_eos = false;
 };
 
 const char* kReserved = "";  // a place among named controls
@@ -25,6 +26,8 @@ BpeFamily bpe_family(Tokenizer tokenizer, uint32_t vocab_size) {
   switch (tokenizer) {
     case Tokenizer::kQwenBpe:
       return {"qwen2", chat_ml, 17, 0, 2, false};
+    case Tokenizer::kQwenEmbeddingBpe:
+      return {"qwen2", chat_ml, 17, 0, 0, false, true};
     case Tokenizer::kStableLmBpe:
       return {"stablelm2", chat_ml, 17, 0, 0, false};
     case Tokenizer::kPhi4Bpe:
@@ -106,6 +109,7 @@ void set_tokenizer(Tokenizer tokenizer, uint32_t vocab_size, gguf::Writer& write
   writer.set_string("tokenizer.ggml.model", "gpt2");
   writer.set_string("tokenizer.ggml.pre", family.pre);
   set_common(vocabulary, family.add_bos, writer);
+  if (family.add_eos) writer.set_bool("tokenizer.ggml.add_eos_token", true);
   writer.set_string_array("tokenizer.ggml.merges", vocabulary.merges);
 }
 

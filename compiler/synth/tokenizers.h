@@ -12,6 +12,7 @@ enum class Tokenizer {
   kLlamaBpe,
   kSmolBpe,
   kQwenBpe,
+  kQwenEmbeddingBpe,  // the same, but every text ends with <|endoftext|>
   kStableLmBpe,
   kGpt4oBpe,
   kPhi4Bpe,

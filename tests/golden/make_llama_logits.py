@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the logits that llama.cpp computes for the models of tests/e2e/oracle.
+"""Writes the logits that llama.cpp computes for the models of tests/e2e/oracle, or their embeddings: those of
+the tokens up to each position, pooling type `last`, not scaled to a length.
 
-usage: make_oracle_models FOLDER          (built with the tests)
-       make_llama_logits.py FOLDER OUT    one JSON file per model; OUT: tests/golden/llama_logits
+usage: make_oracle_models FOLDER [embeddings]          (built with the tests)
+       make_llama_logits.py FOLDER OUT [embeddings]    one JSON file per model; OUT: tests/golden/llama_logits,
+                                                       or tests/golden/llama_embeddings
 
 Needs the packages numpy and llama-cpp-python (0.3.x, CPU only). The logits of a few positions are
 stored whole, as hexadecimal digits of little-endian f32: a normalised error needs all of them.
@@ -41,6 +43,27 @@ def logits_of(path: pathlib.Path) -> numpy.ndarray:
     return logits
 
 
+def embedding_of(path: pathlib.Path, tokens: list) -> numpy.ndarray:
+    """f32 [the model's width]."""
+    model = llama_cpp.Llama(
+        str(path), n_ctx=256, n_batch=64, n_threads=2, n_threads_batch=2, n_gpu_layers=0, embedding=True,
+        pooling_type=llama_cpp.LLAMA_POOLING_TYPE_LAST, flash_attn=False, type_k=llama_cpp.GGML_TYPE_F32,
+        type_v=llama_cpp.GGML_TYPE_F32, verbose=False)
+    batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
+    batch.n_tokens = len(tokens)
+    for i, token in enumerate(tokens):
+        batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, i, 1, 0
+        batch.logits[i] = True
+    if llama_cpp.llama_decode(model.ctx, batch) != 0:
+        raise SystemExit(f"{path}: llama.cpp fails")
+    values = llama_cpp.llama_get_embeddings_seq(model.ctx, 0)
+    vector = numpy.array([values[i] for i in range(model.n_embd())], dtype="<f4")
+    llama_cpp.llama_batch_free(batch)
+    if not numpy.isfinite(vector).all():
+        raise SystemExit(f"{path}: the embedding is not finite")
+    return vector
+
+
 def bytes_of(path: pathlib.Path) -> bytes:
     """The model, and its adapter where it has one."""
     adapter = path.with_suffix(".lora")
@@ -48,21 +71,23 @@ def bytes_of(path: pathlib.Path) -> bytes:
 
 
 def main() -> None:
-    if len(sys.argv) != 3:
+    embeddings = sys.argv[3:] == ["embeddings"]
+    if len(sys.argv) != 3 and not embeddings:
         raise SystemExit(__doc__)
     out = pathlib.Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(pathlib.Path(sys.argv[1]).glob("*.gguf")):
-        logits = logits_of(path)
+        rows = {p: embedding_of(path, TOKENS[:p + 1]) for p in POSITIONS} if embeddings else logits_of(path)
         golden = {
             "model_sha256": hashlib.sha256(bytes_of(path)).hexdigest(),
             "llama_cpp_python": llama_cpp.__version__,
             "tokens": TOKENS,
-            "logits": [{"position": p, "f32": logits[p].tobytes().hex()}
-                       for p in POSITIONS],
+            "embeddings" if embeddings else "logits": [{"position": p, "f32": rows[p].tobytes().hex()}
+                                                       for p in POSITIONS],
         }
         (out / f"{path.stem}.json").write_text(json.dumps(golden, indent=1) + "\n")
-        print(f"{path.stem}: logits {logits.std():.3f} rms, greedy {logits[-1].argmax()}")
+        last = rows[POSITIONS[-1]]
+        print(f"{path.stem}: {last.std():.3f} rms, the largest at {last.argmax()}")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,14 @@ fbedit::GraphT& verify(EditedPlan* plan) {
   return first_of(fbedit::GraphKind::Verify, plan->tables.graphs);
 }
 
+// The same plan as one that makes embeddings: its vector lies where the logits were.
+void become_embedding(EditedPlan* plan) {
+  for (auto& graph : plan->tables.graphs) {
+    if (graph->kind != fbedit::GraphKind::Head) graph->kind = fbedit::GraphKind::Prefill;
+  }
+  plan->tables.bindings->embedding = plan->tables.model->embedding_length;
+}
+
 fbedit::LaunchT& launch(EditedPlan* plan) { return *decode(plan).launches.front(); }
 
 fbedit::KernelT& kernel(EditedPlan* plan) { return *plan->tables.kernels.front(); }
@@ -270,18 +278,18 @@ const Damage kGraphs[] = {
      "plan: odd graph"},
     {"NoRows", [](EditedPlan* p) { decode(p).rows = 0; }, "plan: odd graph"},
     {"NoDecodeGraph", [](EditedPlan* p) { decode(p).kind = fbedit::GraphKind::Head; },
-     "plan: no decode or no head graph"},
+     "plan: a needed graph is missing"},
     {"NoHeadGraph",
      [](EditedPlan* p) {
        first_of(fbedit::GraphKind::Head, p->tables.graphs).kind = fbedit::GraphKind::Decode;
      },
-     "plan: no decode or no head graph"},
+     "plan: a needed graph is missing"},
     {"NoGraphs",
      [](EditedPlan* p) {
        p->tables.graphs.clear();
        p->tables.buffers.clear();
      },
-     "plan: no decode or no head graph"},
+     "plan: a needed graph is missing"},
 };
 
 constexpr const char* kBadVerify =
@@ -366,6 +374,51 @@ const Damage kBindings[] = {
      kBadBinding},
 };
 
+// Where a vector ends with its arena.
+uint64_t last_place(EditedPlan* plan) {
+  const fbedit::BindingsT& b = *plan->tables.bindings;
+  return arena_size(plan, b.logits_arena) - uint64_t{4} * b.embedding;
+}
+
+const Damage kEmbeddings[] = {
+    {"VectorBehindItsArena",
+     [](EditedPlan* p) {
+       become_embedding(p);
+       p->tables.bindings->logits = last_place(p) + 16;
+     },
+     kBadBinding},
+    {"VectorOffsetWraps",
+     [](EditedPlan* p) {
+       become_embedding(p);
+       p->tables.bindings->logits = UINT64_MAX - 15;
+     },
+     kBadBinding},
+    {"UnalignedVector",
+     [](EditedPlan* p) {
+       become_embedding(p);
+       p->tables.bindings->logits += 4;
+     },
+     kBadBinding},
+    {"LongerVector",
+     [](EditedPlan* p) {
+       become_embedding(p);
+       p->tables.bindings->embedding = UINT32_MAX;
+     },
+     kBadBinding},
+    {"NoHeadGraph",
+     [](EditedPlan* p) {
+       become_embedding(p);
+       first_of(fbedit::GraphKind::Head, p->tables.graphs).kind = fbedit::GraphKind::Prefill;
+     },
+     "plan: a needed graph is missing"},
+    {"NoPrefillGraph",
+     [](EditedPlan* p) {
+       become_embedding(p);
+       for (auto& graph : p->tables.graphs) graph->kind = fbedit::GraphKind::Head;
+     },
+     "plan: a needed graph is missing"},
+};
+
 const Damage kModel[] = {
     {"EmptyContext", [](EditedPlan* p) { p->tables.model->context = 0; },
      "plan: empty context or vocabulary"},
@@ -388,6 +441,7 @@ JLLM_DAMAGE(Launches);
 JLLM_DAMAGE(Graphs);
 JLLM_DAMAGE(Verify);
 JLLM_DAMAGE(Bindings);
+JLLM_DAMAGE(Embeddings);
 JLLM_DAMAGE(Model);
 #undef JLLM_DAMAGE
 
@@ -441,6 +495,11 @@ const Edge kEdges[] = {
        }
        p->tables.bindings->draft_arena = 0;
        p->tables.bindings->draft = 0;
+     }},
+    {"VectorUpToTheArenasEnd",
+     [](EditedPlan* p) {
+       become_embedding(p);
+       p->tables.bindings->logits = last_place(p);
      }},
     {"SegmentUpToTheFilesEnd",
      [](EditedPlan* p) {

@@ -27,6 +27,7 @@ struct PlanRecipe {
   std::optional<uint32_t> speculate = std::nullopt;
   std::optional<WeightType> kv = std::nullopt;
   uint32_t slots = 1;
+  bool embeds = false;
 
   // Different for every recipe.
   std::string file_name() const;

@@ -35,6 +35,7 @@ std::vector<uint8_t> plan_bytes(const PlanRecipe& recipe) {
   options.plan.prefill_chunk = recipe.prefill_chunk;
   options.plan.speculate = recipe.speculate;
   options.plan.slots = recipe.slots;
+  if (recipe.embeds) options.plan.embeds = true;
   options.plan.kv_k = options.plan.kv_v = recipe.kv;
   std::vector<uint8_t> bytes = plan_bytes(model, options);
   if (const char* folder = std::getenv("JLLM_TEST_PLANS")) {

@@ -18,7 +18,8 @@ PlanInMemory::PlanInMemory(const std::vector<uint8_t>& bytes)
   if (view.ok()) view_ = view.value();
 }
 
-RunningPlan::RunningPlan(const PlanInMemory& plan, const ExecutorOptions& options) {
+RunningPlan::RunningPlan(const PlanInMemory& plan, const ExecutorOptions& options)
+    : embedding_length_(plan.view().plan().model()->embedding_length()) {
   const uint64_t size = Executor::required_bytes(plan.view(), options);
   memory_ = std::aligned_alloc(64, (size + 63) / 64 * 64);
   MemorySource source = plan.source();
@@ -75,6 +76,13 @@ Tokens RunningPlan::generate(uint32_t n) {
 Logits RunningPlan::logits() {
   Logits values(executor_->vocab_size());
   EXPECT_EQ(executor_->read_logits(values.data()), Error::kOk) << executor_->last_error();
+  return values;
+}
+
+Logits RunningPlan::embedding() {
+  Logits values(embedding_length_);
+  EXPECT_EQ(executor_->embedding(values.data(), embedding_length_), Error::kOk)
+      << executor_->last_error();
   return values;
 }
 

@@ -60,6 +60,7 @@ class RunningPlan {
   SampledToken step();          // enqueue() and next()
   Tokens generate(uint32_t n);  // fewer when the sequence ends
   Logits logits();
+  Logits embedding();  // of plans that make embeddings: behind what was put in
   // Logits behind every token of `tokens`, one force() each, from the start of the context.
   std::vector<Logits> force_all(const Tokens& tokens);
 
@@ -67,6 +68,7 @@ class RunningPlan {
   std::string create_message;
 
  private:
+  uint32_t embedding_length_;
   void* memory_;
   Executor* executor_ = nullptr;
 };

@@ -182,6 +182,7 @@ nlohmann::ordered_json describe(OpenPlan& plan) {
 
 int profile(const BenchOptions& o) {
   OpenPlan plan(o.plan);
+  plan.require_text();
   const fb::Model& model = *plan.view().plan().model();
   const std::vector<Test> tests = make_tests(o, model.context());
   const std::vector<Profile> profiles =
@@ -205,6 +206,7 @@ int profile(const BenchOptions& o) {
 
 int speculate(const BenchOptions& o) {
   OpenPlan plan(o.plan);
+  plan.require_text();
   const fb::Model& model = *plan.view().plan().model();
   Session session(plan, executor_options(o));
   const std::vector<SpeculationTest> tests =
@@ -227,6 +229,7 @@ int speculate(const BenchOptions& o) {
 
 int slots(const BenchOptions& o) {
   OpenPlan plan(o.plan);
+  plan.require_text();
   const fb::Model& model = *plan.view().plan().model();
   Session session(plan, executor_options(o));
   const std::vector<SlotsTest> tests =
@@ -293,6 +296,7 @@ int bench_command(int argc, char** argv) {
   c.command = "jllm bench";
   for (int i = 0; i < argc; ++i) c.command += std::string(" ") + argv[i];
   auto plan = std::make_unique<OpenPlan>(options.plan);
+  plan->require_text();
   c.is_host = plan->view().is_host();
   c.device = static_cast<int>(options.device);
   std::vector<Test> tests = make_tests(options, plan->view().plan().model()->context());

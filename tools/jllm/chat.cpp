@@ -335,6 +335,7 @@ int chat_command(int argc, char** argv) {
   ChatOptions options;
   if (!parse(argc, argv, &options)) return kDone;
   OpenPlan plan(options.plan);
+  plan.require_text();
   plan.chat_format();
   if (!options.tools.empty()) options.tools = read_tools(plan, options.tools);
   platform::Guard guard = make_guard(options.care);

@@ -211,6 +211,7 @@ int eval_command(int argc, char** argv) {
   EvalOptions options;
   if (!parse(argc, argv, &options)) return kDone;
   OpenPlan plan(options.plan);
+  plan.require_text();
   std::vector<uint32_t> tokens =
       options.token_file.empty()
           ? plan.tokenizer().encode(read_text(options.text_file), {true, true})

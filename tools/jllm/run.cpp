@@ -241,6 +241,7 @@ int run_command(int argc, char** argv) {
   RunOptions options;
   if (!parse(argc, argv, &options)) return kDone;
   OpenPlan plan(options.plan);
+  plan.require_text();
   if (!options.tools.empty()) options.tools = read_tools(plan, options.tools);
   platform::Guard guard = make_guard(options.care);
   require_room(guard, options.care, plan);

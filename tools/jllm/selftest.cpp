@@ -63,6 +63,7 @@ int selftest_command(int argc, char** argv) {
   arguments.flag("", "--json", &as_json, "print one JSON document");
   if (!arguments.parse(argc, argv)) return kDone;
   OpenPlan plan(paths);
+  plan.require_text();
   Session session(plan, executor_options(device));
   const SelfTestVerdict verdict = run_self_test(plan, session);
   if (as_json) {

@@ -61,6 +61,14 @@ const text::ChatFormat& OpenPlan::chat_format() {
   return *chat_format_;
 }
 
+void OpenPlan::require_text() const {
+  if (!makes_embeddings(view().plan())) return;
+  throw Failure(kUnsupported, path() +
+                                  ": the plan makes embeddings, no text: jllm serve answers "
+                                  "/v1/embeddings with it; for text, compile the model with "
+                                  "--embedding none");
+}
+
 void OpenPlan::require_tools() {
   if (chat_format().notation() != text::ToolNotation::kNone) return;
   throw Failure(kUnsupported, path() + ": the plan's chat format covers no tools: " +

@@ -30,6 +30,7 @@ class OpenPlan {
   const std::string& path() const { return file_.path(); }
   const text::Tokenizer& tokenizer();     // read on first use; throws Failure
   const text::ChatFormat& chat_format();  // likewise
+  void require_text() const;              // a Failure where the plan makes embeddings
   void require_tools();                   // a Failure where the chat format covers none
   // False where the plan has no such segment; throws Failure.
   bool read_segment(fb::SegmentKind kind, const char* name, std::vector<uint8_t>* bytes);

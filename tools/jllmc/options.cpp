@@ -61,6 +61,11 @@ PlanArguments::PlanArguments(cl::SubCommand& command, const char* context_help)
           cl::desc("sequences that the plan has room for at once, 1 to 8, each with a context of "
                    "its own: what jllm serve can answer in parallel (default: 1)"),
           cl::sub(command), cl::cat(options_category())),
+      embedding_("embedding", cl::value_desc("last|none"),
+                 cl::desc("last: a plan that makes embeddings, the last token's state, for "
+                          "/v1/embeddings; none: one that makes text (default: what the model is "
+                          "made for)"),
+                 cl::sub(command), cl::cat(options_category())),
       budget_("budget", cl::value_desc("SIZE"),
               cl::desc("memory that the plan may take, e.g. 3.5G (default: the target's)"),
               cl::sub(command), cl::cat(options_category())),
@@ -73,6 +78,12 @@ llvm::Error PlanArguments::fill(PlanOptions* plan, BudgetOptions* budget, bool* 
   plan->prefill_chunk = prefill_chunk_;
   if (speculate_.getNumOccurrences() > 0) plan->speculate = speculate_;
   plan->slots = slots_;
+  if (embedding_.getNumOccurrences() > 0) {
+    if (embedding_ != "last" && embedding_ != "none") {
+      return fail(ExitCode::kUsage, "--embedding {0}: expected last or none", embedding_);
+    }
+    plan->embeds = embedding_ == "last";
+  }
   if (context_max != nullptr && context_ == "max") {
     *context_max = true;
   } else if (!context_.empty()) {

@@ -34,6 +34,7 @@ class PlanArguments {
   llvm::cl::opt<unsigned> prefill_chunk_;
   llvm::cl::opt<unsigned> speculate_;
   llvm::cl::opt<unsigned> slots_;
+  llvm::cl::opt<std::string> embedding_;
   llvm::cl::opt<std::string> budget_, reserve_;
   llvm::cl::opt<bool> desktop_;
 };

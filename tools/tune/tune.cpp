@@ -116,6 +116,7 @@ class Tuner {
   // The plan with every site's best, but `variant` at one site.
   llvm::Expected<PlannedModel> plan(const Site* changed, const GemvVariant& variant) {
     PlanOptions options = options_.plan;
+    options.embeds = false;  // what is measured is decoding
     tuning::Table table;
     table.compute_capability = target_.compute_capability;
     table.sm_count = target_.sm_count;

@@ -194,6 +194,12 @@ class JLLM_EXPORT Executor {
   // there until something else is computed, in any slot.
   [[nodiscard]] Error read_logits(float* out);
 
+  // Of plans that make embeddings (jllmc compile --embedding last), which make nothing else of what
+  // was put in: the vector of the sequence, not scaled to a length. `count`: its floats,
+  // Bindings.embedding of the plan. Consumes what is left of the tokens, and waits for the
+  // device.
+  [[nodiscard]] Error embedding(float* out, uint32_t count);
+
   // With ExecutorOptions::time_launches: how long each launch of the last replay of this graph
   // took, and behind them what the taking of a time itself takes: (launches + 1) floats,
   // microseconds. Waits for the device.
@@ -259,6 +265,7 @@ class JLLM_EXPORT Executor {
   JLLM_LOCAL Error consume_some();
   JLLM_LOCAL Error consume_pending();
   JLLM_LOCAL bool is_out_of_reach(uint32_t consumed);
+  JLLM_LOCAL Error check_makes(bool embeddings);
   JLLM_LOCAL Error prepare_token();
   JLLM_LOCAL Error sample(uint32_t graph);
   JLLM_LOCAL void expect_token(uint32_t graph, uint32_t row);

@@ -91,13 +91,13 @@ JLLM_API void jllm_plan_close(jllm_plan* plan);
 
 typedef struct jllm_plan_info {
   uint32_t struct_size;
-  uint32_t is_host;        /* 1: runs on the processor, 0: on a CUDA device */
-  uint32_t context;        /* positions */
-  uint32_t vocab_size;     /* tokens */
-  uint32_t longest_replay; /* tokens that one step of a prompt consumes at most */
-  uint32_t reserved;
-  uint64_t device_bytes; /* of all arenas */
-  const char* model;     /* lives as long as the plan */
+  uint32_t is_host;          /* 1: runs on the processor, 0: on a CUDA device */
+  uint32_t context;          /* positions */
+  uint32_t vocab_size;       /* tokens */
+  uint32_t longest_replay;   /* tokens that one step of a prompt consumes at most */
+  uint32_t embedding_length; /* floats of jllm_embedding(); 0: the plan makes text */
+  uint64_t device_bytes;     /* of all arenas */
+  const char* model;         /* lives as long as the plan */
   const char* architecture;
   const char* weight_file; /* the name of a split plan's, without a folder; null: it has none */
 } jllm_plan_info;
@@ -217,6 +217,10 @@ JLLM_API jllm_error jllm_load_prefix(jllm_executor* executor, const uint32_t* to
 JLLM_API jllm_error jllm_force(jllm_executor* executor, uint32_t token);
 /* Logits behind the last token made or forced; `count` must be the vocabulary's size. */
 JLLM_API jllm_error jllm_read_logits(jllm_executor* executor, float* logits, uint32_t count);
+
+/* Of plans that make embeddings, in the place of tokens: the vector of the tokens put in, not
+ * scaled to a length; `count` must be jllm_plan_info.embedding_length. */
+JLLM_API jllm_error jllm_embedding(jllm_executor* executor, float* vector, uint32_t count);
 
 JLLM_API uint32_t jllm_count(const jllm_executor* executor);     /* tokens of the sequence */
 JLLM_API uint32_t jllm_in_flight(const jllm_executor* executor); /* asked for, not yet returned */

@@ -244,6 +244,7 @@ jllm_error jllm_plan_describe(const jllm_plan* plan, jllm_plan_info* out) {
     if (graph->rows() > info.longest_replay) info.longest_replay = graph->rows();
   }
   for (const jllm::fb::Arena* arena : *tables.arenas()) info.device_bytes += arena->size();
+  info.embedding_length = tables.bindings()->embedding();
   info.model = tables.model()->name()->c_str();
   info.architecture = tables.model()->architecture()->c_str();
   const jllm::fb::WeightFile* weights = tables.weight_file();
@@ -379,6 +380,10 @@ jllm_error jllm_force(jllm_executor* executor, uint32_t token) {
 jllm_error jllm_read_logits(jllm_executor* executor, float* logits, uint32_t count) {
   if (count != executor_of(executor).vocab_size()) return JLLM_BAD_ARGUMENT;
   return code(executor_of(executor).read_logits(logits));
+}
+
+jllm_error jllm_embedding(jllm_executor* executor, float* vector, uint32_t count) {
+  return code(executor_of(executor).embedding(vector, count));
 }
 
 uint32_t jllm_count(const jllm_executor* executor) { return executor_of(executor).count(); }

@@ -198,6 +198,32 @@ Result<Progress> Executor::step() {
   return progress;
 }
 
+Error Executor::check_makes(bool embeddings) {
+  if (embeddings == makes_embeddings(view_.plan())) return Error::kOk;
+  message_.format("the plan makes %s: compile with --embedding %s",
+                  embeddings ? "text" : "embeddings", embeddings ? "last" : "none");
+  return Error::kBadArgument;
+}
+
+Error Executor::embedding(float* out, uint32_t count) {
+  Error error = check_makes(true);
+  if (error != Error::kOk) return error;
+  const fb::Bindings& bindings = *view_.plan().bindings();
+  const uint32_t length = bindings.embedding();
+  if (sequence_->count == 0 || count != length) {
+    message_.format("no prompt, or not %u floats", length);
+    return Error::kBadArgument;
+  }
+  // A single token was left (begin()), and so was the last that is kept (rewind()).
+  if (!sequence_->head_next) sequence_->pending = 1;
+  sequence_->head_next = true;
+  error = consume_pending();
+  if (error == Error::kOk) error = replay(head_graph_);
+  if (error != Error::kOk) return error;
+  return backend_->read(address(bindings.logits_arena(), bindings.logits()), out,
+                        length * uint64_t{4});
+}
+
 // Whether one more token can be asked for, with all before it consumed.
 Error Executor::prepare_token() {
   if (sequence_->count == 0 || sequence_->done != kRunning) {
@@ -224,7 +250,8 @@ Error Executor::enqueue() {
 
 // Replays a graph whose first token is then in flight.
 Error Executor::sample(uint32_t graph) {
-  const Error error = replay(graph);
+  Error error = check_makes(false);
+  if (error == Error::kOk) error = replay(graph);
   if (error != Error::kOk) return error;
   sequence_->head_next = false;
   expect_token(graph, 0);
@@ -370,7 +397,8 @@ Error Executor::discard_step() {
 
 Error Executor::force(uint32_t token) {
   // A pending token comes first: the token that its step samples lands where ours will stand.
-  Error error = drain();
+  Error error = check_makes(false);
+  if (error == Error::kOk) error = drain();
   if (error == Error::kOk) error = consume_pending();
   if (error == Error::kOk && sequence_->count > 0 && !sequence_->head_next) error = discard_step();
   if (error == Error::kOk) error = append(&token, 1);
@@ -381,6 +409,8 @@ Error Executor::force(uint32_t token) {
 }
 
 Error Executor::read_logits(float* out) {
+  const Error refused = check_makes(false);
+  if (refused != Error::kOk) return refused;
   const fb::Bindings& bindings = *view_.plan().bindings();
   const fb::Graph& graph = *view_.plan().graphs()->Get(sequence_->sampling_graph);
   const uint64_t row = uint64_t{vocab_size()} * 4;

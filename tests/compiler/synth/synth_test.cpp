@@ -238,6 +238,7 @@ TEST(Synth, ShapesGiveThePublishedParameterCounts) {
                                                       {"qwen3-1.7b", 1.7206e9},
                                                       {"qwen3-4b", 4.0225e9},
                                                       {"qwen3-8b", 8.1907e9},
+                                                      {"qwen3-embedding-0.6b", 595.78e6},
                                                       {"bonsai-8b", 8.1907e9},
                                                       {"gemma-2-2b", 2.6143e9},
                                                       {"gemma-3-1b", 999.89e6},
@@ -425,7 +426,8 @@ TEST(Synth, RefusesWhatItDoesNotKnow) {
             "synth: unknown model 'gpt-5' for --like; choose one of llama-3.2-1b, llama-3.2-3b, "
             "llama-3.1-8b, tinyllama, smollm2-135m, smollm2-360m, smollm2-1.7b, mistral-7b, "
             "mistral-nemo, qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-3b, qwen2.5-7b, qwen3-0.6b, "
-            "qwen3-1.7b, qwen3-4b, qwen3-8b, bonsai-8b, gemma-2-2b, gemma-3-1b, gemma-3-4b, "
+            "qwen3-1.7b, qwen3-4b, qwen3-8b, qwen3-embedding-0.6b, bonsai-8b, gemma-2-2b, "
+            "gemma-3-1b, gemma-3-4b, "
             "phi-3-mini, phi-4-mini, phi-4, stablelm-2-1.6b, olmo-2-1b, olmo-3-7b, "
             "granite-3.3-2b, smollm3-3b, lfm2-350m, lfm2-1.2b, mixtral-8x7b, "
             "qwen3-30b-a3b, olmoe-1b-7b, granite-3.1-1b-a400m, granite-3.1-3b-a800m, "

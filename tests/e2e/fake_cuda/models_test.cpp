@@ -72,6 +72,10 @@ synth::SynthOptions synth_options(const Model& m) {
   return model;
 }
 
+double most_divergence(const Model& m) {
+  return m.kv == WeightType::kQ4_0 ? kInt4MaxKl : m.kv == WeightType::kQ8_0 ? kInt8MaxKl : kMaxKl;
+}
+
 CompileOptions compile_options(const Model& m, bool host) {
   CompileOptions options;
   options.target = host ? "host" : m.target;
@@ -141,9 +145,7 @@ TEST_P(FakeCudaModels, AgreeWithTheHost) {
   RunningPlan run(plan, options);
   ASSERT_TRUE(host.ok()) << host.create_message;
   ASSERT_TRUE(run.ok()) << run.create_message;
-  const double most = m.kv == WeightType::kQ4_0   ? kInt4MaxKl
-                      : m.kv == WeightType::kQ8_0 ? kInt8MaxKl
-                                                  : kMaxKl;
+  const double most = most_divergence(m);
 
   const Tokens tokens = test::random_tokens(kTokens, kVocab, 4);
   const std::vector<Logits> expected = host.force_all(tokens);
@@ -182,6 +184,51 @@ TEST_P(FakeCudaModels, AgreeWithTheHost) {
   }
   drafted.resize(steps.size());
   EXPECT_EQ(drafted, steps);
+}
+
+// Squares of differences over squares of `expected`.
+double relative_power(const Logits& expected, const Logits& found) {
+  double error = 0, power = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    error += std::pow(double{found[i]} - double{expected[i]}, 2);
+    power += std::pow(double{expected[i]}, 2);
+  }
+  return error / power;
+}
+
+// An error of e in logits costs e^2 / 2 nats; their deviation is 3, so that vectors whose error is
+// e / 3 of themselves make such logits.
+TEST_P(FakeCudaModels, EmbeddingsAgreeWithTheHost) {
+  const Model& m = GetParam();
+  CompileOptions host_options = compile_options(m, true), cuda_options = compile_options(m, false);
+  host_options.plan.embeds = cuda_options.plan.embeds = true;
+  const PlanInMemory host_plan(test::plan_bytes(synth_options(m), host_options));
+  const PlanInMemory plan(test::plan_bytes(synth_options(m), cuda_options));
+  RunningPlan host(host_plan);
+  ExecutorOptions options;
+  options.graphs = m.graphs;
+  RunningPlan run(plan, options);
+  ASSERT_TRUE(host.ok()) << host.create_message;
+  ASSERT_TRUE(run.ok()) << run.create_message;
+  const double most = 2 * most_divergence(m) / 9;
+  double largest = 0;
+  for (const uint32_t count : {1u, 16u, kTokens, kPrompt}) {
+    const Tokens prompt = test::random_tokens(count, kVocab, count);
+    host.rewind(0);
+    host.prefill(prompt);
+    run.rewind(0);
+    run.prefill(prompt);
+    const double error = relative_power(host.embedding(), run.embedding());
+    EXPECT_LT(error, most) << count << " tokens";
+    largest = std::max(largest, error);
+  }
+  RecordProperty("largest_relative_power", std::to_string(largest));
+  // Behind a beginning that is kept, of another text too.
+  const Tokens prompt = test::random_tokens(kPrompt, kVocab, kPrompt);
+  run.rewind(kTokens);
+  run.prefill({prompt.begin() + kTokens, prompt.end()});
+  EXPECT_LT(relative_power(host.embedding(), run.embedding()), most);
+  EXPECT_EQ(run->enqueue(), Error::kBadArgument);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FakeCudaModels, testing::ValuesIn(kModels),

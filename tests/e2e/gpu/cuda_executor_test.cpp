@@ -213,6 +213,41 @@ TEST_F(CudaExecutor, TimesOfLaunchesAreTakenInGraphsAndEagerMode) {
   }
 }
 
+// In graphs and eager mode, with several slots and one.
+TEST_F(CudaExecutor, EmbeddingsAreTheHosts) {
+  CompileOptions options;
+  options.plan.context = kContext;
+  options.plan.prefill_chunk = 32;
+  options.plan.embeds = true;
+  options.plan.select.activations = select::ActivationMode::kF32;
+  const PlanInMemory host_plan(test::plan_bytes(test::tiny_model(), options));
+  RunningPlan host(host_plan);
+  ASSERT_TRUE(host.ok()) << host.create_message;
+  options.target = test::gpu_target();
+  for (const uint32_t slots : {1u, 3u}) {
+    options.plan.slots = slots;
+    const PlanInMemory plan(test::plan_bytes(test::tiny_model(), options));
+    for (const bool graphs : {true, false}) {
+      ExecutorOptions run_options;
+      run_options.graphs = graphs;
+      RunningPlan run(plan, run_options);
+      ASSERT_TRUE(run.ok()) << run.create_message;
+      for (const uint32_t count : {1u, 2u, 16u, 33u, kContext}) {
+        const Tokens prompt = test::random_tokens(count, 512, count);
+        host.rewind(0);
+        host.prefill(prompt);
+        ASSERT_EQ(run->select(count % slots), Error::kOk);
+        run.rewind(0);
+        run.prefill(prompt);
+        // Activations are rounded to halves in front of eight products: 2.8e-4 * sqrt(8) of numbers
+        // that are of order 1 behind the norm, four of them at most; 5 deviations of that.
+        EXPECT_LT(test::max_difference(host.embedding(), run.embedding()), 5 * 4 * 8e-4)
+            << count << " tokens, " << slots << " slots";
+      }
+    }
+  }
+}
+
 TEST_F(CudaExecutor, AFullContextEndsTheSequence) {
   const PlanInMemory plan(gpu_plan());
   RunningPlan run(plan, {});

@@ -27,9 +27,9 @@ std::string why_not_anew() {
   return python() + " has no llama_cpp (JLLM_ORACLE_PYTHON names another)";
 }
 
-bool make_goldens(const std::string& models, const std::string& out) {
+bool make_goldens(const std::string& models, const std::string& out, bool embeddings) {
   return run("'" + python() + "' '" JLLM_GOLDEN_DIR "/make_llama_logits.py' '" + models + "' '" +
-             out + "' > /dev/null 2>&1");
+             out + "' " + (embeddings ? "embeddings" : "") + " > /dev/null 2>&1");
 }
 
 Golden read_golden(const std::string& path) {
@@ -39,7 +39,7 @@ Golden read_golden(const std::string& path) {
   Golden golden;
   golden.model_sha256 = json.at("model_sha256");
   golden.tokens = json.at("tokens").get<std::vector<uint32_t>>();
-  for (const nlohmann::json& entry : json.at("logits")) {
+  for (const nlohmann::json& entry : json.at(json.contains("logits") ? "logits" : "embeddings")) {
     const std::string bytes = llvm::fromHex(entry.at("f32").get<std::string>());
     std::vector<float>& logits = golden.logits[entry.at("position")];
     logits.resize(bytes.size() / sizeof(float));

@@ -11,7 +11,8 @@ namespace jllm::oracle {
 struct Golden {
   std::string model_sha256;  // of the GGUF that llama.cpp ran
   std::vector<uint32_t> tokens;
-  std::map<uint32_t, std::vector<float>> logits;  // by position
+  // By position; or the embeddings of the tokens up to there.
+  std::map<uint32_t, std::vector<float>> logits;
 };
 
 // Throws std::runtime_error when the file cannot be read or is no golden.
@@ -27,6 +28,6 @@ double nmse(const std::vector<float>& expected, const std::vector<float>& got);
 std::string why_not_anew();
 
 // Runs tests/golden/make_llama_logits.py.
-bool make_goldens(const std::string& models, const std::string& out);
+bool make_goldens(const std::string& models, const std::string& out, bool embeddings = false);
 
 }  // namespace jllm::oracle

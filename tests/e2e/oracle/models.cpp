@@ -110,4 +110,17 @@ std::vector<OracleModel> oracle_models() {
   return models;
 }
 
+std::vector<OracleModel> embedding_models() {
+  TinyLlama pooled = of_type(WeightType::kQ8_0);
+  pooled.seed = 2;
+  pooled.more_keys = [](gguf::Writer& w) { w.set_u32("llama.pooling_type", 3); };
+  std::vector<OracleModel> models = {{"pooled", pooled}};
+  pooled.dequantise = true;
+  models.push_back({"pooled.as_f32", pooled});
+  for (const OracleModel& model : oracle_models()) {
+    if (model.name == "f32" || model.name == "wide_heads") models.push_back(model);
+  }
+  return models;
+}
+
 }  // namespace jllm::oracle

@@ -18,4 +18,7 @@ struct OracleModel {
 // then computes without rounding activations to the weights' type.
 std::vector<OracleModel> oracle_models();
 
+// Those whose embeddings are compared. "pooled" says itself that it makes some.
+std::vector<OracleModel> embedding_models();
+
 }  // namespace jllm::oracle

@@ -8,6 +8,7 @@
 
 #include "tests/executor/core/plans.h"
 #include "tests/support/allocation_counter.h"
+#include "tests/support/recipe.h"
 
 namespace jllm {
 namespace {
@@ -83,6 +84,29 @@ TEST(NoHeap, NothingIsAllocatedAfterCreate) {
     EXPECT_EQ(found, 0u) << threads << " threads";
     EXPECT_TRUE(good) << run->last_error();
   }
+}
+
+TEST(NoHeap, NorForEmbeddings) {
+#if !JLLM_COUNTS_ALLOCATIONS
+  GTEST_SKIP() << "allocations cannot be counted in this build";
+#endif
+  test::PlanRecipe recipe;
+  recipe.context = test::kContext;
+  recipe.prefill_chunk = 32;
+  recipe.embeds = true;
+  const test::PlanInMemory plan(test::plan_bytes(recipe));
+  const Tokens prompt = test::random_tokens(40, test::kVocab, 5);
+  RunningPlan run(plan);
+  ASSERT_TRUE(run.ok()) << run.create_message;
+  std::vector<float> vector(recipe.embedding);
+  bool good = true;
+  const uint64_t found = count_allocations([&] {
+    good &= run->prefill(prompt.data(), 40) == Error::kOk;
+    good &= run->embedding(vector.data(), recipe.embedding) == Error::kOk;
+    good &= run->enqueue() == Error::kBadArgument;
+  });
+  EXPECT_EQ(found, 0u);
+  EXPECT_TRUE(good) << run->last_error();
 }
 
 }  // namespace
