@@ -6,6 +6,7 @@ usage: openai_test.py JLLM JLLMC MODEL.gguf WORK_FOLDER SCRIPTED_SERVER
 """
 import asyncio
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from servers import serving
 
 JLLM, JLLMC, MODEL, WORK, SCRIPTED = sys.argv[1:6]
 PLAN = os.path.join(WORK, "openai_test.jllm")
+VECTORS_PLAN = os.path.join(WORK, "openai_vectors_test.jllm")
 TOOLS_PLAN = os.path.join(WORK, "openai_tools_test.jllm")
 ANSWER_BEGINS = "Unplug it first and look inside."
 USER = [{"role": "user", "content": "My lamp stays dark. What should I do?"}]
@@ -164,11 +166,146 @@ class Model(unittest.TestCase):
                 model=self.model, messages=[{"role": "user", "content": "x" * 100000}])
         self.assertEqual(caught.exception.status_code, 413)
 
+    def test_a_plan_of_text_makes_no_embeddings(self):
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.client.embeddings.create(model=self.model, input="x")
+        self.assertEqual(caught.exception.code, "makes_text")
+        self.assertIn("--embedding last", str(caught.exception))
+
+    def test_a_prompt_of_one_token(self):
+        reply = self.client.completions.create(model=self.model, prompt=[0], max_tokens=4, temperature=0)
+        said = subprocess.run([JLLM, "run", PLAN, "-p", "", "-n", "4", "-t", "0", "--json"], check=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.assertEqual(reply.choices[0].text, json.loads(said.stdout)["text"])
+
     def test_stream_given_up(self):
         stream = self.chat(stream=True, temperature=1, max_tokens=400, extra_body={"ignore_end": True})
         next(iter(stream))
         stream.close()
         self.assertTrue(self.chat(max_tokens=3).choices[0].message.content)
+
+
+class Embeddings(unittest.TestCase):
+    TEXTS = ["My lamp stays dark.", "x", "Tom was a curious boy who liked machines.", "My lamp stays dark!"]
+
+    @classmethod
+    def setUpClass(cls):
+        assert compile_plan(VECTORS_PLAN, "--embedding", "last", "--context", "64", "--slots", "2")
+        cls._block = serving(JLLM, "serve", VECTORS_PLAN, "--port", "0", "--threads", "1")
+        cls.server = cls._block.__enter__()
+        cls.client = client_of(cls.server)
+        cls.model = cls.client.models.list().data[0]
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        code = cls.server.end()
+        cls._block.__exit__(None, None, None)
+        assert code == 0, cls.server.log
+
+    def vectors(self, texts, **more):
+        reply = self.client.embeddings.create(model=self.model.id, input=texts, **more)
+        self.assertEqual([one.index for one in reply.data], list(range(len(reply.data))))
+        self.assertEqual(reply.usage.total_tokens, reply.usage.prompt_tokens)
+        return [one.embedding for one in reply.data]
+
+    def assert_close(self, one, other):
+        # Whether a beginning was in the cache changes the order of sums; numbers are of order 0.1.
+        self.assertEqual(len(one), len(other))
+        self.assertLess(max(abs(a - b) for a, b in zip(one, other)), 1e-5)
+
+    def test_one_and_many(self):
+        many = self.vectors(self.TEXTS)
+        for text, vector in zip(self.TEXTS, many):
+            self.assertEqual(len(vector), self.model.embedding_length)
+            self.assertAlmostEqual(math.fsum(x * x for x in vector), 1, places=5)
+            self.assert_close(self.vectors(text)[0], vector)
+        self.assertGreater(max(abs(a - b) for a, b in zip(many[0], many[3])), 1e-3)
+
+    def test_formats(self):
+        # The client asks for base64 where it is not told otherwise, and hands out floats all the same.
+        for text in self.TEXTS:
+            self.assert_close(self.vectors(text)[0], self.vectors(text, encoding_format="float")[0])
+        raw = self.server.post("/v1/embeddings", {"input": "x", "encoding_format": "base64"})[1]
+        self.assertIsInstance(raw["data"][0]["embedding"], str)
+
+    def test_tokens(self):
+        text = self.TEXTS[2]
+        tokens = self.server.post("/tokenize", {"content": text, "add_special": True})[1]["tokens"]
+        self.assert_close(self.vectors(tokens)[0], self.vectors(text)[0])
+        both = self.vectors([tokens, tokens[:1]])
+        self.assert_close(both[0], self.vectors(text)[0])
+        self.assert_close(both[1], self.vectors(tokens[:1])[0])
+        usage = self.client.embeddings.create(model=self.model.id, input=[tokens, tokens[:1]]).usage
+        self.assertEqual(usage.prompt_tokens, len(tokens) + 1)
+
+    def test_dimensions(self):
+        whole, = self.vectors("x")
+        few, = self.vectors("x", dimensions=8)
+        length = math.sqrt(math.fsum(x * x for x in whole[:8]))
+        self.assert_close(few, [x / length for x in whole[:8]])
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.vectors("x", dimensions=len(whole) + 1)
+        self.assertEqual(caught.exception.param, "dimensions")
+
+    def test_the_whole_context_and_not_one_token_more(self):
+        self.vectors([[5] * 64])
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.vectors([[5] * 64, [5] * 65])
+        self.assertEqual(caught.exception.code, "context_length_exceeded")
+        self.assertIn("Input 1 has 65 tokens; the plan's context takes 64", str(caught.exception))
+
+    def test_several_at_once(self):
+        async def all_of_them():
+            async with openai.AsyncOpenAI(base_url=self.server.url + "/v1", api_key=KEY, max_retries=0,
+                                          timeout=60) as client:
+                return await asyncio.gather(*[client.embeddings.create(
+                    model=self.model.id, input=self.TEXTS[i % 4:]) for i in range(8)])
+        expected = self.vectors(self.TEXTS)
+        for i, reply in enumerate(asyncio.run(all_of_them())):
+            for one, vector in zip(reply.data, expected[i % 4:]):
+                self.assert_close(one.embedding, vector)
+
+    def test_errors(self):
+        for wrong in ("", [], [""], [[]], [10**9], ["x", ""]):
+            with self.assertRaises(openai.BadRequestError, msg=wrong) as caught:
+                self.vectors(wrong)
+            self.assertEqual(caught.exception.param, "input")
+        with self.assertRaises(openai.NotFoundError):
+            self.client.embeddings.create(model="nothing", input="x")
+        for make in (lambda: self.client.chat.completions.create(model=self.model.id, messages=USER),
+                     lambda: self.client.completions.create(model=self.model.id, prompt="x")):
+            with self.assertRaises(openai.BadRequestError) as caught:
+                make()
+            self.assertEqual(caught.exception.code, "makes_embeddings")
+        self.assertEqual(self.server.request("GET", "/")[0], 404)  # there is nothing to chat with
+
+    # Long enough that nobody waits for it to end.
+    MANY = {"input": [[i % 2000] + [5] * 63 for i in range(2048)]}
+
+    def test_a_client_that_goes_away(self):
+        body = json.dumps(self.MANY).encode()
+        cancelled = self.server.metric("jllm_cancelled_total")
+        with self.server.connect() as connection:
+            connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+                               % len(body) + body)
+            self.server.wait_until(lambda: self.server.get("/health")[1]["slots"]["busy"] == 1, "busy")
+        self.server.wait_until(lambda: self.server.metric("jllm_cancelled_total") == cancelled + 1, "cancelled")
+        self.assertEqual(len(self.vectors("x")), 1)
+
+    def test_timeout(self):
+        with serving(JLLM, "serve", VECTORS_PLAN, "--port", "0", "--threads", "1", "--timeout", "0.2") as server:
+            status, reply = server.post("/v1/embeddings", self.MANY)
+            self.assertEqual((status, reply["error"]["code"]), (503, "timeout"))
+            self.assertEqual(server.post("/v1/embeddings", {"input": "x"})[0], 200)
+
+    def test_other_commands_say_what_to_do(self):
+        for command in (["run", VECTORS_PLAN, "-p", "x"], ["chat", VECTORS_PLAN], ["bench", VECTORS_PLAN],
+                        ["eval", VECTORS_PLAN, "--tokens", "/dev/null"], ["selftest", VECTORS_PLAN]):
+            done = subprocess.run([JLLM, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True, check=False)
+            self.assertEqual(done.returncode, 5, done.stderr)
+            self.assertIn("--embedding none", done.stderr)
 
 
 class Tools(unittest.TestCase):

@@ -22,6 +22,7 @@ from servers import serving
 JLLM, JLLMC, MODEL, WORK = sys.argv[1:5]
 PLAN = os.path.join(WORK, "serve_test.jllm")
 SLOTS_PLAN = os.path.join(WORK, "serve_slots_test.jllm")
+VECTORS_PLAN = os.path.join(WORK, "serve_vectors_test.jllm")
 QUESTION = "My lamp stays dark. What should I do?"
 ANSWER_BEGINS = "Unplug it first and look inside."
 CHAT = "/v1/chat/completions"
@@ -279,12 +280,14 @@ class Guide(Base):
             self.skipTest("no curl")
         lines = re.findall("^curl .*", self.guide, re.MULTILINE)
         self.assertGreater(len(lines), 5)
-        for line in lines:
-            with self.subTest(line=line):
-                result = subprocess.run(["sh", "-c", f"U={self.server.url}\n{line} -sS --fail-with-body"],
-                                        capture_output=True, text=True, timeout=60, check=False)
-                self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-                self.assertGreater(len(result.stdout), 10)
+        with Machine().serve(plan=VECTORS_PLAN) as vectors:
+            for line in lines:
+                url = (vectors if "/v1/embeddings" in line else self.server).url
+                with self.subTest(line=line):
+                    result = subprocess.run(["sh", "-c", f"U={url}\n{line} -sS --fail-with-body"],
+                                            capture_output=True, text=True, timeout=60, check=False)
+                    self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+                    self.assertGreater(len(result.stdout), 10)
 
     def test_options(self):
         text = subprocess.run([JLLM, "serve", "--help"], capture_output=True, text=True, timeout=60,
@@ -609,7 +612,7 @@ class Ends(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    for path, slots in ((PLAN, "1"), (SLOTS_PLAN, "3")):
-        subprocess.run([JLLMC, "compile", MODEL, "--target", "host", "--slots", slots, "-o", path], check=True,
+    for path, options in ((PLAN, []), (SLOTS_PLAN, ["--slots", "3"]), (VECTORS_PLAN, ["--embedding", "last"])):
+        subprocess.run([JLLMC, "compile", MODEL, "--target", "host", *options, "-o", path], check=True,
                        stdout=subprocess.DEVNULL)
     unittest.main(argv=[sys.argv[0]] + sys.argv[5:], verbosity=2)

@@ -42,6 +42,10 @@ class Collector final : public TokenSink {
     changed_.notify_all();
     return choice.token != stop_at;
   }
+  void push_vector(const std::vector<float>& vector) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    vectors_.push_back(vector);
+  }
   void finish(Finish why) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     why_ = why;
@@ -70,6 +74,10 @@ class Collector final : public TokenSink {
     return tokens;
   }
   uint32_t cached() const { return cached_; }
+  std::vector<std::vector<float>> vectors() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return vectors_;
+  }
 
   uint32_t stop_at = UINT32_MAX;
 
@@ -85,6 +93,7 @@ class Collector final : public TokenSink {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<TokenChoice> choices_;
+  std::vector<std::vector<float>> vectors_;
   size_t room_ = SIZE_MAX;
   uint32_t cached_ = 0;
   Finish why_ = Finish::kStop;

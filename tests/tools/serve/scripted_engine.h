@@ -19,6 +19,7 @@ class ScriptedEngine : public serve::Engine {
   static constexpr uint32_t kEnd = 1;     // the token that ends a text
   static constexpr uint32_t kJunk = 2;    // made behind the end of a text
   static constexpr uint32_t kChunk = 16;  // tokens of a prompt that one replay consumes
+  static constexpr uint32_t kWidth = 4;   // of its vectors
 
   ScriptedEngine(uint32_t slots, uint32_t context, uint32_t vocab_size)
       : slots_(slots), context_(context), vocab_size_(vocab_size) {}
@@ -29,8 +30,9 @@ class ScriptedEngine : public serve::Engine {
   uint32_t most_batched_ = 8;
   bool copies_ = true;
   bool runs_ahead_ = false;
-  bool fails = false;  // from the next step on
-  std::mutex gate;     // no text begins while a test holds it
+  bool embeds_ = false;  // it makes embeddings
+  bool fails = false;    // from the next step on
+  std::mutex gate;       // no text begins while a test holds it
 
   // One word for each call: "rewind 0 to 12", "copy 1 from 0: 40", "consume 1", "generate 0",
   // "decode 0 1 2"; where it runs ahead "take 0".
@@ -105,6 +107,14 @@ class ScriptedEngine : public serve::Engine {
     const SampledToken token = slots_[slot].made.front();
     slots_[slot].made.pop_front();
     return token;
+  }
+  uint32_t embedding_length() const override { return embeds_ ? kWidth : 0; }
+  // How many tokens the slot has, over and over.
+  void embed(uint32_t slot, float* vector) override {
+    note("embed " + std::to_string(slot));
+    if (fails) throw std::runtime_error("the device is gone");
+    require(embeds_ && slots_[slot].to_consume == 0);
+    std::fill(vector, vector + kWidth, static_cast<float>(slots_[slot].count));
   }
   void set_mask(uint32_t slot, const uint32_t* words) override {
     slots_[slot].masked = words != nullptr;

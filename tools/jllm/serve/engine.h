@@ -40,6 +40,11 @@ class Engine {
   // Waits for the oldest token that the slot was asked for.
   virtual SampledToken take(uint32_t slot) = 0;
 
+  // Of plans that make embeddings: the vector of what the slot has consumed, embedding_length()
+  // floats; 0: the plan makes text.
+  virtual uint32_t embedding_length() const = 0;
+  virtual void embed(uint32_t slot, float* vector) = 0;
+
   // Which tokens may come next in the slot, a bit each; null: all.
   virtual void set_mask(uint32_t slot, const uint32_t* words) = 0;
   // Behind the last token of generate() without speculation, or of take() where nothing was asked

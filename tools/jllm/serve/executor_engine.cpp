@@ -7,7 +7,8 @@ ExecutorEngine::ExecutorEngine(tool::Session& session, const PlanView& plan, uin
       executor_(session.executor()),
       most_drafted_(most_drafted),
       copies_prefixes_(executor_.slots() > 1 && plan.plan().caches() != nullptr),
-      runs_ahead_(!plan.is_host()) {}
+      runs_ahead_(!plan.is_host()),
+      embedding_length_(plan.plan().bindings()->embedding()) {}
 
 Executor& ExecutorEngine::selected(uint32_t slot) {
   session_.check(executor_.select(slot));
@@ -29,7 +30,9 @@ void ExecutorEngine::begin(uint32_t slot, const Sampling& sampling, const uint32
 }
 
 uint32_t ExecutorEngine::consume(uint32_t slot) {
-  const Result<Progress> progress = selected(slot).step();
+  // A prompt of one token is left to the step behind it.
+  if (selected(slot).count() == 1) return 0;
+  const Result<Progress> progress = executor_.step();
   session_.check(progress.error());
   return progress.value().total - progress.value().consumed;
 }
@@ -51,6 +54,10 @@ SampledToken ExecutorEngine::take(uint32_t slot) {
   const Result<SampledToken> token = selected(slot).next();
   session_.check(token.error());
   return token.value();
+}
+
+void ExecutorEngine::embed(uint32_t slot, float* vector) {
+  session_.check(selected(slot).embedding(vector, embedding_length_));
 }
 
 void ExecutorEngine::set_mask(uint32_t slot, const uint32_t* words) {

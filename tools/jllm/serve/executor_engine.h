@@ -27,6 +27,8 @@ class ExecutorEngine final : public Engine {
   bool has_tokens(uint32_t slot) override;
   void ask(const uint32_t* slots, uint32_t n) override;
   SampledToken take(uint32_t slot) override;
+  uint32_t embedding_length() const override { return embedding_length_; }
+  void embed(uint32_t slot, float* vector) override;
   void set_mask(uint32_t slot, const uint32_t* words) override;
   void read_logits(uint32_t slot, float* logits) override;
 
@@ -37,6 +39,7 @@ class ExecutorEngine final : public Engine {
   Executor& executor_;
   const uint32_t most_drafted_;
   const bool copies_prefixes_, runs_ahead_;
+  const uint32_t embedding_length_;
 };
 
 }  // namespace jllm::serve

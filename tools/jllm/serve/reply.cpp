@@ -172,24 +172,24 @@ std::string ReplyFormat::usage_chunk(const Usage& usage) const {
 
 namespace {
 
-Json model_object(const std::string& model, int64_t created, uint32_t context,
-                  uint32_t vocab_size) {
-  return {{"id", model},        {"object", "model"},        {"created", created},
-          {"owned_by", "jllm"}, {"max_model_len", context}, {"vocab_size", vocab_size}};
+Json object_of(const ModelObject& model) {
+  Json object = {{"id", model.id},
+                 {"object", "model"},
+                 {"created", model.created},
+                 {"owned_by", "jllm"},
+                 {"max_model_len", model.context},
+                 {"vocab_size", model.vocab_size}};
+  if (model.embedding_length > 0) object["embedding_length"] = model.embedding_length;
+  return object;
 }
 
 }  // namespace
 
-std::string models_json(const std::string& model, int64_t created, uint32_t context,
-                        uint32_t vocab_size) {
-  return dump({{"object", "list"},
-               {"data", Json::array({model_object(model, created, context, vocab_size)})}});
+std::string models_json(const ModelObject& model) {
+  return dump({{"object", "list"}, {"data", Json::array({object_of(model)})}});
 }
 
-std::string model_json(const std::string& model, int64_t created, uint32_t context,
-                       uint32_t vocab_size) {
-  return dump(model_object(model, created, context, vocab_size));
-}
+std::string model_json(const ModelObject& model) { return dump(object_of(model)); }
 
 std::string tokens_json(const std::vector<uint32_t>& tokens, const std::vector<std::string>* pieces,
                         uint32_t context) {

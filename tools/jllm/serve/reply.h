@@ -63,10 +63,15 @@ class ReplyFormat {
   uint64_t text_offset_ = 0;
 };
 
-std::string models_json(const std::string& model, int64_t created, uint32_t context,
-                        uint32_t vocab_size);
-std::string model_json(const std::string& model, int64_t created, uint32_t context,
-                       uint32_t vocab_size);
+// A model as /v1/models shows it.
+struct ModelObject {
+  std::string id;
+  int64_t created = 0;
+  uint32_t context = 0, vocab_size = 0;
+  uint32_t embedding_length = 0;  // 0: it makes text
+};
+std::string models_json(const ModelObject& model);
+std::string model_json(const ModelObject& model);
 std::string tokens_json(const std::vector<uint32_t>& tokens, const std::vector<std::string>* pieces,
                         uint32_t context);
 std::string text_json(const std::string& text);

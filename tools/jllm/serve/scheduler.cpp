@@ -34,6 +34,7 @@ Scheduler::Scheduler(Engine& engine, Metrics& metrics, Care care, uint32_t queue
       beat_(std::move(beat)),
       slots_(engine.slots()),
       logits_(engine.vocab_size()),
+      vector_(engine.embedding_length()),
       mask_((engine.vocab_size() + 31) / 32) {
   state_.slots = engine.slots();
   state_.queue_limit = queue_limit;
@@ -188,19 +189,27 @@ void Scheduler::admit() {
 }
 
 void Scheduler::start(std::shared_ptr<Job> job) {
-  const uint32_t index = choose_slot(job->prompt);
+  const uint32_t index = choose_slot(job->inputs.empty() ? job->prompt : job->inputs.front());
   Slot& slot = slots_[index];
-  uint32_t kept = 0;
-  reuse(index, job->prompt, &kept);
-  slot.tokens = job->prompt;
-  slot.tokens.reserve(engine_.context());
-  slot.to_consume = static_cast<uint32_t>(job->prompt.size()) - kept;
   slot.made = 0;
   slot.used = ++jobs_;
   slot.job = std::move(job);
-  engine_.set_mask(index, nullptr);
-  engine_.begin(index, slot.job->sampling, slot.tokens.data() + kept, slot.to_consume);
   metrics_.queued.add(now_seconds() - slot.job->submitted);
+  begin(index);
+}
+
+// The job's prompt, or the next of its inputs.
+void Scheduler::begin(uint32_t index) {
+  Slot& slot = slots_[index];
+  const Job& job = *slot.job;
+  const std::vector<uint32_t>& prompt = job.inputs.empty() ? job.prompt : job.inputs[slot.made];
+  uint32_t kept = 0;
+  reuse(index, prompt, &kept);
+  slot.tokens = prompt;
+  slot.tokens.reserve(engine_.context());
+  slot.to_consume = static_cast<uint32_t>(prompt.size()) - kept;
+  engine_.set_mask(index, nullptr);
+  engine_.begin(index, job.sampling, slot.tokens.data() + kept, slot.to_consume);
   metrics_.prompt_tokens += slot.tokens.size();
   metrics_.cached_tokens += kept;
   slot.job->sink->start(kept);
@@ -281,7 +290,9 @@ bool Scheduler::decode() {
   for (const uint32_t slot : ready_) {
     // What was speculated comes first: a batch asks for tokens behind it.
     const bool speculated = slots_[slot].asked == 0 && engine_.has_tokens(slot);
-    if (alone || speculated || (ready_.size() > 1 && engine_.most_batched() < 2)) {
+    if (!slots_[slot].job->inputs.empty()) {
+      embed(slot);
+    } else if (alone || speculated || (ready_.size() > 1 && engine_.most_batched() < 2)) {
       generate(slot);
     } else {
       batch_.push_back(slot);
@@ -354,6 +365,17 @@ void Scheduler::take_waiting() {
     deliver(slot, engine_.take(slot));
   }
   waiting_.clear();
+}
+
+void Scheduler::embed(uint32_t index) {
+  Slot& slot = slots_[index];
+  engine_.embed(index, vector_.data());
+  slot.job->sink->push_vector(vector_);
+  if (++slot.made < slot.job->inputs.size()) {
+    begin(index);
+  } else {
+    finish(index, Finish::kStop);
+  }
 }
 
 void Scheduler::mask(uint32_t slot) {

@@ -42,12 +42,16 @@ class TokenSink {
   virtual ~TokenSink() = default;
   virtual void start(uint32_t cached) = 0;   // it has a slot, with so many of its tokens in it
   virtual bool has_room(size_t tokens) = 0;  // for so many more; else its text pauses
-  virtual bool push(const TokenChoice& choice) = 0;  // false: that is enough (a stop string)
-  virtual void finish(Finish why) = 0;               // always the last call
+  virtual bool push(const TokenChoice& choice) = 0;       // false: that is enough (a stop string)
+  virtual void push_vector(const std::vector<float>&) {}  // where embeddings are asked for
+  virtual void finish(Finish why) = 0;                    // always the last call
 };
 
 struct Job {
   std::vector<uint32_t> prompt;  // 1 to context() - 1 tokens
+  // In its place, of a plan that makes embeddings: those whose vectors are asked for, each of 1 to
+  // context() tokens.
+  std::vector<std::vector<uint32_t>> inputs;
   Sampling sampling;
   uint32_t max_tokens = UINT32_MAX;
   bool logprobs = false;
@@ -98,8 +102,8 @@ class Scheduler {
     std::shared_ptr<Job> job;      // null: free
     std::vector<uint32_t> tokens;  // of its sequence, the job's or what an earlier one left
     uint32_t to_consume = 0;       // at the end of them
-    uint32_t made = 0;
-    uint32_t asked = 0;  // tokens of the job that are on their way
+    uint32_t made = 0;             // tokens, or vectors
+    uint32_t asked = 0;            // tokens of the job that are on their way
     double last_token = 0;
     uint64_t used = 0;  // when, in jobs
   };
@@ -109,6 +113,7 @@ class Scheduler {
   void end_unwanted();
   void admit();
   void start(std::shared_ptr<Job> job);
+  void begin(uint32_t slot);
   uint32_t choose_slot(const std::vector<uint32_t>& prompt) const;
   void reuse(uint32_t slot, const std::vector<uint32_t>& prompt, uint32_t* kept);
   bool consume();
@@ -119,6 +124,7 @@ class Scheduler {
   void ask();
   bool collect();
   void take_waiting();
+  void embed(uint32_t slot);
   void mask(uint32_t slot);
   void deliver(uint32_t slot, const SampledToken& token);
   TokenChoice choice(uint32_t slot, uint32_t token);
@@ -133,7 +139,7 @@ class Scheduler {
   Care care_;
   Beat beat_;
   std::vector<Slot> slots_;
-  std::vector<float> logits_;
+  std::vector<float> logits_, vector_;
   std::vector<uint32_t> mask_;
   std::vector<uint32_t> ready_, batch_;    // slots that a step is about
   std::vector<uint32_t> asked_, waiting_;  // the same of the last to be asked for, and before it

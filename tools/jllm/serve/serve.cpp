@@ -47,6 +47,7 @@ constexpr const char* kSummary =
     "Serves the model over HTTP with OpenAI's API, on this machine only unless --host says more.\n"
     "\n"
     "  POST /v1/chat/completions  POST /v1/completions   whole, or with \"stream\": true\n"
+    "  POST /v1/embeddings        in their place, of plans of jllmc compile --embedding last\n"
     "  GET  /v1/models            POST /tokenize  POST /detokenize\n"
     "  GET  /health               GET  /metrics (Prometheus)\n"
     "  GET  /  a page to chat on, for browsers\n"
@@ -215,7 +216,9 @@ int run_server(ServeOptions& o, OpenPlan& plan, Session& session) {
       [&](double now) { return monitor.care(now, metrics.generated_tokens.load()); },
       static_cast<uint32_t>(o.queue), notify.beat_seconds() > 0 ? beat : nullptr, prefix);
   const serve::Page page(plan.view().plan());
-  if (!o.no_page) o.service.page = &page;
+  o.service.embedding_length = engine.embedding_length();
+  // There is nothing to chat with where there is no text.
+  if (!o.no_page && engine.embedding_length() == 0) o.service.page = &page;
   Service service(o.service, plan.tokenizer(), format, session.executor().context(), &scheduler,
                   &metrics, &monitor);
   // One thread for each request that may wait or run, and some for those that are answered at once.

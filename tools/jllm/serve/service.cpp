@@ -12,9 +12,6 @@
 namespace jllm::serve {
 namespace {
 
-// How often a thread that waits for tokens looks whether its client is still there.
-constexpr double kPeerLookSeconds = 0.1;
-
 ApiError unavailable(const std::string& message, const std::string& code) {
   return {503, message, "", code, "server_error"};
 }
@@ -76,8 +73,9 @@ const char* finish_reason(Finish why, bool has_calls) {
   return "error";
 }
 
-// What a request without a single token gets, where that is no answer.
-std::optional<ApiError> empty_answer(Finish why) {
+}  // namespace
+
+std::optional<ApiError> Service::empty_answer(Finish why) {
   switch (why) {
     case Finish::kMemory:
       return unavailable("The system's memory is below --memory-floor", "out_of_memory");
@@ -93,7 +91,11 @@ std::optional<ApiError> empty_answer(Finish why) {
   }
 }
 
-}  // namespace
+// Nobody reads it, and the scheduler may not be done with the job.
+ApiError Service::client_gone() {
+  constexpr int kClientGone = 499;  // as nginx counts them
+  return {kClientGone, "The client is gone"};
+}
 
 // A request that was accepted.
 struct Service::Task {
@@ -201,15 +203,9 @@ HttpReply Service::refusal(int status, const HttpRequest& request) {
 
 void Service::replied(const HttpRequest& request, int status) {
   // Other paths than the known ones would let clients fill the memory.
-  constexpr std::string_view kPaths[] = {"/v1/chat/completions",
-                                         "/v1/completions",
-                                         "/v1/models",
-                                         "/tokenize",
-                                         "/detokenize",
-                                         "/health",
-                                         "/metrics",
-                                         "/",
-                                         "/plan.svg"};
+  constexpr std::string_view kPaths[] = {
+      "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/tokenize",
+      "/detokenize",          "/health",         "/metrics",       "/",          "/plan.svg"};
   std::string path = "other";
   for (const std::string_view known : kPaths) {
     if (request.path == known) path = known;
@@ -240,6 +236,21 @@ HttpReply Service::route(const HttpRequest& request, const HttpPeer& peer) {
   if (get && path == "/health") return health(has_key(request));
   if (get && path == "/metrics") return metrics_page();
   if (get && path.rfind("/v1/models", 0) == 0) return model(path);
+  const bool is_text = path == "/v1/chat/completions" || path == "/v1/completions";
+  const bool makes_text = options_.embedding_length == 0;
+  if (post && is_text && !makes_text) {
+    throw ApiError{400,
+                   "The plan makes embeddings, no text: use /v1/embeddings, or a plan of jllmc "
+                   "compile --embedding none",
+                   "", "makes_embeddings"};
+  }
+  if (post && path == "/v1/embeddings") {
+    if (!makes_text) return embeddings(request, peer);
+    throw ApiError{400,
+                   "The plan makes text, no embeddings: compile the model with jllmc compile "
+                   "--embedding last",
+                   "", "makes_text"};
+  }
   if (post && path == "/v1/chat/completions") return chat(request, peer);
   if (post && path == "/v1/completions") return completion(request, peer);
   if (post && path == "/tokenize") return tokenize(request);
@@ -271,11 +282,13 @@ HttpReply Service::metrics_page() const {
 }
 
 HttpReply Service::model(const std::string& path) const {
+  const ModelObject object = {options_.model, started_, context_, tokenizer_.vocab_size(),
+                              options_.embedding_length};
   HttpReply reply;
   if (path == "/v1/models") {
-    reply.body = models_json(options_.model, started_, context_, tokenizer_.vocab_size());
+    reply.body = models_json(object);
   } else if (path == "/v1/models/" + options_.model) {
-    reply.body = model_json(options_.model, started_, context_, tokenizer_.vocab_size());
+    reply.body = model_json(object);
   } else {
     throw ApiError{404, "There is no such model; this server has '" + options_.model + "'", "model",
                    "model_not_found"};
@@ -367,16 +380,32 @@ std::unique_ptr<Constraint> Service::constraint(const CompletionRequest& request
   return nullptr;
 }
 
+void Service::check_model(const std::string& model) const {
+  if (model.empty() || model == options_.model) return;
+  throw ApiError{404, "There is no model '" + model + "'; this server has '" + options_.model + "'",
+                 "model", "model_not_found"};
+}
+
+void Service::submit(const std::shared_ptr<Job>& job) {
+  switch (scheduler_->submit(job)) {
+    case Scheduler::Admission::kFull:
+      throw ApiError{429, "The server is busy and its queue is full; try again later", "",
+                     "queue_full", "rate_limit_exceeded"};
+    case Scheduler::Admission::kDraining:
+      throw *empty_answer(Finish::kShutdown);
+    case Scheduler::Admission::kFailed:
+      throw *empty_answer(Finish::kFailed);
+    case Scheduler::Admission::kQueued:
+      break;
+  }
+}
+
 HttpReply Service::complete(const CompletionRequest& request, std::vector<uint32_t> prompt,
                             ReplyFormat::Kind kind, text::ToolNotation notation,
                             bool parallel_calls, const HttpPeer& peer) {
   const bool is_chat = kind == ReplyFormat::Kind::kChat;
   const char* param = is_chat ? "messages" : "prompt";
-  if (!request.model.empty() && request.model != options_.model) {
-    throw ApiError{
-        404, "There is no model '" + request.model + "'; this server has '" + options_.model + "'",
-        "model", "model_not_found"};
-  }
+  check_model(request.model);
   if (prompt.empty()) throw ApiError{400, "The prompt is empty", param};
   if (prompt.size() >= context_) {
     throw ApiError{400,
@@ -402,17 +431,7 @@ HttpReply Service::complete(const CompletionRequest& request, std::vector<uint32
                      options_.model, options_.fingerprint);
   auto task = std::make_shared<Task>(Task{channel, job, std::move(format), request.logprobs,
                                           request.include_usage, parallel_calls, is_chat});
-  switch (scheduler_->submit(job)) {
-    case Scheduler::Admission::kFull:
-      throw ApiError{429, "The server is busy and its queue is full; try again later", "",
-                     "queue_full", "rate_limit_exceeded"};
-    case Scheduler::Admission::kDraining:
-      throw *empty_answer(Finish::kShutdown);
-    case Scheduler::Admission::kFailed:
-      throw *empty_answer(Finish::kFailed);
-    case Scheduler::Admission::kQueued:
-      break;
-  }
+  submit(job);
   if (!request.stream) return whole(*task, peer);
   HttpReply reply;
   reply.type = "text/event-stream";
@@ -447,9 +466,7 @@ HttpReply Service::whole(Task& task, const HttpPeer& peer) {
     std::move(piece.tokens.begin(), piece.tokens.end(), std::back_inserter(tokens));
     return true;
   });
-  // Nobody reads it, and the scheduler may not be done with the channel.
-  constexpr int kClientGone = 499;  // as nginx counts them
-  if (!ended) throw ApiError{kClientGone, "The client is gone"};
+  if (!ended) throw client_gone();
   const Finish why = task.channel->why();
   if (task.channel->made() == 0) {
     if (const std::optional<ApiError> error = empty_answer(why)) throw *error;
