@@ -29,7 +29,7 @@ cases=(
   'cuda_driver_test *'
   'serve_test JsonGrammar.*:TokenMasks.*:All/Schemas.*'
   'inspect_test *'
-  'c_api_test plans:example split'
+  'c_api_test plans:example split vectors'
   'text_api_test plans:example'
   'missing_backend_test plans:example'
 )
@@ -68,6 +68,7 @@ run_tests() {
   # The bundled model, as ctest has it for the tests in C.
   compile_example "$report_dir/example.jllm"
   compile_example "$report_dir/split.jllm" --split-weights --selftest never
+  compile_example "$report_dir/vectors.jllm" --embedding last
   for one in "${cases[@]}"; do printf '%s\0%s\0' "${one%% *}" "${one#* }"; done |
     xargs -0 -n 2 -P 2 "${BASH_SOURCE[0]}" --one || status=1
   [ "$status" = 0 ] || die 'a test failed under the sanitizers (above)'

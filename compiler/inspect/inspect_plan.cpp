@@ -83,11 +83,15 @@ void print_plan_text(const PlanFile& file, llvm::raw_ostream& out) {
       model.name()->c_str(), model.architecture()->c_str(), double(model.parameter_count()) / 1e6,
       model.block_count(), model.embedding_length(), model.head_count(), model.head_count_kv(),
       model.head_dim());
-  out << formatv(
-      "        context {0}, KV cache K {1} V {2}, vocabulary {3}, reads {4} of weights a token\n",
-      model.context(), weight_type_name(static_cast<WeightType>(model.kv_type_k())),
-      weight_type_name(static_cast<WeightType>(model.kv_type_v())), model.vocab_size(),
-      report::format_bytes(model.weights_read_per_token()));
+  out << formatv("        context {0}, KV cache K {1} V {2}, vocabulary {3}, ", model.context(),
+                 weight_type_name(static_cast<WeightType>(model.kv_type_k())),
+                 weight_type_name(static_cast<WeightType>(model.kv_type_v())), model.vocab_size());
+  if (makes_embeddings(plan)) {
+    out << "makes embeddings\n";
+  } else {
+    out << formatv("reads {0} of weights a token\n",
+                   report::format_bytes(model.weights_read_per_token()));
+  }
   out << formatv("target  {0} ({1})", target.device_name()->c_str(), target.name()->c_str());
   if (target.compute_capability() != 0) {
     out << formatv(", sm_{0}, code by CUDA {1}.{2}", target.compute_capability(),
@@ -162,6 +166,7 @@ void print_plan_json(const PlanFile& file, llvm::raw_ostream& out) {
       json.attribute("parameter_count", int64_t(m.parameter_count()));
       json.attribute("expert_count", int64_t(m.expert_count()));
       json.attribute("expert_used_count", int64_t(m.expert_used_count()));
+      json.attribute("makes", makes_embeddings(plan) ? "embeddings" : "text");
       json.attribute("context", int64_t(m.context()));
       json.attribute("vocab_size", int64_t(m.vocab_size()));
       json.attribute("kv_type_k", weight_type_name(static_cast<WeightType>(m.kv_type_k())));

@@ -14,6 +14,7 @@ int install_command(int argc, char** argv);
 int selftest_command(int argc, char** argv);
 int serve_command(int argc, char** argv);  // where built with JLLM_SERVE
 int tokenize_command(int argc, char** argv);
+int vector_command(int argc, char** argv);
 int verify_command(int argc, char** argv);
 
 }  // namespace jllm::tool

@@ -31,6 +31,7 @@ constexpr Command kCommands[] = {
     {"install", jllm::tool::install_command, "put a new plan in the place of the one in use"},
     {"selftest", jllm::tool::selftest_command, "whether this device computes what it should"},
     {"tokenize", jllm::tool::tokenize_command, "show the tokens of a text"},
+    {"vector", jllm::tool::vector_command, "the embeddings of texts, by a plan that makes some"},
 };
 
 void print_help(FILE* out) {

@@ -64,9 +64,9 @@ const text::ChatFormat& OpenPlan::chat_format() {
 void OpenPlan::require_text() const {
   if (!makes_embeddings(view().plan())) return;
   throw Failure(kUnsupported, path() +
-                                  ": the plan makes embeddings, no text: jllm serve answers "
-                                  "/v1/embeddings with it; for text, compile the model with "
-                                  "--embedding none");
+                                  ": the plan makes embeddings, no text: that is what jllm vector "
+                                  "and jllm serve (/v1/embeddings) are for; for text, compile the "
+                                  "model with --embedding none");
 }
 
 void OpenPlan::require_tools() {

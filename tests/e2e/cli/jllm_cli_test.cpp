@@ -131,6 +131,7 @@ TEST_F(Jllm, HelpNamesEveryOption) {
         "--ignore-end", "--json", "-v,", "--threads", "--device", "--eager"}},
       {"eval", {"--tokens", "-f,", "--logits", "--json"}},
       {"tokenize", {"-p,", "-f,", "--special", "--json"}},
+      {"vector", {"-p,", "-f,", "--lines", "--dimensions", "--json"}},
       {"bench",
        {"-p,", "-n,", "-d,", "-r,", "--json", "--csv", "--svg", "--peer", "--load", "--cold",
         "--profile", "--per-node"}},

@@ -35,34 +35,34 @@ struct Known {
 // layers' attn_v and ffn_down are Q6_K. In MiB, weights + KV cache + CUDA context against 6300 or
 // 5435:
 constexpr Known kKnown[] = {
-    {"tinyllama", true, true},             // 1.1e9 weights: 636 + 44 + 160
-    {"smollm2-135m", true, true},          // 0.13e9: 100 + 90 + 160
-    {"smollm2-360m", true, true},          // 0.36e9: 260 + 160 + 160
-    {"lfm2-350m", true, true},             // 0.35e9: 216 + 48 + 160
-    {"lfm2-1.2b", true, true},             // 1.17e9: 710 + 48 + 160
-    {"qwen2.5-0.5b", true, true},          // 0.49e9: 377 + 48 + 160
-    {"qwen3-0.6b", true, true},            // 0.60e9: 374 + 448 + 160
-    {"qwen3-embedding-0.6b", true, true},  // the same
-    {"llama-3.2-1b", true, true},          // 1.24e9: 763 + 128 + 160
-    {"gemma-3-1b", true, true},            // 1.0e9: below 0.82e9 + 104 + 160
-    {"qwen2.5-1.5b", true, true},          // 1.5e9: 936 + 112 + 160
-    {"olmo-2-1b", true, true},             // 1.5e9: 888 + 512 + 160
-    {"stablelm-2-1.6b", true, true},       // 1.6e9: 980 + 768 + 160
-    {"smollm2-1.7b", true, true},          // 1.7e9: 1005 + 768 + 160
-    {"qwen3-1.7b", true, true},            // 1.7e9: 1050 + 448 + 160
-    {"granite-3.3-2b", true, true},        // 2.5e9: 1472 + 320 + 160
-    {"gemma-2-2b", true, true},            // 2.6e9: below 2040 + 416 + 160
-    {"smollm3-3b", true, true},            // 3.1e9: 1819 + 288 + 160
-    {"qwen2.5-3b", true, true},            // 3.1e9: 1835 + 144 + 160
-    {"llama-3.2-3b", true, true},          // 3.2e9: 1919 + 448 + 160
-    {"phi-3-mini", true, true},            // 3.8e9: 2174 + 1536 + 160
-    {"phi-4-mini", true, true},            // 3.8e9: 2310 + 512 + 160
-    {"gemma-3-4b", true, true},            // 3.9e9: below 3040 + 544 + 160
-    {"qwen3-4b", true, true},              // 4.0e9: 2378 + 576 + 160
-    {"nemotron-mini-4b", true, true},      // 4.2e9: 2569 + 512 + 160
-    {"mistral-7b", true, true},            // 7.2e9: 4170 + 512 + 160 = 4842
-    {"qwen2.5-7b", true, true},            // 7.6e9: 4462 + 224 + 160 = 4846
-    {"olmo-3-7b", false, false},           // 7.3e9: 4259 + 2048 + 160 = 6467: more than 6300
+    {"tinyllama", true, true},     // 1.1e9 weights: 636 + 44 + 160
+    {"smollm2-135m", true, true},  // 0.13e9: 100 + 90 + 160
+    {"smollm2-360m", true, true},  // 0.36e9: 260 + 160 + 160
+    {"lfm2-350m", true, true},     // 0.35e9: 216 + 48 + 160
+    {"lfm2-1.2b", true, true},     // 1.17e9: 710 + 48 + 160
+    {"qwen2.5-0.5b", true, true},  // 0.49e9: 377 + 48 + 160
+    {"qwen3-0.6b", true, true},    // 0.60e9: 374 + 448 + 160
+    {"qwen3-embedding-0.6b", true, true},
+    {"llama-3.2-1b", true, true},      // 1.24e9: 763 + 128 + 160
+    {"gemma-3-1b", true, true},        // 1.0e9: below 0.82e9 + 104 + 160
+    {"qwen2.5-1.5b", true, true},      // 1.5e9: 936 + 112 + 160
+    {"olmo-2-1b", true, true},         // 1.5e9: 888 + 512 + 160
+    {"stablelm-2-1.6b", true, true},   // 1.6e9: 980 + 768 + 160
+    {"smollm2-1.7b", true, true},      // 1.7e9: 1005 + 768 + 160
+    {"qwen3-1.7b", true, true},        // 1.7e9: 1050 + 448 + 160
+    {"granite-3.3-2b", true, true},    // 2.5e9: 1472 + 320 + 160
+    {"gemma-2-2b", true, true},        // 2.6e9: below 2040 + 416 + 160
+    {"smollm3-3b", true, true},        // 3.1e9: 1819 + 288 + 160
+    {"qwen2.5-3b", true, true},        // 3.1e9: 1835 + 144 + 160
+    {"llama-3.2-3b", true, true},      // 3.2e9: 1919 + 448 + 160
+    {"phi-3-mini", true, true},        // 3.8e9: 2174 + 1536 + 160
+    {"phi-4-mini", true, true},        // 3.8e9: 2310 + 512 + 160
+    {"gemma-3-4b", true, true},        // 3.9e9: below 3040 + 544 + 160
+    {"qwen3-4b", true, true},          // 4.0e9: 2378 + 576 + 160
+    {"nemotron-mini-4b", true, true},  // 4.2e9: 2569 + 512 + 160
+    {"mistral-7b", true, true},        // 7.2e9: 4170 + 512 + 160 = 4842
+    {"qwen2.5-7b", true, true},        // 7.6e9: 4462 + 224 + 160 = 4846
+    {"olmo-3-7b", false, false},       // 7.3e9: 4259 + 2048 + 160 = 6467: more than 6300
     {"llama-3.1-8b",
      true,
      {}},                       // 8.0e9: 4685 + 512 + 160 = 5357, and the rest up to 5435 or beyond

@@ -299,14 +299,6 @@ class Embeddings(unittest.TestCase):
             self.assertEqual((status, reply["error"]["code"]), (503, "timeout"))
             self.assertEqual(server.post("/v1/embeddings", {"input": "x"})[0], 200)
 
-    def test_other_commands_say_what_to_do(self):
-        for command in (["run", VECTORS_PLAN, "-p", "x"], ["chat", VECTORS_PLAN], ["bench", VECTORS_PLAN],
-                        ["eval", VECTORS_PLAN, "--tokens", "/dev/null"], ["selftest", VECTORS_PLAN]):
-            done = subprocess.run([JLLM, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, text=True, check=False)
-            self.assertEqual(done.returncode, 5, done.stderr)
-            self.assertIn("--embedding none", done.stderr)
-
 
 class Tools(unittest.TestCase):
     @classmethod

@@ -1,6 +1,7 @@
 /* The C interface as a C99 program meets it: every function of jllm.h, over a plan in memory and
  * over the same plan as a file, the ways that fail among them. usage: c_api_test PLAN.jllm
- * SPLIT.jllm (the bundled model, for the host; the same with its weights in a file beside it) */
+ * SPLIT.jllm VECTORS.jllm (the bundled model, for the host; the same with its weights in a file
+ * beside it; the same as one that makes embeddings) */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -399,14 +400,61 @@ static void test_calls(const jllm_plan* plan) {
   stop(running);
 }
 
+static void test_vectors(const char* path, const jllm_plan* text) {
+  const uint32_t prompt[4] = {10, 20, 30, 40};
+  float vector[256], again[256], other[256], sum = 0;
+  uint32_t i;
+  uint64_t size = 0;
+  jllm_message message;
+  jllm_token token = {0, 0};
+  jllm_plan* plan = NULL;
+  jllm_plan_info info = JLLM_PLAN_INFO_INIT;
+  Block file, handle = make_block(JLLM_PLAN_BYTES);
+  Running running;
+  const void* data = read_file(path, &file, &size);
+  CHECK_OK(jllm_plan_open_memory(data, size, handle.memory, JLLM_PLAN_BYTES, &plan, &message));
+  if (plan == NULL) return;
+  CHECK_OK(jllm_plan_describe(plan, &info));
+  CHECK(info.embedding_length == 256);
+  running = start(plan, 1);
+  CHECK_ERROR(jllm_embedding(running.executor, vector, 256), JLLM_BAD_ARGUMENT);
+  CHECK(strstr(jllm_last_error(running.executor), "no prompt") != NULL);
+  CHECK_OK(jllm_prefill(running.executor, prompt, 4));
+  CHECK_ERROR(jllm_embedding(running.executor, vector, 255), JLLM_BAD_ARGUMENT);
+  CHECK_OK(jllm_embedding(running.executor, vector, 256));
+  CHECK_OK(jllm_prefill(running.executor, prompt, 1));
+  CHECK_OK(jllm_embedding(running.executor, other, 256));
+  CHECK_OK(jllm_rewind(running.executor, 0));
+  CHECK_OK(jllm_prefill(running.executor, prompt, 4));
+  CHECK_OK(jllm_embedding(running.executor, again, 256));
+  CHECK(memcmp(vector, again, sizeof vector) == 0);
+  CHECK(memcmp(vector, other, sizeof vector) != 0);
+  for (i = 0; i < 256; ++i) sum += vector[i] * vector[i];
+  CHECK(isfinite(sum) && sum > 0);
+  CHECK_ERROR(jllm_generate(running.executor, 1, &token), JLLM_BAD_ARGUMENT);
+  CHECK(strstr(jllm_last_error(running.executor), "--embedding none") != NULL);
+  stop(running);
+  jllm_plan_close(plan);
+  free(handle.start);
+  free(file.start);
+
+  CHECK_OK(jllm_plan_describe(text, &info));
+  CHECK(info.embedding_length == 0);
+  running = start(text, 0);
+  CHECK_OK(jllm_prefill(running.executor, prompt, 4));
+  CHECK_ERROR(jllm_embedding(running.executor, vector, 256), JLLM_BAD_ARGUMENT);
+  CHECK(strstr(jllm_last_error(running.executor), "--embedding last") != NULL);
+  stop(running);
+}
+
 int main(int argc, char** argv) {
   jllm_plan* plan = NULL;
   jllm_message message;
   uint64_t size = 0;
   Block file, handle = make_block(JLLM_PLAN_BYTES);
   const void* data;
-  if (argc != 3) {
-    printf("usage: %s PLAN.jllm SPLIT.jllm\n", argv[0]);
+  if (argc != 4) {
+    printf("usage: %s PLAN.jllm SPLIT.jllm VECTORS.jllm\n", argv[0]);
     return 2;
   }
   CHECK(jllm_abi_version() == JLLM_ABI_VERSION);
@@ -426,6 +474,7 @@ int main(int argc, char** argv) {
   test_step(plan);
   test_prefix(plan);
   test_calls(plan);
+  test_vectors(argv[3], plan);
   jllm_plan_close(plan);
   free(handle.start);
   free(file.start);

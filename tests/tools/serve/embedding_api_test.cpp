@@ -8,6 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tools/jllm/embedding_vector.h"
 #include "tools/jllm/serve/api.h"
 
 namespace jllm::serve {
@@ -78,18 +79,18 @@ TEST(EmbeddingApi, WhatIsWrongIsNamed) {
 
 TEST(EmbeddingApi, VectorsHaveTheLengthOne) {
   std::vector<float> vector = {3, 0, -4};
-  EXPECT_TRUE(normalise(&vector, 0));
+  EXPECT_TRUE(tool::normalise(&vector, 0));
   EXPECT_THAT(vector, ElementsAre(0.6f, 0.0f, -0.8f));
   // The first of them, scaled anew.
   vector = {3, 4, 12};
-  EXPECT_TRUE(normalise(&vector, 2));
+  EXPECT_TRUE(tool::normalise(&vector, 2));
   EXPECT_THAT(vector, ElementsAre(0.6f, 0.8f));
   vector = {1e-30f, 0};
-  EXPECT_TRUE(normalise(&vector, 2));
+  EXPECT_TRUE(tool::normalise(&vector, 2));
   EXPECT_THAT(vector, ElementsAre(1.0f, 0.0f));
   for (const float bad : {0.0f, std::numeric_limits<float>::infinity(), std::nanf("")}) {
     vector = {bad, 0};
-    EXPECT_FALSE(normalise(&vector, 0)) << bad;
+    EXPECT_FALSE(tool::normalise(&vector, 0)) << bad;
   }
 }
 

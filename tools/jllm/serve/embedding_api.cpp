@@ -1,9 +1,8 @@
 #include "tools/jllm/serve/embedding_api.h"
 
-#include <charconv>
-#include <cmath>
 #include <cstring>
 
+#include "tools/jllm/embedding_vector.h"
 #include "tools/jllm/serve/json_members.h"
 
 namespace jllm::serve {
@@ -28,12 +27,6 @@ EmbeddingRequest::Input read_input(const Json& json) {
     tokens.push_back(token.get<uint32_t>());
   }
   return tokens;
-}
-
-void append_number(float value, std::string* text) {
-  char digits[32];
-  const std::to_chars_result end = std::to_chars(digits, digits + sizeof digits, value);
-  text->append(digits, end.ptr);
 }
 
 void append_base64(const std::vector<float>& vector, std::string* text) {
@@ -83,16 +76,6 @@ EmbeddingRequest parse_embedding_request(std::string_view body, uint32_t length)
   return request;
 }
 
-bool normalise(std::vector<float>* vector, uint32_t dimensions) {
-  if (dimensions > 0 && dimensions < vector->size()) vector->resize(dimensions);
-  double sum = 0;
-  for (const float value : *vector) sum += double{value} * double{value};
-  if (!(sum > 0) || !std::isfinite(sum)) return false;
-  const double scale = 1 / std::sqrt(sum);
-  for (float& value : *vector) value = static_cast<float>(double{value} * scale);
-  return true;
-}
-
 std::string embeddings_json(const std::vector<std::vector<float>>& vectors, bool base64,
                             const std::string& model, uint64_t tokens) {
   // Put together by hand: numbers of f32 take half as many digits as a JSON library's doubles.
@@ -105,10 +88,8 @@ std::string embeddings_json(const std::vector<std::vector<float>>& vectors, bool
       append_base64(vectors[i], &text);
       text += '"';
     } else {
-      for (size_t j = 0; j < vectors[i].size(); ++j) {
-        text += j == 0 ? '[' : ',';
-        append_number(vectors[i][j], &text);
-      }
+      text += '[';
+      tool::append_numbers(vectors[i], ',', &text);
       text += ']';
     }
     text += '}';

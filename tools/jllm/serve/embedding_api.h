@@ -22,10 +22,6 @@ struct EmbeddingRequest {
 // Throws ApiError. `length`: floats of the plan's vectors.
 EmbeddingRequest parse_embedding_request(std::string_view body, uint32_t length);
 
-// Keeps the first `dimensions` values (0: all) and scales them to the length 1. False where they
-// have none: zeros, or no numbers.
-bool normalise(std::vector<float>* vector, uint32_t dimensions);
-
 std::string embeddings_json(const std::vector<std::vector<float>>& vectors, bool base64,
                             const std::string& model, uint64_t tokens);
 

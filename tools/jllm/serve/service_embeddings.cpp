@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "tools/jllm/embedding_vector.h"
 #include "tools/jllm/serve/embedding_api.h"
 #include "tools/jllm/serve/service.h"
 #include "tools/jllm/session.h"
@@ -90,7 +91,7 @@ HttpReply Service::embeddings(const HttpRequest& request, const HttpPeer& peer) 
   }
   if (const std::optional<ApiError> error = empty_answer(sink->why())) throw *error;
   for (std::vector<float>& vector : sink->vectors()) {
-    if (normalise(&vector, wanted.dimensions)) continue;
+    if (tool::normalise(&vector, wanted.dimensions)) continue;
     throw ApiError{500, "The model made a vector of zeros or of no numbers", "", "bad_embedding",
                    "server_error"};
   }
