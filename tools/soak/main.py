@@ -54,6 +54,10 @@ def arguments():
     return o
 
 
+# What the service's unit sets: measured is the server as it is run.
+GLIBC_TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"
+
+
 class Server:
     """A server of our own; what it says goes to server.log."""
 
@@ -61,7 +65,8 @@ class Server:
         command = [o.jllm, "serve", o.plan, "--port", "0", *o.serve_option]
         self.log = open(os.path.join(o.output, "server.log"), "w", encoding="utf-8")
         # A session of its own: Ctrl-C is for this program, which then ends the server in order.
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, start_new_session=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, start_new_session=True,
+                                        env={"GLIBC_TUNABLES": GLIBC_TUNABLES, **os.environ})
         line = self.process.stdout.readline()
         found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", line)
         if not found:

@@ -146,6 +146,11 @@ class Unit(unittest.TestCase):
         stop = float(re.search(r"TimeoutStopSec=(\d+)", self.unit).group(1))
         self.assertGreaterEqual(stop, drain + 10)
 
+    def test_the_soak_test_runs_the_server_as_the_unit_does(self):
+        with open(os.path.join(REPOSITORY, "tools/soak/main.py"), encoding="ascii") as file:
+            tunables = re.search(r'^GLIBC_TUNABLES = "(.*)"$', file.read(), re.MULTILINE).group(1)
+        self.assertIn(f"\nEnvironment=GLIBC_TUNABLES={tunables}\n", self.unit)
+
     def test_systemd_finds_nothing_wrong(self):
         analyze = shutil.which("systemd-analyze")
         if not analyze:
