@@ -168,8 +168,9 @@ void print_summary(const RunResult& r, OpenPlan& plan, Session& session, const R
   const SpeculationCounts& counts = session.executor().speculation_counts();
   const std::string kept =
       r.cached_tokens > 0 ? " (" + std::to_string(r.cached_tokens) + " of them kept)" : "";
-  std::fprintf(stderr, "\nprompt: %zu tokens%s, %.1f tok/s, first token after %.1f ms\n",
-               r.prompt_tokens, kept.c_str(), r.prompt_rate(), r.first_token_seconds * 1e3);
+  std::fprintf(stderr, "\nprompt: %zu tokens%s", r.prompt_tokens, kept.c_str());
+  if (r.cached_tokens < r.prompt_tokens) std::fprintf(stderr, ", %.1f tok/s", r.prompt_rate());
+  std::fprintf(stderr, ", first token after %.1f ms\n", r.first_token_seconds * 1e3);
   std::fprintf(stderr, "output: %zu tokens, %.1f tok/s, %.2f GB/s of weights; ended by: %s\n",
                r.tokens.size(), r.decode_rate(), weight_gbps(r, plan, counts), r.finish);
   if (counts.drafted > 0) {
