@@ -2,6 +2,7 @@
 // macros and arguments of each kernel, kernels/catalogue.h the grids.
 #include <cstring>
 
+#include "compiler/select/activation_forms.h"
 #include "compiler/select/cuda_experts.h"
 #include "compiler/select/schedule.h"
 #include "compiler/support/error.h"
@@ -33,10 +34,11 @@ class CudaSelector {
         graph_(graph),
         sms_(target.sm_count),
         compute_capability_(target.compute_capability),
-        options_(options),
+        overlap_(options.overlap),
         table_(options.tuning ? &*options.tuning
                               : tuning::shipped(target.compute_capability, target.sm_count)),
         out_(out),
+        forms_(program, graph, options.activations),
         experts_(program, graph, sms_, compute_capability_, out) {
     step_ = tensor(is_batch() ? program.bindings.batch : program.bindings.state);
   }
@@ -103,9 +105,7 @@ class CudaSelector {
   }
 
  private:
-  // Whether products are made row by row of the weights, with the bits of a decode step for each
-  // token, and not tile by tile.
-  bool few_tokens() const { return graph_.kind != ir::GraphKind::kPrefill; }
+  bool few_tokens() const { return multiplies_row_by_row(graph_); }
 
   // Whether rows belong to a sequence each. Kernels that look at sequences then take, in the place
   // of the state, the states, which rows there are, and how far apart the slots' states lie.
@@ -142,8 +142,7 @@ class CudaSelector {
     spec.defines = std::move(defines);
     spec.block = shape.block;
     spec.shared_bytes = static_cast<uint32_t>(shape.shared_bytes);
-    spec.programmatic =
-        options_.overlap && compute_capability_ >= 90 && kernels::may_overlap(kernel);
+    spec.programmatic = overlap_ && compute_capability_ >= 90 && kernels::may_overlap(kernel);
     out_.launch(out_.kernel(std::move(spec)), std::move(args), label, shape.grid_x, shape.grid_y,
                 shape.grid_z);
   }
@@ -167,7 +166,7 @@ class CudaSelector {
   }
 
   llvm::Error experts(std::initializer_list<WeightType> types) {
-    for (CudaLaunch& l : experts_.launches(*n_, mode_for(types))) {
+    for (CudaLaunch& l : experts_.launches(*n_, forms_.mode_for(types))) {
       launch_kernel(l.kernel, std::move(l.defines), std::move(l.args), l.shape, l.label);
     }
     return llvm::Error::success();
@@ -184,7 +183,7 @@ class CudaSelector {
     const uint32_t groups = attributes().groups;
     const uint64_t dim = width(0) / groups;
     Defines defines = {define("DIM", dim), define_bits("EPSILON_BITS", attributes().epsilon)};
-    if (is_half_image(n_->outputs[0])) defines.push_back("OUT_HALVES=1");
+    if (forms_.is_half_image(n_->outputs[0])) defines.push_back("OUT_HALVES=1");
     return emit("rms_norm", std::move(defines), {step_, in(0), in(1), result()},
                 kernels::row_shape(graph_.rows, dim, groups));
   }
@@ -264,38 +263,9 @@ class CudaSelector {
     return emit("gemm", std::move(defines), std::move(args), kernels::gemm_shape(tile, problem));
   }
 
-  // Whether everybody who reads this result of an RMS norm wants it as a half image, which then
-  // takes the place of the f32 rows.
-  bool is_half_image(ir::TensorId id) const {
-    const uint64_t width = program_[id].cols;
-    if (kernels::half_image_bytes(graph_.rows, width) > graph_.rows * width * sizeof(float)) {
-      return false;
-    }
-    bool from_norm = false, read = false;
-    for (const ir::Node& node : graph_.nodes) {
-      for (size_t i = 0; i < node.inputs.size(); ++i) {
-        if (node.inputs[i] != id) continue;
-        const bool takes_image =
-            node.op == ir::Op::kMatmuls || node.op == ir::Op::kMatmulGlu ||
-            (!few_tokens() && (node.op == ir::Op::kMatmul || node.op == ir::Op::kMatmulAdd));
-        if (i != 0 || !takes_image ||
-            !kernels::has_gemm(static_cast<unsigned>(program_[node.inputs[1]].type))) {
-          return false;
-        }
-        read = true;
-      }
-      for (const ir::TensorId output : node.outputs) {
-        if (output != id) continue;
-        if (from_norm || node.op != ir::Op::kRmsNorm || node.attributes.groups != 1) return false;
-        from_norm = true;
-      }
-    }
-    return from_norm && read;
-  }
-
   // This activation as a half image: as it is, or made by a launch of its own.
   Argument half_image(ir::TensorId id) {
-    if (is_half_image(id)) return tensor(id);
+    if (forms_.is_half_image(id)) return tensor(id);
     const uint64_t width = program_[id].cols;
     const Argument image = out_.scratch(n_->label + "/halves",
                                         (kernels::half_image_bytes(graph_.rows, width) + 3) / 4);
@@ -306,52 +276,8 @@ class CudaSelector {
 
   WeightType weight_type(size_t i) const { return info(i).type; }
 
-  // How a kernel with these weights reads its vector. By default with residual bytes: int8 alone
-  // moves the output by more than quantised weights should (KL 2e-3), and where memory is the limit
-  // they cost nothing.
-  Activations mode_for(std::initializer_list<WeightType> types) const {
-    for (const WeightType type : types) {
-      if (!kernels::has_int8_products(static_cast<unsigned>(type))) return Activations::kExact;
-    }
-    switch (options_.activations) {
-      case ActivationMode::kF32:
-        return Activations::kExact;
-      case ActivationMode::kQ8:
-        return Activations::kInt8;
-      case ActivationMode::kQ8R:
-      case ActivationMode::kAuto:
-        break;
-    }
-    return Activations::kInt8Pair;
-  }
-
-  // The mode in which this activation passes as a byte image from the kernel that makes it to the
-  // one that reads it, or kExact. The image is smaller than the f32 row and takes its place.
-  Activations image_of(ir::TensorId id) const {
-    const ir::Node *maker = nullptr, *reader = nullptr;
-    for (const ir::Node& node : graph_.nodes) {
-      for (const ir::TensorId input : node.inputs) {
-        if (input != id) continue;
-        if (reader != nullptr) return Activations::kExact;
-        reader = &node;
-      }
-      if (!node.outputs.empty() && node.outputs[0] == id) maker = &node;
-    }
-    if (!few_tokens() || maker == nullptr || reader == nullptr ||
-        (reader->op != ir::Op::kMatmulAdd && reader->op != ir::Op::kMatmul) ||
-        reader->inputs[0] != id) {
-      return Activations::kExact;
-    }
-    const bool whole_blocks =
-        (maker->op == ir::Op::kGateUp && program_[id].cols % 32 == 0) ||
-        (maker->op == ir::Op::kAttention && maker->attributes.head_dim % 32 == 0);
-    if (!whole_blocks) return Activations::kExact;
-    const Activations mode = mode_for({program_[reader->inputs[1]].type});
-    const uint64_t width = program_[id].cols;
-    return kernels::image_bytes(mode, width) <= width * 4 ? mode : Activations::kExact;
-  }
   Defines image_defines() const {
-    const Activations mode = image_of(n_->outputs[0]);
+    const Activations mode = forms_.image_of(n_->outputs[0]);
     if (mode == Activations::kExact) return {};
     return {define("OUT_IMAGE", static_cast<uint64_t>(mode))};
   }
@@ -492,7 +418,7 @@ class CudaSelector {
 
   llvm::Error qkv() {
     const ir::Attributes& a = attributes();
-    const Activations mode = mode_for({weight_type(2), weight_type(3), weight_type(4)});
+    const Activations mode = forms_.mode_for({weight_type(2), weight_type(3), weight_type(4)});
     const GemvChoice choice =
         choose("qkv", {2, 3, 4}, mode, (uint64_t{a.heads} + 2 * a.kv_heads) * a.head_dim);
     // Appends k and v, or hands them over as f32 rows.
@@ -521,11 +447,11 @@ class CudaSelector {
   }
 
   llvm::Error matvec(bool residual) {
-    const Activations mode = mode_for({weight_type(1)});
+    const Activations mode = forms_.mode_for({weight_type(1)});
     const GemvChoice choice = choose("matmul_add", {1}, mode, info(1).rows);
     Defines defines = {define("TYPE", type(1)), define("K", width(1)), define("N", info(1).rows),
                        define("HAS_BIAS", 0)};
-    if (image_of(n_->inputs[0]) != Activations::kExact) defines.push_back("IN_IMAGE=1");
+    if (forms_.image_of(n_->inputs[0]) != Activations::kExact) defines.push_back("IN_IMAGE=1");
     Args args = {in(0), in(1)};
     if (residual) {
       args.push_back(in(2));
@@ -537,7 +463,7 @@ class CudaSelector {
   }
 
   llvm::Error gate_up() {
-    const Activations mode = mode_for({weight_type(2), weight_type(3)});
+    const Activations mode = forms_.mode_for({weight_type(2), weight_type(3)});
     const GemvChoice choice = choose("gate_up", {2, 3}, mode, info(2).rows);
     return emit(
         choice,
@@ -549,7 +475,7 @@ class CudaSelector {
   }
 
   llvm::Error head() {
-    const Activations mode = mode_for({weight_type(2)});
+    const Activations mode = forms_.mode_for({weight_type(2)});
     const GemvChoice choice = choose("head", {2}, mode, info(2).rows);
     Args args = {in(0), in(1), in(2), result()};
     Defines tops;
@@ -611,9 +537,10 @@ class CudaSelector {
   const ir::Graph& graph_;
   uint32_t sms_;
   uint32_t compute_capability_;
-  const SelectOptions& options_;
+  bool overlap_;
   const tuning::Table* table_;  // may be null
   ScheduleBuilder& out_;
+  ActivationForms forms_;
   CudaExperts experts_;
   const ir::Node* n_ = nullptr;
   Argument step_;
