@@ -16,7 +16,7 @@ report_dir="$build_dir/coverage"
 cases=(
   'fake_cuda_test CreateOnFakeCuda.FailsCleanly*:BrokenKernel.*:SealedTable.*:All/FaultLadder.*/EagerFromThenOn'
   'fake_cuda_test All/FaultLadder.*/GraphsOnce'
-  'executor_test -Create.NeedsExactlyTheArenaBytes*:Sequence.Every*:RecentRows.R*:RecentRows.Drafts*:RecentRows.EverySplit*:All/Speculation.*'
+  'executor_test -Create.NeedsExactlyTheArenaBytes*:Sequence.Every*:RecentRows.R*:RecentRows.Drafts*:RecentRows.EverySplit*:All/Speculation.*:All/Prefixes.*/F*:All/Prefixes.*/S*:All/Prefixes.*/E*:All/Prefixes.*/T*:All/Prefixes.*/W*'
   'tokenizer_test -Vocabulary.*:Differential*:All/*:*LongRuns*:*LongRun*:*EqualsTheDefinition*:*EveryPreTokenizer:TokenizerSegment.*NeverCrash'
   'host_ops_test -HostProduct.FusingInstructionSetsAgreeBitForBit'
   'chat_test Builtin.*:RenderChat.*:RenderTools.*:Chat*-*AnyByteMayBeWrong'
