@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "tools/jllm/embedding_vector.h"
+#include "tools/jllm/serve/base64.h"
 #include "tools/jllm/serve/json_members.h"
 
 namespace jllm::serve {
@@ -29,24 +30,16 @@ EmbeddingRequest::Input read_input(const Json& json) {
   return tokens;
 }
 
-void append_base64(const std::vector<float>& vector, std::string* text) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string bytes;
+std::string base64_of(const std::vector<float>& vector) {
+  std::vector<uint8_t> bytes;
+  bytes.reserve(vector.size() * sizeof(float));
   for (const float value : vector) {
     uint32_t bits = 0;
     std::memcpy(&bits, &value, sizeof bits);
-    for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(bits >> shift);
+    for (int shift = 0; shift < 32; shift += 8)
+      bytes.push_back(static_cast<uint8_t>(bits >> shift));
   }
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t j = i; j < i + 3; ++j) {
-      group = group << 8 | (j < bytes.size() ? static_cast<unsigned char>(bytes[j]) : 0u);
-    }
-    for (size_t j = 0; j < 4; ++j) {
-      *text += i + j <= bytes.size() ? kDigits[group >> (18 - 6 * j) & 63] : '=';
-    }
-  }
+  return base64(bytes.data(), bytes.size());
 }
 
 }  // namespace
@@ -85,7 +78,7 @@ std::string embeddings_json(const std::vector<std::vector<float>>& vectors, bool
     text += R"({"object":"embedding","index":)" + std::to_string(i) + R"(,"embedding":)";
     if (base64) {
       text += '"';
-      append_base64(vectors[i], &text);
+      text += base64_of(vectors[i]);
       text += '"';
     } else {
       text += '[';

@@ -1,6 +1,7 @@
 #include "tools/jllm/serve/page.h"
 
 #include "schema/sha256.h"
+#include "tools/jllm/serve/base64.h"
 #include "tools/jllm/serve/page_html.h"
 
 namespace jllm::serve {
@@ -19,20 +20,6 @@ std::string hash_source(std::string_view html, const std::string& tag) {
 }
 
 }  // namespace
-
-std::string base64(const uint8_t* bytes, size_t size) {
-  constexpr std::string_view kLetters =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (size_t i = 0; i < size; i += 3) {
-    uint32_t three = 0;
-    for (size_t k = 0; k < 3; ++k) three = three << 8 | (i + k < size ? bytes[i + k] : 0u);
-    for (size_t k = 0; k < 4; ++k) {
-      text += i + k <= size ? kLetters[three >> (18 - 6 * k) & 63] : '=';
-    }
-  }
-  return text;
-}
 
 std::string content_policy(std::string_view html) {
   return "default-src 'none'; script-src " + hash_source(html, "script") + "; style-src " +

@@ -27,6 +27,5 @@ class Page {
 
 // The Content-Security-Policy of a page whose one <script> and one <style> are in it.
 std::string content_policy(std::string_view html);
-std::string base64(const uint8_t* bytes, size_t size);
 
 }  // namespace jllm::serve
