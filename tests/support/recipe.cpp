@@ -11,6 +11,7 @@ std::string PlanRecipe::file_name() const {
   if (slots > 1) name += "-n" + std::to_string(slots);
   if (speculate) name += "-s" + std::to_string(*speculate);
   if (embeds) name += "-e";
+  if (!fuse) name += "-u";
   if (kv) name += "-kv" + std::to_string(static_cast<unsigned>(*kv));
   return name + ".jllm";
 }

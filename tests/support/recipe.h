@@ -28,6 +28,7 @@ struct PlanRecipe {
   std::optional<WeightType> kv = std::nullopt;
   uint32_t slots = 1;
   bool embeds = false;
+  bool fuse = true;
 
   // Different for every recipe.
   std::string file_name() const;

@@ -20,7 +20,7 @@ void keep(const std::string& folder, const std::string& name, const std::vector<
 
 }  // namespace
 
-std::vector<uint8_t> plan_bytes(const PlanRecipe& recipe) {
+std::vector<uint8_t> plan_bytes(const PlanRecipe& recipe, const std::string& target) {
   synth::SynthOptions model = tiny_model();
   model.like = recipe.like;
   model.type = recipe.type;
@@ -31,13 +31,19 @@ std::vector<uint8_t> plan_bytes(const PlanRecipe& recipe) {
   model.context = recipe.model_context;
   model.sliding_window = recipe.sliding_window;
   CompileOptions options;
+  options.target = target;
   options.plan.context = recipe.context;
   options.plan.prefill_chunk = recipe.prefill_chunk;
   options.plan.speculate = recipe.speculate;
   options.plan.slots = recipe.slots;
+  options.plan.fuse = recipe.fuse;
   if (recipe.embeds) options.plan.embeds = true;
   options.plan.kv_k = options.plan.kv_v = recipe.kv;
-  std::vector<uint8_t> bytes = plan_bytes(model, options);
+  return plan_bytes(model, options);
+}
+
+std::vector<uint8_t> plan_bytes(const PlanRecipe& recipe) {
+  std::vector<uint8_t> bytes = plan_bytes(recipe, CompileOptions().target);
   if (const char* folder = std::getenv("JLLM_TEST_PLANS")) {
     keep(folder, recipe.file_name(), bytes);
   }

@@ -8,6 +8,7 @@
 #include "compiler/support/error.h"
 #include "compiler/synth/synth.h"
 #include "tests/support/files.h"
+#include "tests/support/recipe.h"
 
 namespace jllm::test {
 
@@ -31,5 +32,7 @@ void make_plan(const CompileOptions& options);
 
 // The bytes of the plan of a synthetic model for `options` (input and output are filled in here).
 std::vector<uint8_t> plan_bytes(const synth::SynthOptions& model, CompileOptions options = {});
+// The recipe's plan for `target`.
+std::vector<uint8_t> plan_bytes(const PlanRecipe& recipe, const std::string& target);
 
 }  // namespace jllm::test

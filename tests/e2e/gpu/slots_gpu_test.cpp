@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/gpu.h"
+#include "tests/support/plan_variant.h"
 #include "tests/support/slots.h"
 #include "tests/support/tiny_plan.h"
 
@@ -10,47 +11,16 @@ namespace jllm {
 namespace {
 
 using test::PlanInMemory;
+using test::PlanVariant;
 using test::RunningPlan;
 
-struct Variant {
-  const char* name;
-  const char* like;
-  const char* type;
-  uint32_t slots;
-  std::optional<WeightType> kv = std::nullopt;
-  bool fuse = true;
-  uint32_t ffn = 256;
-  uint32_t layers = 2;
-  uint32_t context = 128;
-};
-
-void PrintTo(const Variant& variant, std::ostream* os) { *os << variant.name; }
-
-std::vector<uint8_t> bytes_of(const Variant& variant) {
-  synth::SynthOptions model = test::tiny_model();
-  model.like = variant.like;
-  model.type = variant.type;
-  model.embedding = 256;  // whole blocks of every format
-  model.ffn = variant.ffn;
-  model.layers = variant.layers;
-  model.head_dim = 64;
-  model.sliding_window = std::string(variant.like) == "gemma-2-2b" ? 16 : 0;
-  CompileOptions options;
-  options.target = test::gpu_target();
-  options.plan.context = variant.context;
-  options.plan.prefill_chunk = 32;
-  options.plan.speculate = 3;
-  options.plan.slots = variant.slots;
-  options.plan.fuse = variant.fuse;
-  options.plan.kv_k = options.plan.kv_v = variant.kv;
-  return test::plan_bytes(model, options);
-}
-
-class GpuSlots : public testing::TestWithParam<Variant> {};
+class GpuSlots : public testing::TestWithParam<PlanVariant> {};
 
 TEST_P(GpuSlots, ChangeNoTokenAndNoLogit) {
   JLLM_NEEDS_GPU();
-  const PlanInMemory plan(bytes_of(GetParam()));
+  test::PlanRecipe recipe = GetParam().recipe();
+  recipe.speculate = 3;
+  const PlanInMemory plan(test::plan_bytes(recipe, test::gpu_target()));
   ASSERT_EQ(plan.error, Error::kOk) << plan.message;
   RunningPlan run(plan, {});
   ASSERT_TRUE(run.ok()) << run.create_message;
@@ -68,27 +38,31 @@ TEST_P(GpuSlots, ChangeNoTokenAndNoLogit) {
   test::check_masks(run);
 }
 
-const Variant kVariants[] = {
-    {"F32", "tinyllama", "f32", 2},
-    {"Q4KM", "tinyllama", "q4_k_m", 8},
-    {"ThreeSlots", "tinyllama", "q8_0", 3},
-    {"HeadNorms", "qwen3-0.6b", "q4_k_m", 4},
-    {"QuantisedCache", "qwen2.5-0.5b", "q4_k_m", 4, WeightType::kQ8_0},
-    {"FourBitCache", "qwen3-0.6b", "q4_0", 3, WeightType::kQ4_0},
-    {"WindowsAndSoftcaps", "gemma-2-2b", "q4_0", 4},
-    {"Biases", "phi-3-mini", "f16", 4},
-    {"LayerNorms", "stablelm-2-1.6b", "q5_0", 5},
-    {"Experts", "mixtral-8x7b", "q4_k_m", 4},
-    {"ManyExperts", "olmoe-1b-7b", "q8_0", 8},
-    {"Unfused", "tinyllama", "q4_k_m", 4, std::nullopt, false},
+const PlanVariant kVariants[] = {
+    {.name = "F32", .type = "f32", .slots = 2},
+    {.name = "Q4KM", .slots = 8},
+    {.name = "ThreeSlots", .type = "q8_0", .slots = 3},
+    {.name = "HeadNorms", .like = "qwen3-0.6b", .slots = 4},
+    {.name = "QuantisedCache", .like = "qwen2.5-0.5b", .slots = 4, .kv = WeightType::kQ8_0},
+    {.name = "FourBitCache",
+     .like = "qwen3-0.6b",
+     .type = "q4_0",
+     .slots = 3,
+     .kv = WeightType::kQ4_0},
+    {.name = "WindowsAndSoftcaps", .like = "gemma-2-2b", .type = "q4_0", .slots = 4},
+    {.name = "Biases", .like = "phi-3-mini", .type = "f16", .slots = 4},
+    {.name = "LayerNorms", .like = "stablelm-2-1.6b", .type = "q5_0", .slots = 5},
+    {.name = "Experts", .like = "mixtral-8x7b", .slots = 4},
+    {.name = "ManyExperts", .like = "olmoe-1b-7b", .type = "q8_0", .slots = 8},
+    {.name = "Unfused", .slots = 4, .fuse = false},
     // Vectors too long for one launch's shared memory.
-    {"SeveralLaunches", "tinyllama", "f16", 8, std::nullopt, true, 14336},
+    {.name = "SeveralLaunches", .type = "f16", .slots = 8, .ffn = 14336},
     // The third layer attends; the others remember half of the context.
-    {"ShortConvolutions", "lfm2-1.2b", "q4_k_m", 4, std::nullopt, true, 256, 4, 256},
+    {.name = "ShortConvolutions", .like = "lfm2-1.2b", .slots = 4, .layers = 4, .context = 256},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, GpuSlots, testing::ValuesIn(kVariants),
-                         [](const auto& test) { return std::string(test.param.name); });
+                         test::variant_name<testing::TestParamInfo<PlanVariant>>);
 
 }  // namespace
 }  // namespace jllm

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/gpu.h"
+#include "tests/support/plan_variant.h"
 #include "tests/support/speculation.h"
 #include "tests/support/tiny_plan.h"
 
@@ -11,47 +12,15 @@ namespace {
 
 using test::Plain;
 using test::PlanInMemory;
+using test::PlanVariant;
 using test::RunningPlan;
 using test::Tokens;
 
-struct Variant {
-  const char* name;
-  const char* like;
-  const char* type;
-  uint32_t speculate;
-  std::optional<WeightType> kv = std::nullopt;
-  bool fuse = true;
-  uint32_t ffn = 256;
-  uint32_t layers = 2;
-  uint32_t context = 128;
-};
-
-void PrintTo(const Variant& variant, std::ostream* os) { *os << variant.name; }
-
-std::vector<uint8_t> bytes_of(const Variant& variant) {
-  synth::SynthOptions model = test::tiny_model();
-  model.like = variant.like;
-  model.type = variant.type;
-  model.embedding = 256;  // whole blocks of every format
-  model.ffn = variant.ffn;
-  model.layers = variant.layers;
-  model.head_dim = 64;
-  model.sliding_window = std::string(variant.like) == "gemma-2-2b" ? 16 : 0;
-  CompileOptions options;
-  options.target = test::gpu_target();
-  options.plan.context = variant.context;
-  options.plan.prefill_chunk = 32;
-  options.plan.speculate = variant.speculate;
-  options.plan.fuse = variant.fuse;
-  options.plan.kv_k = options.plan.kv_v = variant.kv;
-  return test::plan_bytes(model, options);
-}
-
-class GpuSpeculation : public testing::TestWithParam<Variant> {};
+class GpuSpeculation : public testing::TestWithParam<PlanVariant> {};
 
 TEST_P(GpuSpeculation, ChangesNoTokenAndNoLogit) {
   JLLM_NEEDS_GPU();
-  const PlanInMemory plan(bytes_of(GetParam()));
+  const PlanInMemory plan(test::plan_bytes(GetParam().recipe(), test::gpu_target()));
   ASSERT_EQ(plan.error, Error::kOk) << plan.message;
   RunningPlan run(plan, {});
   ASSERT_TRUE(run.ok()) << run.create_message;
@@ -69,28 +38,32 @@ TEST_P(GpuSpeculation, ChangesNoTokenAndNoLogit) {
   }
 }
 
-const Variant kVariants[] = {
-    {"F32", "tinyllama", "f32", 7},
-    {"OneGuess", "tinyllama", "f16", 1},
-    {"FourGuesses", "tinyllama", "q8_0", 4},
-    {"ThreeGuesses", "tinyllama", "q4_k_m", 3},
-    {"HeadNorms", "qwen3-0.6b", "q4_k_m", 7},
-    {"QuantisedCache", "qwen2.5-0.5b", "q4_k_m", 7, WeightType::kQ8_0},
-    {"FourBitCache", "qwen3-0.6b", "q4_0", 3, WeightType::kQ4_0},
-    {"WindowsAndSoftcaps", "gemma-2-2b", "q4_0", 7},
-    {"Biases", "phi-3-mini", "f16", 7},
-    {"LayerNorms", "stablelm-2-1.6b", "q5_0", 7},
-    {"Experts", "mixtral-8x7b", "q4_k_m", 3},
-    {"ManyExperts", "olmoe-1b-7b", "q8_0", 7},
-    {"Unfused", "tinyllama", "q4_k_m", 7, std::nullopt, false},
+const PlanVariant kVariants[] = {
+    {.name = "F32", .type = "f32", .speculate = 7},
+    {.name = "OneGuess", .type = "f16", .speculate = 1},
+    {.name = "FourGuesses", .type = "q8_0", .speculate = 4},
+    {.name = "ThreeGuesses", .speculate = 3},
+    {.name = "HeadNorms", .like = "qwen3-0.6b", .speculate = 7},
+    {.name = "QuantisedCache", .like = "qwen2.5-0.5b", .speculate = 7, .kv = WeightType::kQ8_0},
+    {.name = "FourBitCache",
+     .like = "qwen3-0.6b",
+     .type = "q4_0",
+     .speculate = 3,
+     .kv = WeightType::kQ4_0},
+    {.name = "WindowsAndSoftcaps", .like = "gemma-2-2b", .type = "q4_0", .speculate = 7},
+    {.name = "Biases", .like = "phi-3-mini", .type = "f16", .speculate = 7},
+    {.name = "LayerNorms", .like = "stablelm-2-1.6b", .type = "q5_0", .speculate = 7},
+    {.name = "Experts", .like = "mixtral-8x7b", .speculate = 3},
+    {.name = "ManyExperts", .like = "olmoe-1b-7b", .type = "q8_0", .speculate = 7},
+    {.name = "Unfused", .speculate = 7, .fuse = false},
     // Vectors too long for one launch's shared memory.
-    {"SeveralLaunches", "tinyllama", "f16", 7, std::nullopt, true, 14336},
+    {.name = "SeveralLaunches", .type = "f16", .speculate = 7, .ffn = 14336},
     // The third layer attends; the others remember half of the context.
-    {"ShortConvolutions", "lfm2-1.2b", "q4_k_m", 7, std::nullopt, true, 256, 4, 256},
+    {.name = "ShortConvolutions", .like = "lfm2-1.2b", .speculate = 7, .layers = 4, .context = 256},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, GpuSpeculation, testing::ValuesIn(kVariants),
-                         [](const auto& test) { return std::string(test.param.name); });
+                         test::variant_name<testing::TestParamInfo<PlanVariant>>);
 
 }  // namespace
 }  // namespace jllm

@@ -3,47 +3,29 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/edited_plan.h"
+#include "tests/support/plan_variant.h"
 #include "tests/support/prefixes.h"
-#include "tests/support/recipe.h"
 
 namespace jllm {
 namespace {
 
 using test::PlanInMemory;
+using test::PlanVariant;
 using test::RunningPlan;
 using test::Tokens;
 
-struct Variant {
-  const char* name;
-  const char* like = "tinyllama";
-  const char* type = "q8_0";
-  uint32_t slots = 1;
-  std::optional<WeightType> kv = std::nullopt;
-  uint32_t speculate = 0, layers = 2, window = 0;
-};
+// The third layer attends; the others remember half of the context.
+const PlanVariant kShortConvolutions = {.name = "ShortConvolutions",
+                                        .like = "lfm2-1.2b",
+                                        .type = "q8_0",
+                                        .slots = 2,
+                                        .layers = 4,
+                                        .context = 256};
 
-void PrintTo(const Variant& variant, std::ostream* os) { *os << variant.name; }
-
-std::vector<uint8_t> bytes_of(const Variant& variant) {
-  test::PlanRecipe recipe;
-  recipe.like = variant.like;
-  recipe.type = variant.type;
-  recipe.embedding = recipe.ffn = 256;  // whole blocks of every format
-  recipe.head_dim = 64;
-  recipe.layers = variant.layers;
-  recipe.context = recipe.model_context = 256;
-  recipe.sliding_window = variant.window;
-  recipe.prefill_chunk = 32;
-  recipe.speculate = variant.speculate;
-  recipe.kv = variant.kv;
-  recipe.slots = variant.slots;
-  return test::plan_bytes(recipe);
-}
-
-class Prefixes : public testing::TestWithParam<Variant> {};
+class Prefixes : public testing::TestWithParam<PlanVariant> {};
 
 TEST_P(Prefixes, GoOnAsIfTheyHadBeenComputed) {
-  const PlanInMemory plan(bytes_of(GetParam()));
+  const PlanInMemory plan(test::plan_bytes(GetParam().recipe()));
   ASSERT_EQ(plan.error, Error::kOk) << plan.message;
   RunningPlan run(plan), other(plan);
   ASSERT_TRUE(run.ok() && other.ok()) << run.create_message;
@@ -57,20 +39,20 @@ TEST_P(Prefixes, GoOnAsIfTheyHadBeenComputed) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, Prefixes,
-    testing::Values(
-        Variant{"Plain"}, Variant{.name = "SingleFloats", .type = "f32", .kv = WeightType::kF32},
-        Variant{.name = "EightBits", .kv = WeightType::kQ8_0},
-        Variant{.name = "FourBits", .slots = 2, .kv = WeightType::kQ4_0},
-        Variant{.name = "ThreeSlots", .slots = 3}, Variant{.name = "Speculating", .speculate = 3},
-        Variant{.name = "Windows", .like = "gemma-2-2b", .window = 16},
-        // The third layer attends; the others remember half of the context.
-        Variant{.name = "ShortConvolutions", .like = "lfm2-1.2b", .slots = 2, .layers = 4}),
-    [](const auto& test) { return std::string(test.param.name); });
+    testing::Values(PlanVariant{.name = "Plain", .type = "q8_0"},
+                    PlanVariant{.name = "SingleFloats", .type = "f32", .kv = WeightType::kF32},
+                    PlanVariant{.name = "EightBits", .type = "q8_0", .kv = WeightType::kQ8_0},
+                    PlanVariant{.name = "FourBits", .slots = 2, .kv = WeightType::kQ4_0},
+                    PlanVariant{.name = "ThreeSlots", .type = "q8_0", .slots = 3},
+                    PlanVariant{.name = "Speculating", .type = "q8_0", .speculate = 3},
+                    PlanVariant{.name = "Windows", .like = "gemma-2-2b", .type = "q8_0"},
+                    kShortConvolutions),
+    test::variant_name<testing::TestParamInfo<PlanVariant>>);
 
 // A loaded prefix of layers that remember the last positions: taken back into it, they do not know
 // what was remembered before it was saved, and consume it again.
 TEST(PrefixesOfRecentRows, AreTakenBack) {
-  const PlanInMemory plan(bytes_of({.name = "", .like = "lfm2-1.2b", .slots = 2, .layers = 4}));
+  const PlanInMemory plan(test::plan_bytes(kShortConvolutions.recipe()));
   RunningPlan run(plan), other(plan);
   ASSERT_TRUE(run.ok() && other.ok()) << run.create_message;
   const Tokens prefix = test::random_tokens(200, run->vocab_size(), 7);
@@ -91,7 +73,7 @@ TEST(PrefixesOfRecentRows, AreTakenBack) {
 }
 
 TEST(PrefixesOfOldPlans, AreRefused) {
-  test::EditedPlan edited(bytes_of({"Plain"}));
+  test::EditedPlan edited(test::plan_bytes(PlanVariant{"Plain"}.recipe()));
   edited.tables.caches.clear();
   const std::vector<uint8_t> bytes = edited.file();
   const PlanInMemory plan(bytes);

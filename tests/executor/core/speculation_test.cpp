@@ -8,7 +8,7 @@
 
 #include "tests/executor/core/plans.h"
 #include "tests/support/edited_plan.h"
-#include "tests/support/recipe.h"
+#include "tests/support/plan_variant.h"
 
 namespace jllm {
 namespace {
@@ -18,6 +18,7 @@ using test::host_plan;
 using test::Logits;
 using test::Plain;
 using test::PlanInMemory;
+using test::PlanVariant;
 using test::RunningPlan;
 using test::Tokens;
 
@@ -29,41 +30,14 @@ Sampling greedy() {
 
 // --- Models and samplings ---
 
-struct Variant {
-  const char* name;
-  const char* like;
-  const char* type;
-  uint32_t speculate;
-  unsigned threads = 1;
-  std::optional<WeightType> kv = std::nullopt;
-};
-
-void PrintTo(const Variant& variant, std::ostream* os) { *os << variant.name; }
-
-std::vector<uint8_t> bytes_of(const Variant& variant) {
-  test::PlanRecipe recipe;
-  recipe.like = variant.like;
-  recipe.type = variant.type;
-  recipe.embedding = recipe.ffn = 256;  // whole blocks of every format
-  recipe.head_dim = 64;
-  recipe.sliding_window = std::string(variant.like) == "gemma-2-2b" ? 16 : 0;
-  recipe.context = 128;
-  recipe.prefill_chunk = 32;
-  recipe.speculate = variant.speculate;
-  recipe.kv = variant.kv;
-  return test::plan_bytes(recipe);
-}
-
-class Speculation : public testing::TestWithParam<Variant> {};
-
-TEST_P(Speculation, ChangesNoTokenAndNoLogit) {
-  const PlanInMemory plan(bytes_of(GetParam()));
+void check_speculation(const PlanVariant& variant, unsigned threads) {
+  const PlanInMemory plan(test::plan_bytes(variant.recipe()));
   ASSERT_EQ(plan.error, Error::kOk) << plan.message;
   ExecutorOptions options;
-  options.threads = GetParam().threads;
+  options.threads = threads;
   RunningPlan run(plan, options);
   ASSERT_TRUE(run.ok()) << run.create_message;
-  ASSERT_EQ(run->most_drafted(), GetParam().speculate);
+  ASSERT_EQ(run->most_drafted(), variant.speculate);
   const Tokens prompt = test::repetitive_prompt(40, test::kVocab);
   for (const test::NamedSampling& s : test::samplings()) {
     SCOPED_TRACE(s.name);
@@ -81,21 +55,36 @@ TEST_P(Speculation, ChangesNoTokenAndNoLogit) {
   }
 }
 
-const Variant kVariants[] = {
-    {"F32", "tinyllama", "f32", 7},
-    {"F32OneGuess", "tinyllama", "f32", 1},
-    {"F32FiveGuesses", "tinyllama", "f32", 5},
-    {"F32Threads", "tinyllama", "f32", 7, 3},
-    {"Q8", "tinyllama", "q8_0", 7},
-    {"Q4", "qwen3-0.6b", "q4_k_m", 7},
-    {"Q4QuantisedCache", "qwen2.5-0.5b", "q4_k_m", 4, 2, WeightType::kQ8_0},
-    {"WindowsAndSoftcaps", "gemma-2-2b", "q4_0", 7},
-    {"Experts", "olmoe-1b-7b", "q4_k_m", 7},
-    {"Biases", "phi-3-mini", "f16", 7},
+const PlanVariant kVariants[] = {
+    {.name = "F32", .type = "f32", .speculate = 7},
+    {.name = "F32OneGuess", .type = "f32", .speculate = 1},
+    {.name = "F32FiveGuesses", .type = "f32", .speculate = 5},
+    {.name = "Q8", .type = "q8_0", .speculate = 7},
+    {.name = "Q4", .like = "qwen3-0.6b", .speculate = 7},
+    {.name = "Q4QuantisedCache", .like = "qwen2.5-0.5b", .speculate = 4, .kv = WeightType::kQ8_0},
+    {.name = "WindowsAndSoftcaps", .like = "gemma-2-2b", .type = "q4_0", .speculate = 7},
+    {.name = "Experts", .like = "olmoe-1b-7b", .speculate = 7},
+    {.name = "Biases", .like = "phi-3-mini", .type = "f16", .speculate = 7},
 };
 
+class Speculation : public testing::TestWithParam<PlanVariant> {};
+
+TEST_P(Speculation, ChangesNoTokenAndNoLogit) { check_speculation(GetParam(), 1); }
+
 INSTANTIATE_TEST_SUITE_P(All, Speculation, testing::ValuesIn(kVariants),
-                         [](const auto& test) { return std::string(test.param.name); });
+                         test::variant_name<testing::TestParamInfo<PlanVariant>>);
+
+TEST(SpeculationOnThreads, ChangesNoTokenAndNoLogit) {
+  for (const unsigned threads : {2u, 3u}) {
+    SCOPED_TRACE(threads);
+    check_speculation({.name = "F32", .type = "f32", .speculate = 7}, threads);
+    check_speculation({.name = "Q4QuantisedCache",
+                       .like = "qwen2.5-0.5b",
+                       .speculate = 4,
+                       .kv = WeightType::kQ8_0},
+                      threads);
+  }
+}
 
 // --- What it gains ---
 
