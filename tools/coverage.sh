@@ -17,7 +17,7 @@ report_dir="$build_dir/coverage"
 cases=(
   'fake_cuda_test CreateOnFakeCuda.FailsCleanly*:BrokenKernel.*:SealedTable.*:All/FaultLadder.*/EagerFromThenOn'
   'fake_cuda_test All/FaultLadder.*/GraphsOnce'
-  'executor_test -Create.NeedsExactlyTheArenaBytes*:Create.ACudaPlanWithoutADriver*:Sequence.Every*:RecentRows.R*:RecentRows.Drafts*:RecentRows.EverySplit*:All/Speculation.*:All/Prefixes.*/F*:All/Prefixes.*/S*:All/Prefixes.*/E*:All/Prefixes.*/T*:All/Prefixes.*/W*'
+  'executor_test -Create.NeedsExactlyTheArenaBytes*:Create.ACudaPlanWithoutADriver*:Sequence.Every*:RecentRows.R*:RecentRows.Drafts*:RecentRows.EverySplit*:All/Speculation.*:SpeculationOnThreads.*:All/Prefixes.*/F*:All/Prefixes.*/S*:All/Prefixes.*/E*:All/Prefixes.*/T*:All/Prefixes.*/W*:All/Slots.*/Q*:All/Slots.*/Speculating'
   'tokenizer_test -Vocabulary.*:Differential*:All/*:*LongRuns*:*LongRun*:*EqualsTheDefinition*:*EveryPreTokenizer:TokenizerSegment.*NeverCrash'
   'host_ops_test -HostProduct.FusingInstructionSetsAgreeBitForBit'
   'chat_test Builtin.*:RenderChat.*:RenderTools.*:Chat*-*AnyByteMayBeWrong'

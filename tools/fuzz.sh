@@ -66,6 +66,16 @@ fuzz() {
     "$(sed -E 's/.* cov: ([0-9]+) .*/\1/' <<<"$last")" "$(sed -E 's/.* corp: ([0-9]+)\/.*/\1/' <<<"$last")"
 }
 
+# One a core; each runs as long whatever is beside it.
 status=0
-for target in "${targets[@]}"; do fuzz "$target" || status=1; done
+running=()
+for target in "${targets[@]}"; do
+  fuzz "$target" &
+  running+=($!)
+  if [ "${#running[@]}" -ge "$(build_jobs)" ]; then
+    wait "${running[0]}" || status=1
+    running=("${running[@]:1}")
+  fi
+done
+for process in "${running[@]}"; do wait "$process" || status=1; done
 exit "$status"

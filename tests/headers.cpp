@@ -1,0 +1,1 @@
+// Nothing: the program whose precompiled headers the tests share (tests/CMakeLists.txt).
