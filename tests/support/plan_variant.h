@@ -1,5 +1,5 @@
-// What tests of slots, prefixes and drafts go through: plans of one tiny shape in which one thing or
-// two differ from the plain one.
+// What tests of slots, prefixes and drafts go through: plans of one tiny shape in which one thing
+// or two differ from the plain one.
 #pragma once
 
 #include <ostream>
