@@ -47,6 +47,16 @@ void print_help(FILE* out) {
       "6 device\n");
 }
 
+void print_unknown(const char* command) {
+  std::fprintf(stderr, "jllm: there is no command %s", command);
+#ifndef JLLM_SERVE
+  if (std::strcmp(command, "serve") == 0 || std::strcmp(command, "health") == 0) {
+    std::fprintf(stderr, " in this build: run tools/get_httplib.sh, and build with JLLM_SERVE=ON");
+  }
+#endif
+  std::fprintf(stderr, "\n\n");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -63,6 +73,7 @@ int main(int argc, char** argv) {
       if (argc >= 2 && std::strcmp(argv[1], command.name) == 0)
         return command.run(argc - 2, argv + 2);
     }
+    if (argc >= 2) print_unknown(argv[1]);
     print_help(stderr);
     return jllm::tool::kUsage;
   } catch (const jllm::tool::Failure& failure) {

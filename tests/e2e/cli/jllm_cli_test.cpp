@@ -38,7 +38,7 @@ TEST_F(Jllm, MissingFileIsAFailure) {
 TEST_F(Jllm, UsageErrorsAreCode2) {
   write_plan(test::small_plan());
   expect_failure(jllm({}), 2, {"usage: jllm COMMAND"});
-  expect_failure(jllm({"bake"}), 2, {"usage: jllm COMMAND"});
+  expect_failure(jllm({"bake"}), 2, {"there is no command bake", "usage: jllm COMMAND"});
   expect_failure(jllm({"run"}), 2, {"PLAN.jllm is missing", "usage: jllm run"});
   expect_failure(jllm({"run", plan(), "--frobnicate"}), 2, {"'--frobnicate'", "usage: jllm run"});
   expect_failure(jllm({"run", plan(), plan()}), 2, {"unknown argument"});
