@@ -11,6 +11,7 @@ fuzz_dir="$repo/build-fuzz"
 all_targets=(plan launch gguf edits tokenizer chat json prefix)
 seconds=20
 build_only=0
+one=0
 targets=()
 
 while [ $# -gt 0 ]; do
@@ -21,6 +22,7 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     --build-only) build_only=1 ;;
+    --one) one=1 ;;  # a target that is built; by itself
     -h | --help)
       sed -n '2,5s/^# //p' "$0"
       exit 0
@@ -34,14 +36,6 @@ while [ $# -gt 0 ]; do
   shift
 done
 if [ "${#targets[@]}" = 0 ]; then targets=("${all_targets[@]}"); fi
-
-load_environment
-command -v clang++ >/dev/null ||
-  die 'clang++ is missing: apt-get install clang. Without it, ctest -R fuzz_replay runs the committed corpora'
-run_logged fuzz-configure cmake -S "$repo" --preset fuzz
-run_logged fuzz-build ninja -C "$fuzz_dir" "${targets[@]/#/fuzz_}"
-if [ "$build_only" = 1 ]; then exit 0; fi
-say "engine: libFuzzer of $(clang++ --version | head -n 1), with AddressSanitizer and UBSan"
 
 # Runs one target; the last line that libFuzzer prints says what it did.
 fuzz() {
@@ -66,16 +60,18 @@ fuzz() {
     "$(sed -E 's/.* cov: ([0-9]+) .*/\1/' <<<"$last")" "$(sed -E 's/.* corp: ([0-9]+)\/.*/\1/' <<<"$last")"
 }
 
+load_environment
+if [ "$one" = 1 ]; then
+  fuzz "${targets[0]}"
+  exit
+fi
+command -v clang++ >/dev/null ||
+  die 'clang++ is missing: apt-get install clang. Without it, ctest -R fuzz_replay runs the committed corpora'
+run_logged fuzz-configure cmake -S "$repo" --preset fuzz
+run_logged fuzz-build ninja -C "$fuzz_dir" "${targets[@]/#/fuzz_}"
+if [ "$build_only" = 1 ]; then exit 0; fi
+say "engine: libFuzzer of $(clang++ --version | head -n 1), with AddressSanitizer and UBSan"
+
 # One a core; each runs as long whatever is beside it.
-status=0
-running=()
-for target in "${targets[@]}"; do
-  fuzz "$target" &
-  running+=($!)
-  if [ "${#running[@]}" -ge "$(build_jobs)" ]; then
-    wait "${running[0]}" || status=1
-    running=("${running[@]:1}")
-  fi
-done
-for process in "${running[@]}"; do wait "$process" || status=1; done
-exit "$status"
+printf '%s\0' "${targets[@]}" |
+  xargs -0 -n 1 -P "$(build_jobs)" "${BASH_SOURCE[0]}" --seconds "$seconds" --one || exit 1
