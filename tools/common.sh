@@ -145,8 +145,8 @@ configure() {
     return 0
   fi
   llvm_dir=$(find_llvm_dir)
-  (cd "$repo" && run_logged configure cmake --preset release "-DJLLM_WERROR=${JLLM_WERROR:-OFF}" "-DJLLM_LONG_TESTS=${JLLM_LONG_TESTS:-OFF}" \
-    ${llvm_dir:+"-DLLVM_DIR=$llvm_dir"}) ||
+  (cd "$repo" && run_logged configure cmake --preset release "-DJLLM_WERROR=${JLLM_WERROR:-OFF}" \
+    "-DJLLM_LONG_TESTS=${JLLM_LONG_TESTS:-OFF}" ${llvm_dir:+"-DLLVM_DIR=$llvm_dir"}) ||
     return 1
   touch "$build_dir/.configured"
 }

@@ -2,7 +2,7 @@
 # Sets up, builds everything and runs every test; the last line is "N passed, N failed, N skipped".
 # usage: tools/test.sh [CTEST OPTION...]      e.g. tools/test.sh -R gguf
 # JLLM_FUZZ_SECONDS=N also fuzzes for N seconds a target, where clang is (docs/fuzzing.md).
-# JLLM_LONG_TESTS=ON, in a fresh build folder, takes all cases of the longest tests (20 minutes more on two cores).
+# JLLM_LONG_TESTS=ON, in a fresh build folder, takes all cases of the longest tests (CONTRIBUTING.md).
 # JLLM_TEST_DATA names a folder with more models and vectors; tests that need it are skipped without.
 set -euo pipefail
 # shellcheck source=tools/common.sh

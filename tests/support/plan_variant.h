@@ -2,6 +2,8 @@
 // or two differ from the plain one.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <ostream>
 #include <string>
 
@@ -29,8 +31,7 @@ struct PlanVariant {
 inline void PrintTo(const PlanVariant& variant, std::ostream* os) { *os << variant.name; }
 
 // Names the cases of INSTANTIATE_TEST_SUITE_P.
-template <typename Info>
-std::string variant_name(const Info& test) {
+inline std::string variant_name(const testing::TestParamInfo<PlanVariant>& test) {
   return test.param.name;
 }
 

@@ -39,8 +39,7 @@ const PlanVariant kVariants[] = {
     {.name = "ShortConvolutions", .like = "lfm2-1.2b", .slots = 2, .layers = 4, .context = 256},
 };
 
-INSTANTIATE_TEST_SUITE_P(All, GpuPrefixes, testing::ValuesIn(kVariants),
-                         test::variant_name<testing::TestParamInfo<PlanVariant>>);
+INSTANTIATE_TEST_SUITE_P(All, GpuPrefixes, testing::ValuesIn(kVariants), test::variant_name);
 
 }  // namespace
 }  // namespace jllm

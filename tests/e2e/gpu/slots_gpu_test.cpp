@@ -61,8 +61,7 @@ const PlanVariant kVariants[] = {
     {.name = "ShortConvolutions", .like = "lfm2-1.2b", .slots = 4, .layers = 4, .context = 256},
 };
 
-INSTANTIATE_TEST_SUITE_P(All, GpuSlots, testing::ValuesIn(kVariants),
-                         test::variant_name<testing::TestParamInfo<PlanVariant>>);
+INSTANTIATE_TEST_SUITE_P(All, GpuSlots, testing::ValuesIn(kVariants), test::variant_name);
 
 }  // namespace
 }  // namespace jllm

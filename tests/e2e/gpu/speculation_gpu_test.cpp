@@ -62,8 +62,7 @@ const PlanVariant kVariants[] = {
     {.name = "ShortConvolutions", .like = "lfm2-1.2b", .speculate = 7, .layers = 4, .context = 256},
 };
 
-INSTANTIATE_TEST_SUITE_P(All, GpuSpeculation, testing::ValuesIn(kVariants),
-                         test::variant_name<testing::TestParamInfo<PlanVariant>>);
+INSTANTIATE_TEST_SUITE_P(All, GpuSpeculation, testing::ValuesIn(kVariants), test::variant_name);
 
 }  // namespace
 }  // namespace jllm

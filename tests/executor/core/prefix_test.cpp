@@ -47,7 +47,7 @@ INSTANTIATE_TEST_SUITE_P(
                     PlanVariant{.name = "Speculating", .type = "q8_0", .speculate = 3},
                     PlanVariant{.name = "Windows", .like = "gemma-2-2b", .type = "q8_0"},
                     kShortConvolutions),
-    test::variant_name<testing::TestParamInfo<PlanVariant>>);
+    test::variant_name);
 
 // A loaded prefix of layers that remember the last positions: taken back into it, they do not know
 // what was remembered before it was saved, and consume it again.

@@ -55,7 +55,7 @@ INSTANTIATE_TEST_SUITE_P(
                                 .slots = 2,
                                 .layers = 4,
                                 .context = 256}),
-    test::variant_name<testing::TestParamInfo<PlanVariant>>);
+    test::variant_name);
 
 TEST(SlotCalls, AreCheckedBeforeAnythingChanges) {
   const PlanInMemory plan(test::plan_bytes(kSmall.recipe()));

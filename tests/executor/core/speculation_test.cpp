@@ -71,8 +71,7 @@ class Speculation : public testing::TestWithParam<PlanVariant> {};
 
 TEST_P(Speculation, ChangesNoTokenAndNoLogit) { check_speculation(GetParam(), 1); }
 
-INSTANTIATE_TEST_SUITE_P(All, Speculation, testing::ValuesIn(kVariants),
-                         test::variant_name<testing::TestParamInfo<PlanVariant>>);
+INSTANTIATE_TEST_SUITE_P(All, Speculation, testing::ValuesIn(kVariants), test::variant_name);
 
 TEST(SpeculationOnThreads, ChangesNoTokenAndNoLogit) {
   for (const unsigned threads : {2u, 3u}) {

@@ -1,7 +1,7 @@
 // Compiles kernels x types x representative shapes with NVRTC for Orin (sm_87) and Hopper (sm_90),
 // and checks that the matrix-vector kernels keep their loads in registers. Needs no GPU. All cases
-// of both take a quarter of an hour: without JLLM_LONG_TESTS (CMake) it is a part of each, evenly
-// over kernels and types. JLLM_KERNEL_CASES=TEXT takes all whose kernel and macros hold the text.
+// of both take a core a quarter of an hour: without JLLM_LONG_TESTS (CMake) it is a sample of each
+// kernel's. JLLM_KERNEL_CASES=TEXT takes all whose kernel and macros hold the text.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -46,7 +46,7 @@ std::string check(const Nvrtc& nvrtc, const KernelCase& test, unsigned arch) {
 
 std::vector<KernelCase> chosen_cases(unsigned arch) {
   std::vector<KernelCase> cases = all_kernel_cases();
-  // Every case for sm_90 is also compiled by kernel_gpu_test, which runs it.
+  // Fewer for sm_90, for which the tests on a GPU compile what they run.
   // Primes, so that the loops which make the cases do not keep step with them.
   const size_t every = JLLM_LONG_TESTS ? 1 : arch == 90 ? 13 : 5;
   std::map<std::string, size_t> seen;  // of each kernel
